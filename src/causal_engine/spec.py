@@ -1,0 +1,89 @@
+"""What is asked of the data: treatment, outcome, roles of the other columns, estimand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class TreatmentKind(StrEnum):
+    BINARY = "binary"
+    CONTINUOUS = "continuous"
+
+
+class OutcomeKind(StrEnum):
+    BINARY = "binary"
+    CONTINUOUS = "continuous"
+    COUNT = "count"
+
+
+class Estimand(StrEnum):
+    """Whose effect is averaged. LATE: compliers of an instrument; WITHIN: change within units of a panel."""
+
+    ATE = "ATE"
+    ATT = "ATT"
+    ATE_TRIMMED = "ATE_trimmed"
+    LATE = "LATE"
+    WITHIN = "WITHIN"
+    LAG = "LAG"
+
+
+class Design(StrEnum):
+    """Why a difference may be read as an effect."""
+
+    RANDOMIZED = "randomized"
+    OBSERVATIONAL = "observational"
+    INSTRUMENT = "instrument"
+    PANEL = "panel"
+    FRONT_DOOR = "front_door"
+
+
+@dataclass(frozen=True, slots=True)
+class CausalSpec:
+    """One causal question over one frame; column names refer to that frame.
+
+    ``confounders`` are what the analyst says must be adjusted for; a ``graph`` (see
+    ``identification``) replaces them by the adjustment set it implies before estimation.
+    ``lag`` is the number of periods between treatment and outcome on a panel.
+    """
+
+    treatment: str
+    outcome: str
+    confounders: tuple[str, ...] = ()
+    effect_modifiers: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
+    mediators: tuple[str, ...] = ()
+    negative_controls: tuple[str, ...] = ()
+    unit_key: str | None = None
+    time_key: str | None = None
+    cluster_key: str | None = None
+    lag: int = 0
+    estimand: Estimand = Estimand.ATE
+    randomized: bool = False
+    treated_value: str | None = None
+    control_value: str | None = None
+    trim: bool = False
+    minimum_effect: float | None = None
+    estimator: str | None = None
+    random_state: int = 20_260_101
+    bad_controls: tuple[str, ...] = field(default=())
+
+    @property
+    def is_panel(self) -> bool:
+        """Whether units repeat over time."""
+        return self.unit_key is not None and self.time_key is not None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column the question names, each once, in a stable order."""
+        named = (
+            self.treatment,
+            self.outcome,
+            *self.confounders,
+            *self.effect_modifiers,
+            *self.instruments,
+            *self.mediators,
+            *self.negative_controls,
+            *(key for key in (self.unit_key, self.time_key, self.cluster_key) if key),
+        )
+        return tuple(dict.fromkeys(named))

@@ -1,0 +1,91 @@
+"""What do the files in config/ and the environment say? Parsed once, frozen, unknown keys refused."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from src.errors import ConfigError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+CONFIG_DIR = PROJECT_ROOT / "config"
+
+_PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Z][A-Z0-9_]*)(?::-(?P<default>[^${}]*))?\}")
+
+Model = TypeVar("Model", bound="ConfigModel")
+
+
+class ConfigModel(BaseModel):
+    """Base of every configuration model: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def var_dir() -> Path:
+    """Folder for everything E2I generates (``E2I_VAR_DIR``, default ``var/`` in the checkout)."""
+    return Path(os.environ.get("E2I_VAR_DIR") or PROJECT_ROOT / "var").resolve()
+
+
+def load_config(path: Path | str, model: type[Model], *, environ: Mapping[str, str] | None = None) -> Model:
+    """Read a YAML file into ``model``, with ``${VAR}`` and ``${VAR:-default}`` replaced.
+
+    Raises ConfigError, one line, naming file and key: missing file, bad YAML, unset variable
+    without default, unknown key, wrong type or value.
+    """
+    file = Path(path)
+    shown = file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{shown}: no such configuration file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{shown}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{shown}: expected keys and values at the top level")
+    resolved = _substitute(raw, os.environ if environ is None else environ, shown, "")
+    try:
+        return model.model_validate(resolved)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigError(f"{shown}: {key}: {problem}") from error
+
+
+def _substitute(value: Any, environ: Mapping[str, str], file: Path, key: str) -> Any:
+    if isinstance(value, dict):
+        if value.get("enabled") is False:
+            return {name: item for name, item in value.items() if not _has_unset(item, environ)}
+        return {name: _substitute(item, environ, file, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_substitute(item, environ, file, f"{key}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    return _substitute_text(value, environ, file, key)
+
+
+def _substitute_text(text: str, environ: Mapping[str, str], file: Path, key: str) -> Any:
+    def resolve(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
+        if environ.get(name):
+            return environ[name]
+        if default is None:
+            raise ConfigError(f"{file}: {key}: environment variable {name} is not set and has no default")
+        return default
+
+    previous = None
+    while previous != text and _PLACEHOLDER.search(text):
+        previous, text = text, _PLACEHOLDER.sub(resolve, text)
+    return yaml.safe_load(text) if text else ""
+
+
+def _has_unset(value: Any, environ: Mapping[str, str]) -> bool:
+    if not isinstance(value, str):
+        return False
+    return any(m["default"] is None and not environ.get(m["name"]) for m in _PLACEHOLDER.finditer(value))
