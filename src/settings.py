@@ -61,7 +61,7 @@ def load_config(path: Path | str, model: type[Model], *, environ: Mapping[str, s
 def _substitute(value: Any, environ: Mapping[str, str], file: Path, key: str) -> Any:
     if isinstance(value, dict):
         if value.get("enabled") is False:
-            return {name: item for name, item in value.items() if not _has_unset(item, environ)}
+            value = {name: item for name, item in value.items() if not _has_unset(item, environ)}
         return {name: _substitute(item, environ, file, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
     if isinstance(value, list):
         return [_substitute(item, environ, file, f"{key}[{index}]") for index, item in enumerate(value)]
@@ -82,7 +82,8 @@ def _substitute_text(text: str, environ: Mapping[str, str], file: Path, key: str
     previous = None
     while previous != text and _PLACEHOLDER.search(text):
         previous, text = text, _PLACEHOLDER.sub(resolve, text)
-    return yaml.safe_load(text) if text else ""
+    parsed = yaml.safe_load(text) if text else ""
+    return text if isinstance(parsed, dict | list) else parsed
 
 
 def _has_unset(value: Any, environ: Mapping[str, str]) -> bool:

@@ -277,3 +277,30 @@ class Conclusion:
     would_change: tuple[str, ...]
     warnings: tuple[str, ...]
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything one causal question returned; what the report and ``e2i show`` are made of.
+
+    ``primary`` is None when the effect is not identified or no estimate could be made;
+    ``curve`` is the specification curve (other estimators, other control definitions), ``naive``
+    the unadjusted contrast.
+    """
+
+    treatment: str
+    outcome: str
+    n_rows: int
+    identification: Identification
+    primary: EffectEstimate | None
+    naive: EffectEstimate | None
+    curve: tuple[EffectEstimate, ...]
+    failures: tuple[FailedEstimate, ...]
+    overlap: OverlapReport | None
+    balance: tuple[BalanceRow, ...]
+    power: PowerReport | None
+    panel: PanelDiagnostics | None
+    confounding: tuple[ConfoundingFinding, ...]
+    refutation: RefutationReport | None
+    sensitivity: SensitivityReport | None
+    conclusion: Conclusion
