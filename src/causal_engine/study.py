@@ -135,8 +135,7 @@ def prepare_study(frame: pd.DataFrame, spec: CausalSpec) -> Study:
     _check_roles(spec)
     data = frame.loc[:, list(spec.columns)].reset_index(drop=True)
     warnings: list[str] = []
-    if spec.treated_value is not None or spec.control_value is not None:
-        data = _keep_two_arms(data, spec)
+    data = select_arms(data, spec)
     data[spec.treatment], treatment_kind = _numeric_treatment(data[spec.treatment], spec)
     data[spec.outcome] = _numeric_outcome(data[spec.outcome], spec.outcome)
     for column in spec.columns:
@@ -180,7 +179,15 @@ def _check_roles(spec: CausalSpec) -> None:
         raise StudyInvalid(f"'{min(both)}' is named as instrument and as confounder; it can be only one")
 
 
-def _keep_two_arms(data: pd.DataFrame, spec: CausalSpec) -> pd.DataFrame:
+def select_arms(data: pd.DataFrame, spec: CausalSpec) -> pd.DataFrame:
+    """Rows of the two arms named by ``treated_value`` and ``control_value``, treatment as 1/0; all rows without them.
+
+    Raises UnknownColumn or StudyInvalid when an arm is missing.
+    """
+    if spec.treated_value is None and spec.control_value is None:
+        return data
+    if spec.treatment not in data.columns:
+        raise UnknownColumn(spec.treatment, list(data.columns), role="treatment")
     if spec.treated_value is None or spec.control_value is None:
         raise StudyInvalid("name both arms: the treated value and the control value")
     labels = data[spec.treatment].astype(str)
@@ -190,8 +197,7 @@ def _keep_two_arms(data: pd.DataFrame, spec: CausalSpec) -> pd.DataFrame:
             raise StudyInvalid(f"treatment '{spec.treatment}' has no value '{value}'; there is: {levels}")
     kept = labels.isin([spec.treated_value, spec.control_value])
     data = data.loc[kept].reset_index(drop=True)
-    data[spec.treatment] = (data[spec.treatment].astype(str) == spec.treated_value).astype(np.float64)
-    return data
+    return data.assign(**{spec.treatment: (data[spec.treatment].astype(str) == spec.treated_value).astype(np.float64)})
 
 
 def _numeric_treatment(series: pd.Series, spec: CausalSpec) -> tuple[pd.Series, TreatmentKind]:

@@ -1,0 +1,29 @@
+"""What is the effect on the caller's own rows?"""
+
+from __future__ import annotations
+
+import asyncio
+
+from langgraph.runtime import Runtime
+
+from src.agents.causal_impact.state import CausalImpactState, CausalImpactUpdate
+from src.agents.causal_impact.workspace import rows
+from src.agents.runtime import Deps, traced_node
+from src.causal_engine import estimation
+
+
+@traced_node("causal_impact", "estimation")
+async def estimate_effect(state: CausalImpactState, runtime: Runtime[Deps]) -> CausalImpactUpdate:
+    """Estimate with the design's estimator; keep the fitted model for the refutation tests."""
+    request, deps = state["request"], runtime.context
+    frame = await rows(request, deps)
+    outcome, fitted = await asyncio.to_thread(
+        estimation.estimate_effect,
+        frame,
+        request.spec,
+        state["identification"],
+        post_treatment=request.post_treatment,
+        on_progress=deps.on_progress,
+    )
+    deps.workspace["fitted"] = fitted
+    return {"outcome": outcome}

@@ -1,0 +1,115 @@
+"""What does a node get, and what happens around it? Dependencies, spans, budgets and the error edge."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import pandas as pd
+from langgraph.runtime import Runtime
+
+from src.agents.tiers import identity
+from src.errors import E2IError
+from src.mlops.tracing.recorder import SpanRecorder
+
+StateT = TypeVar("StateT", contravariant=True)
+
+
+class Node(Protocol[StateT]):
+    """An async graph node: state and runtime in, the keys it wrote out."""
+
+    async def __call__(self, state: StateT, runtime: Runtime[Deps]) -> Any:
+        """Return only what was written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeError:
+    """The expected failure that ended a run early, and the node it came from."""
+
+    type: str
+    message: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Rows kept: ``column op value`` with op one of ==, !=, <, <=, >, >=, in."""
+
+    column: str
+    op: str
+    value: str | float | int | bool | None | tuple[str, ...]
+
+
+class LoadedRows(Protocol):
+    """A frame and how it was obtained."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows after filtering."""
+        ...
+
+    @property
+    def rows_before(self) -> int:
+        """Rows in the dataset."""
+        ...
+
+    @property
+    def query(self) -> str:
+        """How the rows were selected, in words a person can repeat."""
+        ...
+
+
+class DatasetLoader(Protocol):
+    """Loads the rows of a catalogued dataset by id."""
+
+    async def load(
+        self, dataset_id: str, *, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()
+    ) -> LoadedRows:
+        """Rows after ``filters``; raises DatasetNotFound or UnknownColumn."""
+        ...
+
+
+@dataclass(frozen=True)
+class Deps:
+    """What the nodes of a run use and graph state never holds.
+
+    ``workspace`` keeps fitted models and frames of this process by run; a resumed run in a new
+    process finds it empty and rebuilds what it needs.
+    """
+
+    datasets: DatasetLoader
+    spans: SpanRecorder
+    run_id: str
+    trace_id: str
+    node_timeouts: Mapping[str, float] = field(default_factory=dict)
+    on_progress: Callable[[str], None] = lambda _: None
+    workspace: dict[str, Any] = field(default_factory=dict)
+
+
+def traced_node(agent: str, name: str) -> Callable[[Node[StateT]], Node[StateT]]:
+    """Run a node inside a span, within its time budget, with expected errors on the error edge.
+
+    An E2IError becomes ``{"error": NodeError}`` and the graph routes on it; any other exception is
+    recorded on the span and leaves unchanged, so the run stops and can be resumed.
+    """
+    who = identity(agent)
+
+    def decorate(node: Node[StateT]) -> Node[StateT]:
+        @functools.wraps(node)
+        async def run(state: StateT, runtime: Runtime[Deps]) -> Any:
+            deps = runtime.context
+            deps.on_progress(name)
+            try:
+                with deps.spans.span(name, agent=who.name, tier=who.tier_name, trace_id=deps.trace_id):
+                    async with asyncio.timeout(deps.node_timeouts.get(name)):
+                        return await node(state, runtime)
+            except E2IError as error:
+                return {"error": NodeError(type(error).__name__, str(error), name)}
+
+        return run
+
+    return decorate

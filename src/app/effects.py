@@ -1,0 +1,238 @@
+"""How is a causal question answered, kept, resumed and asked again?"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from src.agents.causal_impact.agent import ImpactResult
+from src.agents.causal_impact.nodes.build_graph import causal_graph
+from src.agents.causal_impact.state import DeclaredGraph, ImpactRequest
+from src.agents.runtime import Deps
+from src.app.provenance import code_version, library_versions, stable_sha256
+from src.app.questions import EffectQuestion, impact_request
+from src.app.session import Session
+from src.app.trail import record_result
+from src.causal_engine.estimation import study_for
+from src.causal_engine.identification import identify, load_graph
+from src.causal_engine.results import Analysis
+from src.causal_engine.serialise import from_json, to_json
+from src.errors import E2IError, EstimationError, RunNotFound
+from src.mlops.tracing.ids import uuid7
+from src.storage.records import DatasetRecord, RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished run with its dataset; ``analysis`` is None only for a run that did not finish."""
+
+    run: RunRecord
+    dataset: DatasetRecord
+    analysis: Analysis | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The same question asked again. ``differences`` names every input or result that changed."""
+
+    original: RunRecord
+    repeated: RunRecord
+    identical: bool
+    differences: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "original_run_id": self.original.run_id,
+            "repeated_run_id": self.repeated.run_id,
+            "identical": self.identical,
+            "differences": list(self.differences),
+        }
+
+
+async def answer_effect(
+    session: Session,
+    question: EffectQuestion,
+    *,
+    declared: Mapping[str, Any] | None = None,
+    understood: Mapping[str, Any] | None = None,
+) -> Answer:
+    """Answer ``question``; everything is checked before anything is written.
+
+    ``declared`` replaces what the dataset itself declares about cause and effect. An interrupted
+    run of the same question on the same data is resumed.
+    """
+    graph = _graph_file(question)
+    async with session.dataset_for(question) as staged:
+        request = impact_request(
+            question, staged.record, staged.record.declared if declared is None else declared, graph
+        )
+        await check_request(staged, request)
+        dataset = await staged.commit()
+    request = dataclasses.replace(request, dataset_id=dataset.dataset_id)
+    digest = stable_sha256({"request": to_json(request), "data": dataset.content_sha256})
+    for interrupted in await session.runs.unfinished(digest):
+        async with session.claim(interrupted.run_id) as mine:
+            if mine:
+                session.on_progress("resuming an interrupted run")
+                return await _finish(session, interrupted, dataset, request)
+    run = _new_run(request, dataset, digest, dict(understood or {}))
+    async with session.claim(run.run_id):
+        await session.runs.start(run)
+        return await _finish(session, run, dataset, request)
+
+
+async def check_request(staged: Any, request: ImpactRequest) -> None:
+    """Refuse a request that its data cannot answer: wrong columns, constant treatment, cyclic graph…"""
+    loaded = await staged.load(request.filters)
+    identification = identify(request.spec, list(loaded.frame.columns), causal_graph(request.graph))
+    await asyncio.to_thread(study_for, loaded.frame, request.spec, identification)
+
+
+async def load_answer(session: Session, run_id: str) -> Answer:
+    """A recorded run with its analysis; raises RunNotFound."""
+    run = await session.runs.get(run_id)
+    return Answer(run, await session.datasets.record(run.dataset_id), _analysis(run))
+
+
+async def rerun_answer(session: Session, run_id: str) -> Comparison:
+    """Answer the question of a run again on its dataset and compare every number bit for bit."""
+    original = await session.runs.get(run_id)
+    if original.status != "completed":
+        raise RunNotFound(f"run {original.run_id} is {original.status}; only a completed run can be asked again")
+    request = from_json(ImpactRequest, original.request)
+    dataset = await session.datasets.record(request.dataset_id)
+    run = _new_run(request, dataset, original.request_sha256, original.understood)
+    async with session.claim(run.run_id):
+        await session.runs.start(run)
+        repeated = (await _finish(session, run, dataset, request)).run
+    inputs = tuple(_changed_inputs(original, repeated))
+    results = () if repeated.analysis == original.analysis else tuple(_changed_results(original, repeated))
+    return Comparison(original, repeated, repeated.analysis == original.analysis, inputs + results)
+
+
+async def resume_answers(session: Session, run_id: str | None) -> list[Answer]:
+    """Finish one interrupted run, or all; runs that another process is working on are left alone."""
+    if run_id is None:
+        interrupted = await session.runs.unfinished()
+    else:
+        run = await session.runs.get(run_id)
+        if run.status != "running":
+            return [await load_answer(session, run.run_id)]
+        interrupted = [run]
+    answers = []
+    for run in interrupted:
+        async with session.claim(run.run_id) as mine:
+            if mine:
+                dataset = await session.datasets.record(run.dataset_id)
+                answers.append(await _finish(session, run, dataset, from_json(ImpactRequest, run.request)))
+    return answers
+
+
+def _graph_file(question: EffectQuestion) -> DeclaredGraph | None:
+    if question.graph is None:
+        return None
+    graph = load_graph(question.graph)
+    return DeclaredGraph(tuple(graph.edges), tuple(graph.latent), tuple(graph.time_invariant))
+
+
+def _new_run(request: ImpactRequest, dataset: DatasetRecord, digest: str, understood: dict[str, Any]) -> RunRecord:
+    return RunRecord(
+        run_id=str(uuid7()),
+        trace_id=str(uuid7()),
+        question=request.query,
+        understood=understood,
+        request=to_json(request),
+        request_sha256=digest,
+        dataset_id=dataset.dataset_id,
+        data_sha256=dataset.content_sha256,
+        code_version=code_version(),
+        random_state=request.spec.random_state,
+        versions=library_versions(),
+        queries=[],
+        status="running",
+        verdict=None,
+        analysis=None,
+        error_type=None,
+        error_message=None,
+        started_at=datetime.now(UTC),
+        ended_at=None,
+    )
+
+
+async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, request: ImpactRequest) -> Answer:
+    deps = Deps(
+        datasets=session.datasets,
+        spans=session.spans,
+        run_id=run.run_id,
+        trace_id=run.trace_id,
+        node_timeouts=session.budget.node_timeouts,
+        on_progress=session.on_progress,
+    )
+    try:
+        async with asyncio.timeout(session.budget.timeout_seconds):
+            result = await session.agent.run(request, deps)
+    except Exception as error:
+        await session.runs.finish(
+            run.run_id, status="failed", ended_at=datetime.now(UTC), error=(type(error).__name__, str(error)[:2000])
+        )
+        raise
+    finally:
+        await session.spans.flush()
+    return await _store(session, run, dataset, request, result)
+
+
+async def _store(
+    session: Session, run: RunRecord, dataset: DatasetRecord, request: ImpactRequest, result: ImpactResult
+) -> Answer:
+    await record_result(session.observations, run.run_id, run.request_sha256, result)
+    ended = datetime.now(UTC)
+    if result.analysis is None:
+        error = result.error
+        problem = (error.type, error.message) if error else ("EstimationError", "the run ended without a result")
+        await session.runs.finish(run.run_id, status="failed", ended_at=ended, error=problem)
+        await session.forget(run.run_id)
+        raise _expected(problem)
+    await session.runs.finish(
+        run.run_id,
+        status="completed",
+        ended_at=ended,
+        verdict=result.analysis.conclusion.verdict.value,
+        analysis=to_json(result.analysis),
+        queries=await session.datasets.queries(request.dataset_id, request.filters),
+    )
+    await session.forget(run.run_id)
+    finished = await session.runs.get(run.run_id)
+    return Answer(finished, dataset, _analysis(finished))
+
+
+def _expected(problem: tuple[str, str]) -> E2IError:
+    return EstimationError(f"{problem[0]}: {problem[1]}")
+
+
+def _analysis(run: RunRecord) -> Analysis | None:
+    return None if run.analysis is None else from_json(Analysis, run.analysis)
+
+
+def _changed_inputs(original: RunRecord, repeated: RunRecord) -> list[str]:
+    changed = []
+    if original.data_sha256 != repeated.data_sha256:
+        changed.append(f"the data changed ({original.data_sha256[:12]} → {repeated.data_sha256[:12]})")
+    if original.code_version != repeated.code_version:
+        changed.append(f"the code changed ({original.code_version} → {repeated.code_version})")
+    for name in sorted(original.versions.keys() | repeated.versions.keys()):
+        before, after = original.versions.get(name), repeated.versions.get(name)
+        if before != after:
+            changed.append(f"{name} changed ({before} → {after})")
+    return changed
+
+
+def _changed_results(original: RunRecord, repeated: RunRecord) -> list[str]:
+    before, after = original.analysis or {}, repeated.analysis or {}
+    return [
+        f"result '{key}' differs" for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)
+    ]

@@ -1,0 +1,91 @@
+"""How are numbers, intervals, times and columns written for a reader?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from src.causal_engine.results import EffectEstimate, Interval
+
+MINUS = "\u2212"
+ABSENT = "not available"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, thousands separated, with a true minus sign ("−1,790", "0.0755")."""
+    if value is None or math.isnan(value):
+        return ABSENT
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e12 or size < 1e-4:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        text = f"{mantissa} × 10^{int(exponent)}"
+    else:
+        rounded = float(f"{value:.3g}") if size < 1000 else round(value)
+        decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
+        text = f"{rounded:,.{decimals}f}"
+    return text.replace("-", MINUS)
+
+
+def count(value: int | None) -> str:
+    """An exact whole number with thousands separated."""
+    return ABSENT if value is None else f"{value:,}".replace("-", MINUS)
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] as a percentage with one decimal."""
+    if share is None or not math.isfinite(share):
+        return ABSENT
+    return f"{100 * share:.1f} %".replace("-", MINUS)
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with three decimals, or "< 0.001"."""
+    if value is None or not math.isfinite(value):
+        return ABSENT
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def interval(ci: Interval) -> str:
+    """The two ends of an interval: "−0.120 to 0.480"."""
+    return f"{number(ci.lower)} to {number(ci.upper)}"
+
+
+def effect(estimate: EffectEstimate, units: str) -> str:
+    """An estimate with units and 95 % interval."""
+    return f"{number(estimate.value)} {units} (95 % interval {interval(estimate.ci)})"
+
+
+def columns(names: Sequence[str], *, most: int | None = None) -> str:
+    """Column names joined by commas; beyond ``most`` only their number is told."""
+    if not names:
+        return "nothing"
+    if most is None or len(names) <= most:
+        return ", ".join(names)
+    return ", ".join(names[:most]) + f" and {len(names) - most} more"
+
+
+def moment(when: datetime | None) -> str:
+    """A UTC time to the second."""
+    return ABSENT if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def shorten(name: str, width: int) -> str:
+    """``name`` cut in the middle to at most ``width`` characters, so that both ends stay readable."""
+    if len(name) <= width:
+        return name
+    head = (width - 1) * 2 // 3
+    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+
+
+def units_of(understood: Mapping[str, Any], treatment: str, outcome: str, *, two_arms: bool) -> str:
+    """What one unit of the effect is ("nrx per call"), as stated with the question or from the column names."""
+    stated = understood.get("units")
+    if isinstance(stated, str) and stated:
+        return stated
+    return f"{outcome}, with {treatment} against without" if two_arms else f"{outcome} per unit of {treatment}"

@@ -1,0 +1,1 @@
+"""Which pictures does a report hold?"""

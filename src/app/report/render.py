@@ -1,0 +1,122 @@
+"""Turn a recorded run into a report, and put it on disk whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+from src.app.report.blocks import Report
+from src.app.report.contents import compose
+from src.app.report.markdown import to_markdown
+from src.app.report.serialise import analysis_to_json
+from src.app.report.small_cells import arms_hidden, hidden_segments, overlap_hidden
+from src.app.report.wording import STAMP
+from src.causal_engine.results import Analysis, EffectEstimate
+from src.storage.records import DatasetRecord, RunRecord
+
+ReportFormat = Literal["html", "md", "json"]
+SCHEMA_VERSION = 1
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_report(run: RunRecord, dataset: DatasetRecord, analysis: Analysis, *, format: ReportFormat) -> str:
+    """Return the report of ``analysis`` as one text; the same run gives the same bytes.
+
+    html: one self-contained page with plots; md: the same without plots; json: schema_version, run,
+    dataset, analysis, with null for what is not a finite number or may not be shown.
+    """
+    if format == "json":
+        return _to_json(run, dataset, analysis)
+    report = compose(run, dataset, analysis)
+    return _to_html(report) if format == "html" else to_markdown(report)
+
+
+def write_report(
+    run: RunRecord, dataset: DatasetRecord, analysis: Analysis, path: Path, *, format: ReportFormat
+) -> Path:
+    """Write the report to ``path`` (its folder is made if need be) and return the path.
+
+    A reader sees the old file or the new one, never half a file.
+    """
+    text = render_report(run, dataset, analysis, format=format)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as unfinished:
+        try:
+            unfinished.write(text.encode("utf-8"))
+            unfinished.flush()
+            os.fsync(unfinished.fileno())
+            Path(unfinished.name).chmod(0o644)
+            Path(unfinished.name).replace(path)
+        except BaseException:
+            Path(unfinished.name).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def _to_html(report: Report) -> str:
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["kind"] = lambda block: type(block).__name__
+    environment.filters["draw"] = lambda figure: Markup(figure.draw())  # noqa: S704
+    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704
+    return environment.get_template("report.html.j2").render(report=report, style=style)
+
+
+def _to_json(run: RunRecord, dataset: DatasetRecord, analysis: Analysis) -> str:
+    about_run = {key: value for key, value in asdict(run).items() if key != "analysis"}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "stamp": STAMP,
+        "run": about_run,
+        "dataset": asdict(dataset),
+        "analysis": analysis_for_readers(analysis),
+    }
+    return json.dumps(_plain(document), ensure_ascii=False, indent=2, allow_nan=False, sort_keys=False) + "\n"
+
+
+def analysis_for_readers(analysis: Analysis) -> dict[str, Any]:
+    """The JSON form of ``analysis`` with small groups taken out (null, and ``suppressed`` says why)."""
+    estimates = [e for e in (analysis.primary, analysis.naive, *analysis.curve) if e is not None]
+    shown = analysis_to_json(analysis, nonfinite="null")
+    stored = [e for e in (shown["primary"], shown["naive"], *shown["curve"]) if e is not None]
+    for estimate, entry in zip(estimates, stored, strict=True):
+        _suppress(estimate, entry)
+    if analysis.overlap is not None and overlap_hidden(analysis.overlap):
+        shown["overlap"] |= {"bins": None, "counts_treated": None, "counts_control": None}
+    return shown
+
+
+def _suppress(estimate: EffectEstimate, entry: dict[str, Any]) -> None:
+    if arms_hidden(estimate):
+        entry["n_treated"] = None
+    hidden = hidden_segments(estimate.segments)
+    for segment, cells in zip(estimate.segments, entry["segments"], strict=True):
+        words = hidden.get((segment.column, segment.segment))
+        if words:
+            cells |= dict.fromkeys(("value", "std_error", "ci", "n")) | {"suppressed": words}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, date):
+        return value.isoformat().replace("+00:00", "Z")
+    return value

@@ -1,0 +1,92 @@
+"""What does the terminal say when an analysis is done?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from src.app.report.numbers import columns, effect, interval, number
+from src.app.report.plots.specification_curve import specifications
+from src.app.report.sections.answer import run_units
+from src.app.report.sections.robustness import result_word
+from src.app.report.wording import MEANING, TONE, overstatements, plain, say
+from src.causal_engine.results import Analysis, RefutationReport
+from src.storage.records import RunRecord
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_COLOURS = {"supported": "green", "caution": "yellow", "neutral": "blue", "stop": "red"}
+_MOST_ESTIMATES = 8
+
+
+def terminal_summary(run: RunRecord, analysis: Analysis) -> RenderableType:
+    """A rich panel: verdict, headline, effect, main estimates, refutations, warnings, next step.
+
+    Texts from the data are never read as rich markup.
+    """
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    conclusion = analysis.conclusion
+    colour = _COLOURS[TONE[conclusion.verdict]]
+    parts: list[RenderableType] = [
+        Text.assemble(
+            (str(conclusion.verdict).capitalize(), f"bold {colour}"), f"  (confidence: {conclusion.confidence})"
+        ),
+        Text(conclusion.headline),
+        Text(say(MEANING[conclusion.verdict], analysis.treatment, analysis.outcome), style="dim"),
+    ]
+    if analysis.primary is not None:
+        parts.append(Text(effect(analysis.primary, run_units(run, analysis)), style="bold"))
+    parts += [table for table in (_estimates(analysis), _refutations(analysis.refutation)) if table is not None]
+    beyond = overstatements(conclusion.verdict, (conclusion.headline, *conclusion.findings))
+    parts += [Text(f"! {warning}", style="yellow") for warning in conclusion.warnings]
+    parts += [Text(f"! claims more than the verdict allows: {text}", style="yellow") for text in beyond]
+    parts += [
+        Text(f"! {failure.estimator} could not answer: {failure.message}", style="yellow")
+        for failure in analysis.failures
+    ]
+    parts.append(Text.assemble("Next: ", (f"e2i report {run.run_id}", "bold")))
+    title = Text(f"{analysis.treatment} → {analysis.outcome}")
+    return Panel(Group(*parts), title=title, border_style=colour, padding=(1, 2))
+
+
+def _estimates(analysis: Analysis) -> Table | None:
+    from rich.table import Table
+    from rich.text import Text
+
+    specs = specifications(analysis.primary, analysis.naive, analysis.curve)
+    if not specs:
+        return None
+    first = {"primary": 0, "naive": 1, "other": 2}
+    ordered = sorted(specs, key=lambda spec: first[spec.role])
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    for header in ("estimator", "controls", "effect", "95 % interval"):
+        table.add_column(header, justify="right" if header in ("effect", "95 % interval") else "left")
+    for spec in ordered[:_MOST_ESTIMATES]:
+        estimate = spec.estimate
+        mark = {"primary": " (primary)", "naive": "", "other": ""}[spec.role]
+        controls = estimate.label or columns(estimate.adjusted_for, most=3)
+        cells = (f"{estimate.estimator}{mark}", controls, number(estimate.value), interval(estimate.ci))
+        table.add_row(*(Text(cell) for cell in cells))
+    if len(ordered) > _MOST_ESTIMATES:
+        table.add_row(Text(f"… and {len(ordered) - _MOST_ESTIMATES} more in the report", style="dim"))
+    return table
+
+
+def _refutations(refutation: RefutationReport | None) -> Table | None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if refutation is None or not refutation.tests:
+        return None
+    styles = {"passed": "green", "FAILED": "bold red", "not applicable": "dim"}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("refutation test")
+    table.add_column("result")
+    for test in refutation.tests:
+        word = result_word(test)
+        table.add_row(Text(plain(test.name)), Text(word, style=styles[word]))
+    return table

@@ -1,0 +1,125 @@
+"""Which rows does an answer leave in the database?"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from src.agents.causal_impact.agent import ImpactResult
+from src.agents.tiers import identity
+from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
+from src.mlops.tracing.recorder import Span
+from src.storage.observations import ObservationRepository
+
+
+class DatabaseSink:
+    """Writes spans to ``ml_observability_spans``."""
+
+    def __init__(self, observations: ObservationRepository) -> None:
+        self._observations = observations
+
+    async def write(self, spans: Any) -> None:
+        """Store ``spans``."""
+        await self._observations.add_spans([_span_row(span) for span in spans])
+
+
+def _span_row(span: Span) -> dict[str, Any]:
+    return {
+        "trace_id": span.trace_id,
+        "span_id": span.span_id,
+        "parent_span_id": span.parent_span_id,
+        "agent_name": span.agent_name,
+        "agent_tier": span.agent_tier,
+        "operation_type": span.operation_type,
+        "started_at": span.started_at,
+        "ended_at": span.ended_at,
+        "duration_ms": span.duration_ms,
+        "status": span.status,
+        "error_type": span.error_type,
+        "error_message": span.error_message,
+        "attributes": span.attributes,
+    }
+
+
+async def record_result(
+    observations: ObservationRepository, run_id: str, query_sha256: str, result: ImpactResult
+) -> None:
+    """Store the agent's activity and, where there is an analysis, its estimates and validations."""
+    await observations.add_activity(_activity(run_id, result))
+    if result.analysis is None:
+        return
+    stored = await observations.add_evaluations(_evaluations(query_sha256, result.analysis))
+    selected = next((row["id"] for row in stored if row["selected"]), None)
+    if selected is not None and result.analysis.refutation is not None:
+        await observations.add_validations(_validations(selected, result.analysis.refutation))
+
+
+def _activity(run_id: str, result: ImpactResult) -> dict[str, Any]:
+    who = identity(result.meta.agent_name)
+    error = result.error
+    status = result.meta.status
+    return {
+        "activity_id": f"act_{uuid5(NAMESPACE_URL, run_id).hex[:16]}",
+        "agent_name": who.name,
+        "agent_tier": who.tier_name,
+        "activity_timestamp": result.meta.started_at,
+        "activity_type": "causal_analysis",
+        "workstream": "WS3",
+        "processing_duration_ms": result.meta.duration_ms,
+        "records_processed": result.analysis.n_rows if result.analysis else 0,
+        "status": status,
+        "error_type": error.type if error and status == "failed" else None,
+        "error_message": error.message if error and status == "failed" else None,
+        "trace_id": result.meta.trace_id,
+    }
+
+
+def _evaluations(query_sha256: str, analysis: Analysis) -> list[dict[str, Any]]:
+    rows = [_evaluation(query_sha256, estimate, selected=False) for estimate in analysis.curve]
+    if analysis.primary is not None:
+        rows.append(_evaluation(query_sha256, analysis.primary, selected=True))
+    elif analysis.naive is not None:
+        rows.append(_evaluation(query_sha256, analysis.naive, selected=False))
+    rows.extend(
+        {
+            "query_hash": query_sha256,
+            "estimator": failed.estimator,
+            "selected": False,
+            "n_samples": analysis.n_rows,
+            "error_type": failed.error,
+            "error_message": failed.message,
+        }
+        for failed in analysis.failures
+    )
+    columns = sorted({column for row in rows for column in row})
+    return [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _evaluation(query_sha256: str, estimate: EffectEstimate, *, selected: bool) -> dict[str, Any]:
+    return {
+        "query_hash": query_sha256,
+        "estimator": estimate.estimator,
+        "selected": selected,
+        "ate": estimate.value,
+        "ate_se": estimate.std_error,
+        "ci_lower": estimate.ci.lower,
+        "ci_upper": estimate.ci.upper,
+        "n_samples": estimate.n,
+    }
+
+
+def _validations(evaluation_id: Any, report: RefutationReport) -> list[dict[str, Any]]:
+    return [
+        {
+            "estimation_id": evaluation_id,
+            "test_name": test.name,
+            "passed": test.passed,
+            "applicable": test.applicable,
+            "critical": test.critical,
+            "statistic": test.statistic,
+            "threshold": test.threshold,
+            "detail": test.detail,
+            "gate": report.gate.value,
+        }
+        for test in report.tests
+    ]

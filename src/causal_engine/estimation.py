@@ -1,0 +1,156 @@
+"""What does one question find on one frame? Primary estimate, alternatives, diagnostics, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from src.causal_engine.conclusion import EstimationOutcome
+from src.causal_engine.diagnostics.balance import balance_table
+from src.causal_engine.diagnostics.confounding import confounding_findings
+from src.causal_engine.diagnostics.overlap import overlap_report
+from src.causal_engine.diagnostics.panel import panel_diagnostics
+from src.causal_engine.diagnostics.power import power_report
+from src.causal_engine.estimators.base import FittedEffect
+from src.causal_engine.estimators.curve import naive_contrast, specification_curve
+from src.causal_engine.estimators.nuisance import cross_fit
+from src.causal_engine.estimators.registry import default_estimators, fit_estimator
+from src.causal_engine.results import (
+    BalanceRow,
+    ConfoundingFinding,
+    EffectEstimate,
+    FailedEstimate,
+    Identification,
+    OverlapReport,
+)
+from src.causal_engine.spec import CausalSpec, Design
+from src.causal_engine.study import FloatArray, Study, prepare_study, select_arms
+from src.errors import EstimationError
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FittedStudy:
+    """A study with its fitted primary estimator; kept in memory for the refutation tests."""
+
+    study: Study
+    fitted: FittedEffect | None
+
+
+def study_for(frame: pd.DataFrame, spec: CausalSpec, identification: Identification) -> Study:
+    """Check the frame and set the adjustment set that identification chose."""
+    arms = select_arms(frame, spec)
+    adjusted = replace(
+        spec,
+        confounders=identification.adjustment_set,
+        instruments=identification.instruments if identification.design is Design.INSTRUMENT else (),
+        mediators=identification.mediators if identification.design is Design.FRONT_DOOR else (),
+        treated_value=None,
+        control_value=None,
+    )
+    return prepare_study(arms, adjusted)
+
+
+def fit_primary(study: Study, identification: Identification) -> tuple[FittedEffect | None, FailedEstimate | None]:
+    """Fit the estimator asked for, or the design's default; a refusal is returned under its own name."""
+    name = study.spec.estimator or default_estimators(study, identification.design)[0]
+    try:
+        return fit_estimator(name, study), None
+    except EstimationError as error:
+        return None, FailedEstimate(name, "primary", type(error).__name__, str(error))
+
+
+def estimate_effect(
+    frame: pd.DataFrame,
+    spec: CausalSpec,
+    identification: Identification,
+    *,
+    post_treatment: Collection[str] = (),
+    on_progress: Progress = lambda _: None,
+) -> tuple[EstimationOutcome, FittedStudy]:
+    """Estimate the effect, the specification curve and the diagnostics of one question.
+
+    ``post_treatment`` names columns of ``frame`` known to be measured after the treatment; they
+    are no candidates for the search for unadjusted confounders.
+    Raises StudyInvalid, UnknownColumn or TooFewRows when the frame is no analysable study; an
+    estimator's refusal is returned in ``refusal``.
+    """
+    study = study_for(frame, spec, identification)
+    on_progress("unadjusted contrast")
+    naive = naive_contrast(study)
+    if not identification.identified:
+        return _unidentified(study, naive), FittedStudy(study, None)
+    on_progress("main estimate")
+    fitted, refusal = fit_primary(study, identification)
+    on_progress("overlap and balance")
+    propensity = _propensity(study, identification, fitted)
+    overlap, balance = _comparability(study, propensity)
+    on_progress("specification curve")
+    curve, failures = specification_curve(study, identification.design)
+    on_progress("design diagnostics")
+    return EstimationOutcome(
+        n_rows=study.n,
+        binary_treatment=study.is_binary,
+        primary=fitted.estimate if fitted else None,
+        refusal=refusal,
+        naive=naive,
+        curve=curve,
+        failures=failures,
+        overlap=overlap,
+        balance=balance,
+        power=power_report(study, fitted.estimate.std_error if fitted else None),
+        panel=panel_diagnostics(study) if identification.design is Design.PANEL else None,
+        confounding=_unadjusted(frame, spec, study, identification, post_treatment),
+        warnings=study.warnings,
+    ), FittedStudy(study, fitted)
+
+
+def _unidentified(study: Study, naive: EffectEstimate) -> EstimationOutcome:
+    return EstimationOutcome(
+        n_rows=study.n,
+        binary_treatment=study.is_binary,
+        primary=None,
+        refusal=None,
+        naive=naive,
+        curve=(),
+        failures=(),
+        overlap=None,
+        balance=(),
+        power=None,
+        panel=None,
+        confounding=(),
+        warnings=study.warnings,
+    )
+
+
+def _propensity(study: Study, identification: Identification, fitted: FittedEffect | None) -> FloatArray | None:
+    if not study.is_binary or not study.x.shape[1]:
+        return None
+    if identification.design not in (Design.OBSERVATIONAL, Design.RANDOMIZED):
+        return None
+    if fitted is not None and fitted.nuisances is not None and len(fitted.nuisances.propensity) == study.n:
+        return fitted.nuisances.propensity
+    return np.asarray(cross_fit(study).propensity, dtype=np.float64)
+
+
+def _comparability(study: Study, propensity: FloatArray | None) -> tuple[OverlapReport | None, tuple[BalanceRow, ...]]:
+    if propensity is None:
+        return None, ()
+    return overlap_report(study, propensity), balance_table(study, propensity)
+
+
+def _unadjusted(
+    frame: pd.DataFrame,
+    spec: CausalSpec,
+    study: Study,
+    identification: Identification,
+    post_treatment: Collection[str],
+) -> tuple[ConfoundingFinding, ...]:
+    if identification.design is not Design.OBSERVATIONAL:
+        return ()
+    excluded = {node.name for node in identification.excluded} | set(post_treatment)
+    return confounding_findings(select_arms(frame, spec), study, excluded)

@@ -1,0 +1,140 @@
+"""Which prediction rules may serve as nuisance models, and how is each fitted?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from src.causal_engine.study import FloatArray
+from src.errors import EstimationError, nearest_names
+
+PROBABILITY_FLOOR = 1e-6
+FEW_ROWS = 400
+MANY_COLUMNS = 20
+LEARNERS = ("constant", "linear", "ridge", "lightgbm_40", "lightgbm_150")
+_NEWTON_STEPS = 60
+_WEAK_PENALTY = 1.0
+_BOOSTING: dict[str, Any] = {
+    "learning_rate": 0.08,
+    "num_leaves": 8,
+    "min_data_in_leaf": 20,
+    "lambda_l2": 1.0,
+    "max_bin": 63,
+    "num_threads": 1,
+    "deterministic": True,
+    "force_col_wise": True,
+    "verbosity": -1,
+}
+
+
+def candidate_learners(n: int, p: int, learner: str) -> tuple[str, ...]:
+    """Learners that compete for a nuisance with ``n`` training rows and ``p`` columns, simplest first.
+
+    ``learner`` is "auto" or one name, which is then the only candidate. Trees need 400 rows; the
+    stronger ridge joins when columns are many, in number or relative to the rows.
+    """
+    if learner != "auto":
+        if learner not in LEARNERS:
+            raise EstimationError(f"no nuisance learner is called '{learner}'; {nearest_names(learner, LEARNERS)}")
+        return (learner,)
+    if p == 0:
+        return ("constant",)
+    linear = ("linear", "ridge") if p >= MANY_COLUMNS or p > n / MANY_COLUMNS else ("linear",)
+    return linear if n < FEW_ROWS else (*linear, "lightgbm_40", "lightgbm_150")
+
+
+def fit_predict(
+    names: Sequence[str], x: FloatArray, target: FloatArray, x_new: FloatArray, *, probability: bool, seed: int
+) -> dict[str, FloatArray]:
+    """Fit each named learner on ``x`` (n, p), ``target`` (n,) and predict at ``x_new`` (m, p).
+
+    ``probability``: the target is 0/1 and log loss is minimised, else squared loss. Boosted trees
+    of several lengths share one fit.
+    """
+    predictions: dict[str, FloatArray] = {}
+    for name in names:
+        if name == "constant" or target.min() == target.max() or x.shape[1] == 0:
+            predictions[name] = np.full(len(x_new), float(target.mean()))
+        elif not name.startswith("lightgbm"):
+            penalty = _WEAK_PENALTY if name == "linear" else float(max(1, x.shape[1]))
+            predict = _predict_logistic if probability else _predict_ridge
+            predictions[name] = predict(x, target, x_new, penalty)
+    missing = [name for name in names if name not in predictions]
+    predictions.update(_predict_boosted(missing, x, target, x_new, probability=probability, seed=seed))
+    if probability:
+        return {k: np.clip(v, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR) for k, v in predictions.items()}
+    return predictions
+
+
+def logistic_probabilities(x: FloatArray, target: FloatArray, penalty: float = 1e-4) -> FloatArray:
+    """In-sample probabilities of a logistic regression of ``target`` (n,) on ``x`` (n, p)."""
+    probabilities = _predict_logistic(x, target, x, penalty)
+    return np.clip(probabilities, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
+
+
+def _standardised(x: FloatArray, x_new: FloatArray) -> tuple[FloatArray, FloatArray]:
+    centre = x.mean(axis=0)
+    scale = x.std(axis=0)
+    scale = np.where(scale > 1e-12 * np.maximum(1.0, np.abs(centre)), scale, np.inf)
+    return (x - centre) / scale, (x_new - centre) / scale
+
+
+def _predict_ridge(x: FloatArray, target: FloatArray, x_new: FloatArray, penalty: float) -> FloatArray:
+    z, z_new = _standardised(x, x_new)
+    centre = target.mean()
+    gram = z.T @ z + penalty * np.eye(z.shape[1])
+    slopes = np.linalg.solve(gram, z.T @ (target - centre))
+    return np.asarray(centre + z_new @ slopes, dtype=np.float64)
+
+
+def _predict_logistic(x: FloatArray, target: FloatArray, x_new: FloatArray, penalty: float) -> FloatArray:
+    z, z_new = _standardised(x, x_new)
+    design = np.column_stack([np.ones(len(z)), z])
+    ridge = np.full(design.shape[1], penalty)
+    ridge[0] = 0.0
+    weights = np.zeros(design.shape[1])
+    weights[0] = np.log(target.mean() / (1 - target.mean()))
+    loss = _penalised_loss(weights, design, target, ridge)
+    for _ in range(_NEWTON_STEPS):
+        p = _sigmoid(design @ weights)
+        gradient = design.T @ (p - target) + ridge * weights
+        curvature = (design * np.maximum(p * (1 - p), 1e-10)[:, None]).T @ design + np.diag(ridge)
+        step = np.linalg.lstsq(curvature, gradient, rcond=1e-12)[0]
+        size = 1.0
+        while size > 1e-6 and _penalised_loss(weights - size * step, design, target, ridge) > loss:
+            size /= 2
+        weights = weights - size * step
+        previous, loss = loss, _penalised_loss(weights, design, target, ridge)
+        if previous - loss <= 1e-10 * (1.0 + abs(loss)) and float(np.abs(size * step).max()) < 1e-8:
+            break
+    return _sigmoid(np.column_stack([np.ones(len(z_new)), z_new]) @ weights)
+
+
+def _penalised_loss(weights: FloatArray, design: FloatArray, target: FloatArray, ridge: FloatArray) -> float:
+    score = design @ weights
+    return float((np.logaddexp(0.0, score) - target * score).sum() + 0.5 * (ridge * weights**2).sum())
+
+
+def _sigmoid(score: FloatArray) -> FloatArray:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(score, -35.0, 35.0))), dtype=np.float64)
+
+
+def _predict_boosted(
+    names: Sequence[str], x: FloatArray, target: FloatArray, x_new: FloatArray, *, probability: bool, seed: int
+) -> dict[str, FloatArray]:
+    if not names:
+        return {}
+    import lightgbm
+
+    # Labels are stored in single precision: without standardising, a large mean would swallow the signal.
+    centre, scale = (0.0, 1.0) if probability else (float(target.mean()), float(target.std()))
+    rounds = {name: int(name.removeprefix("lightgbm_")) for name in names}
+    parameters = {**_BOOSTING, "objective": "binary" if probability else "regression", "seed": seed}
+    data = lightgbm.Dataset(x, label=(target - centre) / scale, params=parameters, free_raw_data=True)
+    booster = lightgbm.train(parameters, data, num_boost_round=max(rounds.values()))
+    return {
+        name: centre + scale * np.asarray(booster.predict(x_new, num_iteration=rounds[name]), dtype=np.float64)
+        for name in names
+    }

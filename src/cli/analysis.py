@@ -1,0 +1,299 @@
+"""Ask a causal question, look at what was answered, ask it again."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from src.cli import output
+from src.errors import E2IError
+
+if TYPE_CHECKING:
+    from src.app.effects import Answer
+    from src.app.questions import EffectQuestion
+
+CHECK_FAILED = 1
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Strict = Annotated[
+    bool, typer.Option("--fail-unless-supported", help="Exit with 1 unless a causal effect is supported.")
+]
+
+
+class BadOption(E2IError):
+    """An option of a command makes no sense."""
+
+
+def effect(
+    data: Annotated[Path | None, typer.Option(help="CSV (also compressed) or Parquet file.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Id or name of a dataset, or table:NAME.")] = None,
+    treatment: Annotated[str | None, typer.Option(help="Column of what was done.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Column of what it may have changed.")] = None,
+    confounders: Annotated[str, typer.Option(help="Columns to adjust for, comma-separated.")] = "",
+    graph: Annotated[Path | None, typer.Option(help="Causal graph: .json, .gml or .dot.")] = None,
+    instrument: Annotated[str, typer.Option(help="Instrument columns, comma-separated.")] = "",
+    mediators: Annotated[str, typer.Option(help="Mediator columns (front door), comma-separated.")] = "",
+    panel: Annotated[str, typer.Option(help="UNIT,TIME columns when units repeat over time.")] = "",
+    cluster: Annotated[str | None, typer.Option(help="Column of the cluster, for standard errors.")] = None,
+    lag: Annotated[int | None, typer.Option(min=0, max=36, help="Periods from treatment to outcome.")] = None,
+    segments: Annotated[str, typer.Option(help="Effect modifiers to report by, comma-separated.")] = "",
+    negative_control: Annotated[str, typer.Option(help="Outcomes the treatment cannot have changed.")] = "",
+    post_treatment: Annotated[str, typer.Option(help="Columns measured after the treatment.")] = "",
+    randomized: Annotated[bool, typer.Option("--randomized", help="The treatment was assigned at random.")] = False,
+    treated: Annotated[str | None, typer.Option(help="Value of the treated arm of a text treatment.")] = None,
+    control: Annotated[str | None, typer.Option(help="Value of the control arm of a text treatment.")] = None,
+    estimand: Annotated[str, typer.Option(help="ate or att.")] = "ate",
+    estimator: Annotated[str | None, typer.Option(help="Estimator to use instead of the design's default.")] = None,
+    trim: Annotated[bool, typer.Option("--trim", help="Leave out rows without overlap; changes the estimand.")] = False,
+    minimum_effect: Annotated[float | None, typer.Option(help="Smallest effect that matters.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="Row filter, e.g. region=northeast; repeatable.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random state.")] = None,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Estimate a causal effect and say whether it can be trusted.
+
+    Example: e2i effect --data smoking.csv --treatment qsmk --outcome wt82_71 --confounders age,sex,wt71
+    """
+    from src.app.questions import EffectQuestion
+
+    question = EffectQuestion(
+        data=data,
+        dataset=dataset,
+        treatment=treatment,
+        outcome=outcome,
+        confounders=_names(confounders),
+        effect_modifiers=_names(segments),
+        instruments=_names(instrument),
+        mediators=_names(mediators),
+        negative_controls=_names(negative_control),
+        post_treatment=_names(post_treatment),
+        graph=graph,
+        panel=_panel(panel),
+        cluster=cluster,
+        lag=lag,
+        estimand=_estimand(estimand),
+        estimator=estimator,
+        randomized=randomized,
+        treated=treated,
+        control=control,
+        trim=trim,
+        minimum_effect=minimum_effect,
+        filters=tuple(_filter(text) for text in where or ()),
+        random_state=seed,
+    )
+    if (data is None) == (dataset is None):
+        raise BadOption("name the data: either --data FILE or --dataset ID")
+    answer = output.run(_answer(question, quiet=json))
+    _print_answer(answer, as_json=json)
+    _exit_unless_supported(answer, strict)
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question in plain words.")],
+    dataset: Annotated[str, typer.Option(help="Dataset that holds the panel.")] = "hcp_month_panel",
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Ask in plain words; the answer says what was understood, or asks back.
+
+    Example: e2i ask "did more rep calls cause more Kisqali prescriptions in the Northeast?"
+    """
+    from src.app.asking import Clarification, answer_question
+    from src.app.session import open_session
+
+    async def work() -> Answer | Clarification:
+        with output.progress("Answering", quiet=json) as step:
+            async with open_session(step) as session:
+                return await answer_question(session, question, dataset=dataset)
+
+    answer = output.run(work())
+    if isinstance(answer, Clarification):
+        output.print_json(answer.document()) if json else output.print_rich(answer.text())
+        raise typer.Exit(CHECK_FAILED)
+    _print_answer(answer, as_json=json)
+    _exit_unless_supported(answer, strict)
+
+
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 20, json: Json = False
+) -> None:
+    """List the questions answered so far.
+
+    Example: e2i runs --limit 5
+    """
+    from src.app.rendering import run_table
+    from src.app.session import open_session
+
+    async def work() -> Any:
+        async with open_session() as session:
+            return await session.runs.recent(limit)
+
+    found = output.run(work())
+    if json:
+        output.print_json([_run_line(run) for run in found])
+    else:
+        output.print_rich(run_table(found))
+
+
+def show(run: Annotated[str, typer.Argument(help="Run id, or its beginning.")], json: Json = False) -> None:
+    """Show everything a run was: data hash, code version, seed, queries, versions, results.
+
+    Example: e2i show 0199c2
+    """
+    from src.app.effects import load_answer
+    from src.app.rendering import answer_document, run_details
+    from src.app.session import open_session
+
+    async def work() -> Answer:
+        async with open_session() as session:
+            return await load_answer(session, run)
+
+    answer = output.run(work())
+    output.print_json(answer_document(answer)) if json else output.print_rich(run_details(answer))
+
+
+def rerun(run: Annotated[str, typer.Argument(help="Run id, or its beginning.")], json: Json = False) -> None:
+    """Answer the same question again and compare bit for bit; exit 1 when anything differs.
+
+    Example: e2i rerun 0199c2
+    """
+    from src.app.effects import rerun_answer
+    from src.app.rendering import comparison_text
+    from src.app.session import open_session
+
+    async def work() -> Any:
+        with output.progress("Answering again", quiet=json) as step:
+            async with open_session(step) as session:
+                return await rerun_answer(session, run)
+
+    comparison = output.run(work())
+    output.print_json(comparison.document()) if json else output.print_rich(comparison_text(comparison))
+    if not comparison.identical:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def resume(
+    run: Annotated[str | None, typer.Argument(help="Run id; all interrupted runs without it.")] = None,
+    json: Json = False,
+) -> None:
+    """Finish answers that were interrupted, from their last checkpoint.
+
+    Example: e2i resume
+    """
+    from src.app.effects import resume_answers
+    from src.app.rendering import answer_document
+    from src.app.session import open_session
+
+    async def work() -> list[Answer]:
+        with output.progress("Resuming", quiet=json) as step:
+            async with open_session(step) as session:
+                return await resume_answers(session, run)
+
+    answers = output.run(work())
+    if json:
+        output.print_json([answer_document(answer) for answer in answers])
+        return
+    for answer in answers:
+        _print_answer(answer, as_json=False)
+    if not answers:
+        output.print_rich("Nothing to resume: no run was interrupted.")
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="Run id, or its beginning.")],
+    format: Annotated[str, typer.Option("--format", help="html, md or json.")] = "html",
+    out: Annotated[Path | None, typer.Option(help="File to write; '-' prints. Default var/reports/RUN.FORMAT.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the report of a run: one self-contained file.
+
+    Example: e2i report 0199c2 --format html
+    """
+    from src.app.effects import load_answer
+    from src.app.rendering import save_report
+    from src.app.session import open_session
+
+    if format not in ("html", "md", "json"):
+        raise BadOption(f"unknown report format '{format}'; use html, md or json")
+
+    async def work() -> Answer:
+        async with open_session() as session:
+            return await load_answer(session, run)
+
+    written = save_report(output.run(work()), format, out)
+    if isinstance(written, str):
+        sys.stdout.write(written)
+    elif json:
+        output.print_json({"path": str(written)})
+    else:
+        output.print_rich(str(written))
+
+
+async def _answer(question: EffectQuestion, *, quiet: bool) -> Answer:
+    from src.app.effects import answer_effect
+    from src.app.session import open_session
+
+    with output.progress("Answering", quiet=quiet) as step:
+        async with open_session(step) as session:
+            return await answer_effect(session, question)
+
+
+def _print_answer(answer: Answer, *, as_json: bool) -> None:
+    from src.app.rendering import answer_document, answer_text
+
+    output.print_json(answer_document(answer)) if as_json else output.print_rich(answer_text(answer))
+
+
+def _exit_unless_supported(answer: Answer, strict: bool) -> None:
+    from src.causal_engine.results import Verdict
+
+    if strict and answer.run.verdict != Verdict.SUPPORTED.value:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _run_line(run: Any) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "question": run.question,
+        "status": run.status,
+        "verdict": run.verdict,
+        "dataset_id": run.dataset_id,
+        "started_at": run.started_at,
+    }
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _panel(text: str) -> tuple[str, str] | None:
+    names = _names(text)
+    if not names:
+        return None
+    if len(names) != 2:
+        raise BadOption(f"--panel takes two columns, UNIT,TIME; got '{text}'")
+    return names[0], names[1]
+
+
+def _estimand(text: str) -> Any:
+    from src.causal_engine.spec import Estimand
+
+    known = {"ate": Estimand.ATE, "att": Estimand.ATT}
+    if text.lower() not in known:
+        raise BadOption(f"unknown estimand '{text}'; use ate or att")
+    return known[text.lower()]
+
+
+def _filter(text: str) -> Any:
+    from src.agents.runtime import Filter
+
+    match = re.fullmatch(r"\s*([^=<>!]+?)\s*(==|=|!=|<=|>=|<|>)\s*(.*?)\s*", text)
+    if match is None:
+        raise BadOption(f"cannot read the filter '{text[:80]}'; write COLUMN=VALUE (also !=, <, <=, >, >=)")
+    column, op, value = match.groups()
+    return Filter(column, "==" if op == "=" else op, value)

@@ -1,0 +1,59 @@
+"""What can be done from the command line? Thin: parse, call the app, render."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from src.cli import data, db
+from src.cli.analysis import ask, effect, report, rerun, resume, runs, show
+from src.cli.demo import demo
+from src.errors import E2IError
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="e2i",
+    help="Causal answers that can be trusted: effect, interval, assumptions, refutations, or a clear refusal.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(db.app, name="db")
+app.add_typer(data.app, name="data")
+for command in (effect, ask, show, runs, rerun, resume, report, demo):
+    app.command()(command)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options of every command."""
+    if debug:
+        os.environ["E2I_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on standard error and exit code 2."""
+    try:
+        app()
+    except E2IError as error:
+        if os.environ.get("E2I_DEBUG"):
+            raise
+        sys.stderr.write(f"e2i: {' '.join(str(error).split())}\n")
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.stderr.write("e2i: interrupted\n")
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("E2I_DEBUG"):
+            raise
+        sys.stderr.write(
+            f"e2i: unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} "
+            "(run again with e2i --debug … for the traceback)\n"
+        )
+        sys.exit(1)

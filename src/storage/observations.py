@@ -1,0 +1,37 @@
+"""Where do spans, agent activities and the trail of estimates go?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from src.storage.gateway import Row, TableGateway
+
+SPANS = "ml_observability_spans"
+
+
+class ObservationRepository:
+    """Writes what agents did and what they estimated."""
+
+    def __init__(self, gateway: TableGateway) -> None:
+        self._gateway = gateway
+
+    async def add_spans(self, spans: Sequence[Mapping[str, Any]]) -> None:
+        """Store finished spans; the same span again keeps one."""
+        await self._gateway.upsert(SPANS, spans, on_conflict=["trace_id", "span_id"])
+
+    async def add_activity(self, activity: Mapping[str, Any]) -> None:
+        """Store one ``agent_activities`` row; the same activity again keeps one."""
+        await self._gateway.upsert("agent_activities", [activity], on_conflict=["activity_id"])
+
+    async def add_evaluations(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Store one ``estimator_evaluations`` row per estimator tried, failures included."""
+        return await self._gateway.insert("estimator_evaluations", rows)
+
+    async def add_validations(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Store one ``causal_validations`` row per refutation test."""
+        await self._gateway.insert("causal_validations", rows)
+
+    async def add_path(self, path: Mapping[str, Any]) -> None:
+        """Store one ``causal_paths`` row; the same path again keeps one."""
+        await self._gateway.upsert("causal_paths", [path], on_conflict=["path_id"])
