@@ -14,6 +14,7 @@ from langgraph.runtime import Runtime
 from src.agents.tiers import identity
 from src.errors import E2IError
 from src.mlops.tracing.recorder import SpanRecorder
+from src.storage.gateway import Op
 
 StateT = TypeVar("StateT", contravariant=True)
 
@@ -37,10 +38,10 @@ class NodeError:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Rows kept: ``column op value`` with op one of ==, !=, <, <=, >, >=, in."""
+    """Rows kept: ``column op value``."""
 
     column: str
-    op: str
+    op: Op
     value: str | float | int | bool | None | tuple[str, ...]
 
 
@@ -53,13 +54,8 @@ class LoadedRows(Protocol):
         ...
 
     @property
-    def rows_before(self) -> int:
-        """Rows in the dataset."""
-        ...
-
-    @property
-    def query(self) -> str:
-        """How the rows were selected, in words a person can repeat."""
+    def query(self) -> dict[str, Any]:
+        """How the rows were obtained, as JSON: dataset, filters, rows before and after."""
         ...
 
 

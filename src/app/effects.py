@@ -12,12 +12,14 @@ from typing import Any
 from src.agents.causal_impact.agent import ImpactResult
 from src.agents.causal_impact.nodes.build_graph import causal_graph
 from src.agents.causal_impact.state import DeclaredGraph, ImpactRequest
+from src.agents.causal_impact.workspace import rows
 from src.agents.runtime import Deps
 from src.app.provenance import code_version, library_versions, stable_sha256
 from src.app.questions import EffectQuestion, impact_request
 from src.app.session import Session
 from src.app.trail import record_result
 from src.causal_engine.estimation import study_for
+from src.causal_engine.estimators.registry import get_estimator
 from src.causal_engine.identification import identify, load_graph
 from src.causal_engine.results import Analysis
 from src.causal_engine.serialise import from_json, to_json
@@ -88,6 +90,8 @@ async def answer_effect(
 
 async def check_request(staged: Any, request: ImpactRequest) -> None:
     """Refuse a request that its data cannot answer: wrong columns, constant treatment, cyclic graph…"""
+    if request.spec.estimator is not None:
+        get_estimator(request.spec.estimator)
     loaded = await staged.load(request.filters)
     identification = identify(request.spec, list(loaded.frame.columns), causal_graph(request.graph))
     await asyncio.to_thread(study_for, loaded.frame, request.spec, identification)
@@ -176,6 +180,7 @@ async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, requ
     try:
         async with asyncio.timeout(session.budget.timeout_seconds):
             result = await session.agent.run(request, deps)
+            await rows(request, deps)
     except Exception as error:
         await session.runs.finish(
             run.run_id, status="failed", ended_at=datetime.now(UTC), error=(type(error).__name__, str(error)[:2000])
@@ -183,11 +188,11 @@ async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, requ
         raise
     finally:
         await session.spans.flush()
-    return await _store(session, run, dataset, request, result)
+    return await _store(session, run, dataset, result, deps.workspace["query"])
 
 
 async def _store(
-    session: Session, run: RunRecord, dataset: DatasetRecord, request: ImpactRequest, result: ImpactResult
+    session: Session, run: RunRecord, dataset: DatasetRecord, result: ImpactResult, query: dict[str, Any]
 ) -> Answer:
     await record_result(session.observations, run.run_id, run.request_sha256, result)
     ended = datetime.now(UTC)
@@ -203,7 +208,7 @@ async def _store(
         ended_at=ended,
         verdict=result.analysis.conclusion.verdict.value,
         analysis=to_json(result.analysis),
-        queries=await session.datasets.queries(request.dataset_id, request.filters),
+        queries=[query],
     )
     await session.forget(run.run_id)
     finished = await session.runs.get(run.run_id)

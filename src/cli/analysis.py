@@ -291,9 +291,11 @@ def _estimand(text: str) -> Any:
 
 def _filter(text: str) -> Any:
     from src.agents.runtime import Filter
+    from src.storage.gateway import Op
 
+    ops = {"=": Op.EQ, "==": Op.EQ, "!=": Op.NE, "<": Op.LT, "<=": Op.LE, ">": Op.GT, ">=": Op.GE}
     match = re.fullmatch(r"\s*([^=<>!]+?)\s*(==|=|!=|<=|>=|<|>)\s*(.*?)\s*", text)
     if match is None:
         raise BadOption(f"cannot read the filter '{text[:80]}'; write COLUMN=VALUE (also !=, <, <=, >, >=)")
     column, op, value = match.groups()
-    return Filter(column, "==" if op == "=" else op, value)
+    return Filter(column, ops[op], value)

@@ -128,6 +128,20 @@ def _describe_column_rule(rule: ColumnRule) -> str:
 
 def _describe_row_rule(rule: RowRule) -> str:
     match rule:
+        case UniqueTogetherRule():
+            return f"({', '.join(rule.together)}) must be unique"
+        case OneValuePerRule():
+            return f"one {rule.key} must have one {rule.value} only"
+        case WithinParentRule():
+            return f"{rule.column} must lie between {rule.start} and {rule.end} of its {rule.parent} row"
+        case _:
+            return _describe_rule_within_row(rule)
+
+
+def _describe_rule_within_row(
+    rule: PairRule | RatioRule | PresenceRule | PresentWhenRule | LengthRule | NoRepeatRule | NotAfterRule,
+) -> str:
+    match rule:
         case PairRule():
             verb = "must not be after or above" if rule.comparison is Comparison.AT_MOST else "must differ from"
             return f"{rule.left} {verb} {rule.right}"
@@ -144,9 +158,3 @@ def _describe_row_rule(rule: RowRule) -> str:
             return f"no value may occur twice among {', '.join(rule.columns)}"
         case NotAfterRule():
             return f"every time in {rule.times} must be at or before {rule.cutoff}"
-        case UniqueTogetherRule():
-            return f"({', '.join(rule.together)}) must be unique"
-        case OneValuePerRule():
-            return f"one {rule.key} must have one {rule.value} only"
-        case WithinParentRule():
-            return f"{rule.column} must lie between {rule.start} and {rule.end} of its {rule.parent} row"

@@ -40,7 +40,10 @@ class PairRule:
 
 @dataclass(frozen=True, slots=True)
 class RatioRule:
-    """``ratio`` equals ``numerator / denominator`` within the share ``tolerance`` where all are present, denominator > 0."""
+    """``ratio`` equals ``numerator / denominator`` within the share ``tolerance``.
+
+    It says something only where all three are present and the denominator is positive.
+    """
 
     name: str
     ratio: str

@@ -9,7 +9,8 @@ _VERBS = {
     "drive", "drives", "drove", "increase", "increases", "increased", "raise", "raises", "raised", "affect", "affects",
     "affected", "influence", "influences", "influenced", "boost", "boosts", "boosted", "cause", "causes", "caused",
     "change", "changes", "changed", "lift", "lifts", "improve", "improves", "reduce", "reduces", "lower", "lowers",
-    "move", "moves", "generate", "generates", "bring", "brings", "produce", "produces", "lead", "leads", "led", "result",
+    "move", "moves", "generate", "generates", "bring", "brings", "produce", "produces", "lead", "leads", "led", 
+    "result",
 }  # fmt: skip
 _INSIDE = {
     "the",

@@ -34,7 +34,9 @@ def classify(question: str, vocabulary: Vocabulary | None = None) -> Classificat
     known = vocabulary or load_vocabulary()
     text = normalise(question)
     parts = [_best(part, known) for part in _PARTS.split(text) if part.strip()]
-    kinds = {part.intent for part in parts if part.confidence >= _FIRST_HIT and part.intent is not Intent.GENERAL}
+    kinds: set[Intent] = {
+        part.intent for part in parts if part.confidence >= _FIRST_HIT and part.intent is not Intent.GENERAL
+    }
     if len(kinds) > 1 and not _same_topic(kinds):
         rule = known.intents[Intent.MULTI_FACETED]
         return Classification(

@@ -48,7 +48,16 @@ class _Lexicon:
     phrases: dict[tuple[str, ...], _Name]
     joined: dict[str, _Name]
     patterns: tuple[tuple[re.Pattern[str], _Name], ...]
-    longest: int
+
+    @property
+    def words(self) -> frozenset[str]:
+        """Words that are a name by themselves."""
+        return frozenset(words[0] for words in self.phrases if len(words) == 1)
+
+    @property
+    def longest(self) -> int:
+        """Number of words of the longest phrase."""
+        return max(map(len, self.phrases))
 
 
 def find_names(reading: Reading, vocabulary: Vocabulary) -> list[Match]:
@@ -56,16 +65,18 @@ def find_names(reading: Reading, vocabulary: Vocabulary) -> list[Match]:
 
     Names (brand, region, …) go first, so that "new Kisqali prescriptions" still holds
     "new prescriptions"; only whole phrases of several words such as "Kisqali oncologist reach"
-    come before them. Typing errors are repaired after every exact phrase is taken.
+    come before them. A typing error is repaired only where no exact phrase of that length stands.
     """
     names, quantities = _lexicon(vocabulary, NAMES), _lexicon(vocabulary, QUANTITIES)
     neutral = set(vocabulary.words.neutral)
-    known = neutral.union(vocabulary.words.function, vocabulary.words.common)
-    found = [*_exact(reading, quantities, set(), shortest=2), *_exact(reading, names, set())]
-    found += _patterns(reading, names, set())
-    found += _misspelt(reading, names, set(), known)
-    found += [*_exact(reading, quantities, neutral), *_patterns(reading, quantities, neutral)]
-    found += _misspelt(reading, quantities, neutral, known)
+    known = neutral.union(vocabulary.words.function, vocabulary.words.common, names.words, quantities.words)
+    found = [*_exact(reading, quantities, set(), shortest=2)]
+    for lexicon, inside in ((names, set[str]()), (quantities, neutral)):
+        found += _exact(reading, lexicon, inside, shortest=2)
+        found += _patterns(reading, lexicon, inside)
+        found += _misspelt(reading, lexicon, inside, known, sizes=(3, 2))
+        found += _exact(reading, lexicon, inside)
+        found += _misspelt(reading, lexicon, inside, known, sizes=(1,))
     return sorted(found, key=lambda match: match.position)
 
 
@@ -86,7 +97,7 @@ def _lexicon(vocabulary: Vocabulary, kinds: tuple[Kind, ...]) -> _Lexicon:
             name = _Name(kind, (term.canonical,), assumed=False)
             patterns += [(re.compile(rf"\b(?:{pattern})\b"), name) for pattern in term.patterns]
     joined = {"".join(words): name for words, name in phrases.items()}
-    return _Lexicon(phrases, joined, tuple(patterns), max(map(len, phrases)))
+    return _Lexicon(phrases, joined, tuple(patterns))
 
 
 def _merged(before: _Name | None, new: _Name) -> _Name:
@@ -111,7 +122,7 @@ def _windows(reading: Reading, neutral: set[str], longest: int, shortest: int = 
 def _exact(reading: Reading, lexicon: _Lexicon, neutral: set[str], shortest: int = 1) -> Iterator[Match]:
     for window in _windows(reading, neutral, lexicon.longest, shortest):
         name = lexicon.phrases.get(tuple(reading.norm(i) for i in window))
-        if name and not (shortest > 1 and window[-1] - window[0] >= len(window)):
+        if name:
             yield _taken(reading, window, name, _ASSUMED_SCORE if name.assumed else 1.0)
 
 
@@ -123,10 +134,13 @@ def _patterns(reading: Reading, lexicon: _Lexicon, neutral: set[str]) -> Iterato
             yield _taken(reading, hit[1], name, _PATTERN_SCORE)
 
 
-def _misspelt(reading: Reading, lexicon: _Lexicon, neutral: set[str], known: set[str]) -> Iterator[Match]:
-    for window in _windows(reading, neutral, longest=3):
+def _misspelt(
+    reading: Reading, lexicon: _Lexicon, neutral: set[str], known: set[str], sizes: tuple[int, ...]
+) -> Iterator[Match]:
+    """Several words count as one misspelt phrase only if one of them, of three letters or more, is unknown."""
+    for window in _windows(reading, neutral, max(sizes), min(sizes)):
         words = [reading.norm(i) for i in window]
-        if all(word in known or word.isdigit() for word in words):
+        if all(word in known or len(word) < 3 for word in words):
             continue
         hit = _nearest("".join(words), lexicon)
         if hit:
@@ -136,10 +150,10 @@ def _misspelt(reading: Reading, lexicon: _Lexicon, neutral: set[str], known: set
 def _nearest(text: str, lexicon: _Lexicon) -> tuple[_Name, float] | None:
     """The one name within the allowed edits; None when two different names are equally near."""
     edits = allowed_edits(len(text))
-    near = process.extract(text, lexicon.joined.keys(), scorer=OSA.distance, score_cutoff=edits, limit=5)
+    found = process.extract(text, lexicon.joined.keys(), scorer=OSA.distance, score_cutoff=edits, limit=5)
     near = [
         (phrase, distance)
-        for phrase, distance, _ in near
+        for phrase, distance, _ in found
         if distance <= allowed_edits(len(phrase)) and (phrase[0] == text[0] or len(phrase) >= 8)
     ]
     if not near:

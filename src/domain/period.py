@@ -13,8 +13,19 @@ from src.errors import QuestionNotUnderstood
 
 _MONTHS = {name.lower(): i for i, name in enumerate(calendar.month_name) if name}
 _MONTHS |= {name.lower(): i for i, name in enumerate(calendar.month_abbr) if name} | {"sept": 9}
-_NUMBERS = {word: i for i, word in enumerate("zero one two three four five six seven eight nine ten".split())}
-_NUMBERS |= {"eleven": 11, "twelve": 12, "a": 1, "an": 1, "1st": 1, "2nd": 2, "3rd": 3, "4th": 4}
+_NUMBERS = {
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+}
+_NUMBERS |= {"ten": 10, "eleven": 11, "twelve": 12, "a": 1, "an": 1, "1st": 1, "2nd": 2, "3rd": 3, "4th": 4}
 _NUMBERS |= {"first": 1, "second": 2, "third": 3, "fourth": 4, "couple of": 2}
 _LONGEST_LAG = 24
 

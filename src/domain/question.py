@@ -12,11 +12,12 @@ from src.domain.intent import Classification, classify
 from src.domain.matching import Match, find_names
 from src.domain.period import MissingYear, Period, take_lag, take_periods
 from src.domain.reading import Reading
-from src.domain.unknown import UnknownPhrase, refuse, refuse_foreign_names, unknown_phrases
+from src.domain.unknown import refuse, refuse_foreign_names, unknown_phrases
 from src.domain.vocabulary import Intent, Kind, Measure, Role, Vocabulary
 from src.errors import QuestionNotUnderstood, nearest_names
 
 _SURE = 0.7
+_WORDS_UNUSED = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,12 @@ class Understood:
 
     def sentence(self) -> str:
         """One plain sentence that says back what was understood."""
-        if self.treatment is None or self.outcome is None:
-            parts = [f"I understood: a question of kind {self.intent.replace('_', ' ')}"]
+        if self.treatment is None:
+            about = f" about {self.brand}" if self.brand else ""
+            parts = [f"I understood: a question of the kind '{self.intent.replace('_', ' ')}'{about}"]
         else:
-            parts = [f"I understood: effect of {self.treatment_label} on {self.outcome_label}"]
-        if self.brand or self.treatment:
-            parts.append(f" of {self.brand or 'all brands together'}")
+            brand = self.brand or "all brands together"
+            parts = [f"I understood: effect of {self.treatment_label} on {self.outcome_label} of {brand}"]
         parts.append(f" in the {self.region.title()}" if self.region else "")
         parts.append(f" among {self.specialty} HCPs" if self.specialty else "")
         parts.append(f", {self.lag} month{'' if self.lag == 1 else 's'} later" if self.lag else "")
@@ -104,6 +105,7 @@ class _Parse:
         self.reading, self.vocabulary, self.classified = reading, vocabulary, classified
         self.available_brands = available_brands
         self.pushed = _take_pressure(reading, vocabulary)
+        self.excluded = _take_exclusion(reading, vocabulary)
         self.lag = take_lag(reading)
         self.periods = take_periods(reading, today)
         self.matches = find_names(reading, vocabulary)
@@ -115,6 +117,7 @@ class _Parse:
         """Fill the slots, or raise what is missing."""
         causal = self._is_causal()
         if causal:
+            self._ask_exclusion()
             self._refuse_unknown()
         brand = self._brand()
         region, specialty = self._one(Kind.REGION), self._one(Kind.SPECIALTY)
@@ -130,14 +133,19 @@ class _Parse:
             region=region,
             specialty=specialty,
             period=period,
-            lag=self.lag,
+            lag=self.lag if causal else None,
             direction_pushed=self.pushed,
-            confidence=min([1.0 if causal else self.classified.confidence, *(m.score for m in self.matches)]),
+            confidence=self._confidence(causal),
             matched=tuple(self.matches),
             assumptions=tuple(self.assumptions),
             treatment_label=treatment.label if treatment else "",
             outcome_label=outcome.label if outcome else "",
         )
+
+    def _confidence(self, causal: bool) -> float:
+        """That of the least certain reading: a guess at a name, words set aside, or the kind of question."""
+        kind = 1.0 if causal else self.classified.confidence
+        return min([kind, *(match.score for match in self.matches), *(_WORDS_UNUSED for _ in self.unknown)])
 
     def _is_causal(self) -> bool:
         """A causal pattern, or both sides of an effect named and no other kind of answer asked for."""
@@ -157,6 +165,10 @@ class _Parse:
                 'for example "effect of rep calls on new prescriptions of Kisqali"'
             )
         return True
+
+    def _ask_exclusion(self) -> None:
+        if self.excluded:
+            raise _AskBack(f"'{self.excluded}' leaves something out; what should be included instead?", ())
 
     def _refuse_unknown(self) -> None:
         """An unknown name is refused; a stray ordinary word is set aside aloud when all slots are filled."""
@@ -206,7 +218,7 @@ class _Parse:
     def _period(self) -> Period | None:
         for period in self.periods:
             if isinstance(period, MissingYear):
-                raise _AskBack(f"Which year do you mean by '{period.text}'?", ())
+                raise _AskBack(f"Which year do you mean by '{period.text.capitalize()}'?", ())
         if len(self.periods) > 1:
             texts = [str(period) for period in self.periods]
             raise _AskBack(f"One period at a time: which of {' and '.join(texts)} do you mean?", texts)
@@ -277,4 +289,9 @@ def _take_pressure(reading: Reading, vocabulary: Vocabulary) -> bool:
     return pushed
 
 
-__all__ = ["ClarificationNeeded", "Understood", "UnknownPhrase", "understand"]
+def _take_exclusion(reading: Reading, vocabulary: Vocabulary) -> str | None:
+    for pattern in vocabulary.exclusions:
+        hit = reading.search(re.compile(rf"\b(?:{pattern})\b"), reading.free())
+        if hit:
+            return reading.take(hit[1]).text
+    return None

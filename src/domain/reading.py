@@ -36,7 +36,7 @@ def normalise(text: str) -> str:
 def split_words(text: str) -> list[Word]:
     """Split at everything that is neither letter nor digit; a possessive s is dropped."""
     plain = _POSSESSIVE.sub("", unicodedata.normalize("NFKC", text))
-    words = []
+    words: list[Word] = []
     previous_end = 0
     for match in _WORD.finditer(plain):
         raw = match.group()

@@ -29,9 +29,14 @@ class UnknownPhrase:
 
 
 def refuse_foreign_names(reading: Reading, vocabulary: Vocabulary) -> None:
-    """Raise QuestionNotUnderstood for a brand, region or specialty that is known not to be in the data."""
+    """Raise QuestionNotUnderstood for a brand, region, specialty or filter known not to be in the data."""
     foreign = vocabulary.foreign
-    groups = (("brand", foreign.brands), ("region", foreign.regions), ("specialty", foreign.specialties))
+    groups = (
+        ("brand", foreign.brands),
+        ("region", foreign.regions),
+        ("specialty", foreign.specialties),
+        ("filter", foreign.filters),
+    )
     for slot, names in groups:
         known = {normalise(name) for name in names}
         for at in reading.free():
@@ -52,7 +57,7 @@ def unknown_phrases(reading: Reading, vocabulary: Vocabulary, matches: Sequence[
             run.append(at)
             continue
         if any(not _is_ordinary(reading, i, ordinary) for i in run):
-            phrases.append(_phrase(reading, run, vocabulary, matches))
+            phrases.append(_phrase(reading, run, vocabulary, matches, ordinary))
         run = []
     return phrases
 
@@ -73,15 +78,16 @@ def _is_ordinary(reading: Reading, at: int, ordinary: set[str]) -> bool:
         return True
     if word.named or len(word.norm) < 3:
         return False
-    near = process.extractOne(word.norm, ordinary, scorer=OSA.distance, score_cutoff=1)
-    if near is None:
-        return False
-    return len(word.norm) >= 5 or sorted(near[0]) == sorted(word.norm)
+    near = process.extract(word.norm, ordinary, scorer=OSA.distance, score_cutoff=1, limit=None)
+    return any(len(word.norm) >= 5 or sorted(name) == sorted(word.norm) for name, _, _ in near)
 
 
-def _phrase(reading: Reading, run: list[int], vocabulary: Vocabulary, matches: Sequence[Match]) -> UnknownPhrase:
-    text = " ".join(reading.words[i].raw for i in run)
-    return UnknownPhrase(text, _slot(reading, run, vocabulary, matches), any(reading.words[i].named for i in run))
+def _phrase(
+    reading: Reading, run: list[int], vocabulary: Vocabulary, matches: Sequence[Match], ordinary: set[str]
+) -> UnknownPhrase:
+    names = [reading.words[i].raw for i in run if reading.words[i].named and reading.norm(i) not in ordinary]
+    text = " ".join(names or [reading.words[i].raw for i in run])
+    return UnknownPhrase(text, _slot(reading, run, vocabulary, matches), bool(names))
 
 
 def _slot(reading: Reading, run: list[int], vocabulary: Vocabulary, matches: Sequence[Match]) -> str | None:
@@ -109,10 +115,11 @@ def _slot(reading: Reading, run: list[int], vocabulary: Vocabulary, matches: Seq
 
 def _refusal(phrase: UnknownPhrase, vocabulary: Vocabulary) -> QuestionNotUnderstood:
     text = phrase.text if len(phrase.text) <= _SHOWN else f"{phrase.text[:_SHOWN]}…"
+    if phrase.slot == "filter":
+        return QuestionNotUnderstood(f"a question cannot select by '{text}'; brand, region, specialty and period can")
     kind = phrase.slot or "brand, measure or other name"
-    return QuestionNotUnderstood(
-        f"'{text}' is not a {kind} in the data; {nearest_names(text, _names(phrase, vocabulary))}"
-    )
+    near = nearest_names(text, _names(phrase, vocabulary))
+    return QuestionNotUnderstood(f"'{text}' is not {'an' if kind[0] in 'aeiou' else 'a'} {kind} in the data; {near}")
 
 
 def _names(phrase: UnknownPhrase, vocabulary: Vocabulary) -> list[str]:
@@ -121,7 +128,7 @@ def _names(phrase: UnknownPhrase, vocabulary: Vocabulary) -> list[str]:
     specialties = [term.canonical for term in vocabulary.specialties]
     measures = [measure.label for measure in vocabulary.measures]
     outcomes = [measure.label for measure in vocabulary.measures if measure.role is not Role.TREATMENT]
-    kpi_names = [term.synonyms[0] for term in vocabulary.kpis]
+    kpi_names = [max(term.synonyms, key=len) for term in vocabulary.kpis]
     choices = {
         "brand": brands,
         "region": regions,

@@ -118,6 +118,7 @@ class Foreign(ConfigModel):
     brands: tuple[str, ...]
     regions: tuple[str, ...]
     specialties: tuple[str, ...]
+    filters: tuple[str, ...]
 
 
 class Words(ConfigModel):
@@ -141,6 +142,7 @@ class Vocabulary(ConfigModel):
     measures: tuple[Measure, ...]
     intents: dict[Intent, IntentRule]
     pressure: tuple[Pattern, ...]
+    exclusions: tuple[Pattern, ...]
     foreign: Foreign
     words: Words
 

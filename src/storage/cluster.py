@@ -128,6 +128,8 @@ def exclusive(path: Path) -> Iterator[None]:
 
 def keeper_alive(home: Home) -> bool:
     """Whether a keeper lives. Asks for a shared lock, so that askers do not disturb one another."""
+    if not home.keeper_lock.exists():
+        return False
     with open_lock(home.keeper_lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -7,7 +7,7 @@ blocks begin, and a column is whole numbers only if all of it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -33,37 +33,50 @@ _CODE_NOT_FLOAT = r"^[+-]?(0[0-9]|[0-9]{16,}$)"
 
 
 @dataclass
+class _Verdict:
+    """What some values of one column allow so far."""
+
+    possible: tuple[Kind, ...] = ALL_KINDS
+    seen: bool = False
+
+    def take(self, values: Any) -> None:
+        self.seen = self.seen or _has_value(values)
+        self.possible = still_possible(self.possible, values)
+
+    @property
+    def kind(self) -> Kind:
+        return self.possible[0] if self.seen else Kind.STR
+
+
 class ColumnTypes:
     """Running inference over the blocks of a table whose columns are all text."""
 
-    columns: Sequence[str]
-    possible: list[tuple[Kind, ...]] = field(default_factory=list)
-    early: list[Kind | None] = field(default_factory=list)
-    seen: list[bool] = field(default_factory=list)
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        self._rows = 0
+        self._early = [_Verdict() for _ in self.columns]
+        self._all = [_Verdict() for _ in self.columns]
 
     def update(self, batch: Any) -> None:
         """Rule out what the values of ``batch`` (a pyarrow RecordBatch of strings) contradict."""
-        first = not self.possible
-        if first:
-            self.possible = [ALL_KINDS] * len(self.columns)
-            self.seen = [False] * len(self.columns)
-            self.early = [_guess(batch.column(i).slice(0, _EARLY_ROWS)) for i in range(len(self.columns))]
-        for position in range(len(self.columns)):
-            values = batch.column(position)
-            self.seen[position] = self.seen[position] or _has_value(values)
-            self.possible[position] = still_possible(self.possible[position], values)
+        early_rows = max(0, _EARLY_ROWS - self._rows)
+        for position, values in enumerate(batch.columns):
+            self._all[position].take(values)
+            if early_rows:
+                self._early[position].take(values.slice(0, early_rows))
+        self._rows += len(batch)
 
     def kinds(self) -> tuple[Kind, ...]:
         """The most specific type each column allows; a column without any value is text."""
-        return tuple(left[0] if seen else Kind.STR for left, seen in zip(self.possible, self.seen, strict=True))
+        return tuple(verdict.kind for verdict in self._all)
 
     def notes(self) -> tuple[str, ...]:
         """One line per column whose type at the top of the file did not last, or whose zone is assumed."""
         found = []
-        for name, early, kind in zip(self.columns, self.early, self.kinds(), strict=True):
-            if early is not None and early is not kind:
+        for name, early, kind in zip(self.columns, self._early, self.kinds(), strict=True):
+            if early.seen and early.kind is not kind:
                 found.append(
-                    f"column '{name}' begins as {early} but further down is {kind}; all of it is read as {kind}"
+                    f"column '{name}' begins as {early.kind} but is {kind} further down; all is read as {kind}"
                 )
             if kind is Kind.TS_NAIVE:
                 found.append(f"column '{name}' has times without a zone; they are taken as UTC")
@@ -112,12 +125,8 @@ def shown_type(arrow_type: Any) -> str:
     return next((name for test, name in tests if test(arrow_type)), "str")
 
 
-def _guess(values: Any) -> Kind | None:
-    return still_possible(ALL_KINDS, values)[0] if _has_value(values) else None
-
-
 def _has_value(values: Any) -> bool:
-    return values.null_count < len(values) and _clean(values).null_count < len(values)
+    return bool(values.null_count < len(values) and _clean(values).null_count < len(values))
 
 
 def _clean(values: Any) -> Any:

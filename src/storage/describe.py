@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from src.contracts.tables import TABLES
 MIN_OCCURRENCES = 11
 TOP_VALUES = 5
 MAX_DISTINCT = 10_000
+RANGED = ("int", "float", "date", "ts")
+COUNTED = ("str", "int", "bool", "date")
 
 _BATCH_ROWS = 100_000
 
@@ -56,70 +58,60 @@ def frequent(counts: Counter[Any]) -> tuple[tuple[Any, int], ...]:
 
 
 def _summarise(file: Any, name: str, dtype: str, personal: Collection[str]) -> ColumnSummary:
-    import pyarrow as pa
-
-    tally = _Tally()
+    tally = _Tally(dtype)
     for batch in file.iter_batches(_BATCH_ROWS, columns=[name]):
-        values = batch.column(0)
-        tally.add(values.cast(pa.string()) if dtype == "list[str]" and False else values, dtype)
+        tally.add(batch.column(0))
     hidden = name in personal
-    ranged = dtype in ("int", "float", "date", "ts") and not hidden
     return ColumnSummary(
         name=name,
         dtype=dtype,
         missing_share=tally.missing / tally.rows if tally.rows else 0.0,
-        distinct=tally.distinct,
-        minimum=tally.minimum if ranged else None,
-        maximum=tally.maximum if ranged else None,
-        top=() if hidden or dtype in ("float", "ts", "list[str]") else frequent(tally.counts),
+        distinct=None if tally.overflown else len(tally.counts),
+        minimum=None if hidden else tally.minimum,
+        maximum=None if hidden else tally.maximum,
+        top=() if hidden or dtype not in COUNTED else frequent(tally.counts),
         personal=hidden,
     )
 
 
 @dataclass
 class _Tally:
+    """Running figures of one column."""
+
+    dtype: str
     rows: int = 0
     missing: int = 0
     minimum: Any = None
     maximum: Any = None
     overflown: bool = False
+    counts: Counter[Any] = field(default_factory=Counter)
 
-    def __post_init__(self) -> None:
-        self.counts: Counter[Any] = Counter()
-
-    @property
-    def distinct(self) -> int | None:
-        return None if self.overflown else len(self.counts)
-
-    def add(self, values: Any, dtype: str) -> None:
+    def add(self, values: Any) -> None:
         import pyarrow.compute as pc
 
+        present = values.filter(pc.invert(pc.is_null(values, nan_is_null=True)))
         self.rows += len(values)
-        present = values.drop_null() if dtype != "float" else values.filter(pc.invert(pc.is_null(values, nan_is_null=True)))
         self.missing += len(values) - len(present)
         if not len(present):
             return
-        if dtype in ("int", "float", "date", "ts"):
-            low, high = pc.min_max(present).as_py().values()
-            self.minimum = low if self.minimum is None else min(self.minimum, low)
-            self.maximum = high if self.maximum is None else max(self.maximum, high)
+        if self.dtype in RANGED:
+            self._widen(*pc.min_max(present).as_py().values())
         if not self.overflown:
-            self._count(present, dtype)
+            self._count(present)
 
-    def _count(self, present: Any, dtype: str) -> None:
+    def _widen(self, low: Any, high: Any) -> None:
+        self.minimum = low if self.minimum is None else min(self.minimum, low)
+        self.maximum = high if self.maximum is None else max(self.maximum, high)
+
+    def _count(self, present: Any) -> None:
         import pyarrow.compute as pc
 
-        if dtype == "list[str]":
+        if self.dtype == "list[str]":
             self.counts.update(tuple(item) for item in present.to_pylist())
         else:
             counted = pc.value_counts(present)
-            self.counts.update(
-                dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
-            )
+            pairs = zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True)
+            self.counts.update(dict(pairs))
         if len(self.counts) > MAX_DISTINCT:
             self.overflown = True
-            self.counts = _keep_common(self.counts)
-
-
-def _keep_common(counts: Counter[Any]) -> Counter[Any]:
-    return Counter()
+            self.counts.clear()

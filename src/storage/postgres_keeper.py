@@ -33,6 +33,8 @@ START_PATIENCE_S = 30.0
 STOP_PATIENCE_S = 20.0
 MAX_RESTARTS = 5
 RESTART_WINDOW_S = 60.0
+# What the server says when a killed one has not quite gone yet, or another program took the port.
+MOMENTARY = ("lock file", "shared memory", "TCP/IP sockets", "in use")
 
 # Small machine, durable (fsync and synchronous_commit stay on), and no row values in the log.
 SETTINGS = {
@@ -92,7 +94,7 @@ class Keeper:
                 cluster.write_state(self.home, RunningServer(port, os.getpid(), self.server.pid, version))
                 return
             self.stop()
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or not any(sign in last_words(self.home) for sign in MOMENTARY):
                 raise KeeperError(f"the database server does not start; its last words: {last_words(self.home)}")
             time.sleep(POLL_S)
 
@@ -186,10 +188,19 @@ def make_cluster(home: Home, binaries: Path, identity: Identity | None) -> None:
         os.chown(home.staging, identity.uid, identity.gid)
         os.chown(password, identity.uid, identity.gid)
     data = home.staging / "data"
-    initialise = [binaries / "initdb", "-D", data, "-U", cluster.USER, "-A", "scram-sha-256", f"--pwfile={password}"]
+    initialise: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        data,
+        "-U",
+        cluster.USER,
+        "-A",
+        "scram-sha-256",
+        f"--pwfile={password}",
+    ]
     locale = ["--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions"]
     _run_as(identity, home, [*initialise, *locale])
-    single_user = [binaries / "postgres", "--single", "-D", data, "postgres"]
+    single_user: list[str | Path] = [binaries / "postgres", "--single", "-D", data, "postgres"]
     _run_as(identity, home, single_user, stdin=f"CREATE DATABASE {cluster.DATABASE}\n")
     data.rename(home.cluster)
     shutil.rmtree(home.staging)

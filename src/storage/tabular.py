@@ -163,7 +163,7 @@ def _is_text_list(kind: Any) -> bool:
     import pyarrow.types as pt
 
     is_list = pt.is_list(kind) or pt.is_large_list(kind)
-    return is_list and (pt.is_string(kind.value_type) or pt.is_large_string(kind.value_type))
+    return bool(is_list and (pt.is_string(kind.value_type) or pt.is_large_string(kind.value_type)))
 
 
 def _normalise(path: Path, batch: Any, schema: Any) -> Any:

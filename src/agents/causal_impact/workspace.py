@@ -16,7 +16,7 @@ async def rows(request: ImpactRequest, deps: Deps) -> pd.DataFrame:
     """The frame of a run, loaded once per process."""
     if "frame" not in deps.workspace:
         loaded = await deps.datasets.load(request.dataset_id, filters=request.filters)
-        deps.workspace["frame"] = loaded.frame
+        deps.workspace["frame"], deps.workspace["query"] = loaded.frame, loaded.query
     return cast(pd.DataFrame, deps.workspace["frame"])
 
 

@@ -11,6 +11,7 @@ from src.causal_engine.results import EffectEstimate, Interval
 
 MINUS = "\u2212"
 ABSENT = "not available"
+_MOST_LISTED = 6
 
 
 def number(value: float | None) -> str:
@@ -48,7 +49,7 @@ def p_value(value: float | None) -> str:
     """A p-value with three decimals, or "< 0.001"."""
     if value is None or not math.isfinite(value):
         return ABSENT
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "<\u00a00.001" if value < 0.001 else f"{value:.3f}"
 
 
 def interval(ci: Interval) -> str:
@@ -70,6 +71,18 @@ def columns(names: Sequence[str], *, most: int | None = None) -> str:
     return ", ".join(names[:most]) + f" and {len(names) - most} more"
 
 
+def controls(names: Sequence[str], reference: Sequence[str]) -> str:
+    """Columns adjusted for; a long list is told by its difference from ``reference``, the primary's columns."""
+    if len(names) <= _MOST_LISTED:
+        return columns(names)
+    without = [name for name in reference if name not in names]
+    beside = [name for name in names if name not in reference]
+    if len(without) + len(beside) > _MOST_LISTED:
+        return columns(names, most=3)
+    parts = (f" without {columns(without)}" if without else "", f" and {columns(beside)}" if beside else "")
+    return f"the {len(reference)} columns of the primary estimate" + "".join(parts)
+
+
 def moment(when: datetime | None) -> str:
     """A UTC time to the second."""
     return ABSENT if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -77,6 +90,7 @@ def moment(when: datetime | None) -> str:
 
 def shorten(name: str, width: int) -> str:
     """``name`` cut in the middle to at most ``width`` characters, so that both ends stay readable."""
+    name = " ".join(name.split())
     if len(name) <= width:
         return name
     head = (width - 1) * 2 // 3

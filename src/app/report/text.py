@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from src.app.report.numbers import columns, effect, interval, number
+from src.app.report.numbers import columns, interval, number
 from src.app.report.plots.specification_curve import specifications
-from src.app.report.sections.answer import run_units
+from src.app.report.sections.answer import effect_line
 from src.app.report.sections.robustness import result_word
 from src.app.report.wording import MEANING, TONE, overstatements, plain, say
 from src.causal_engine.results import Analysis, RefutationReport
@@ -38,9 +38,10 @@ def terminal_summary(run: RunRecord, analysis: Analysis) -> RenderableType:
         Text(conclusion.headline),
         Text(say(MEANING[conclusion.verdict], analysis.treatment, analysis.outcome), style="dim"),
     ]
-    if analysis.primary is not None:
-        parts.append(Text(effect(analysis.primary, run_units(run, analysis)), style="bold"))
-    parts += [table for table in (_estimates(analysis), _refutations(analysis.refutation)) if table is not None]
+    parts.insert(1, Text(effect_line(run, analysis), style="bold"))
+    for table in (_estimates(analysis), _refutations(analysis.refutation)):
+        parts += [Text(), table] if table is not None else []
+    parts.append(Text())
     beyond = overstatements(conclusion.verdict, (conclusion.headline, *conclusion.findings))
     parts += [Text(f"! {warning}", style="yellow") for warning in conclusion.warnings]
     parts += [Text(f"! claims more than the verdict allows: {text}", style="yellow") for text in beyond]

@@ -11,10 +11,11 @@ STAMP = "Internal use — commercial analytics; not clinical advice"
 
 MEANING = {
     Verdict.SUPPORTED: (
-        "Under the assumptions listed below, the data support that {treatment} causes a change in {outcome}."
+        "Under the assumptions listed below, the data support the reading that a change in {treatment} causes a change "
+        "in {outcome}."
     ),
     Verdict.ASSOCIATION_ONLY: (
-        "{treatment} and {outcome} move together, but the data do not allow the reading that one brings about the other."
+        "{treatment} and {outcome} move together, but these data do not show that one brings about the other."
     ),
     Verdict.NO_DETECTABLE_EFFECT: (
         "An effect of {treatment} on {outcome} was not found, although the data could have shown one of a size that "
@@ -28,6 +29,15 @@ MEANING = {
         "no effect is reported."
     ),
 }
+
+# How the estimate is introduced: a number that is no effect must not look like one.
+INTRODUCTION = {
+    Verdict.SUPPORTED: "Effect",
+    Verdict.ASSOCIATION_ONLY: "Association, not an effect",
+    Verdict.NO_DETECTABLE_EFFECT: "Estimate, no effect detected",
+    Verdict.UNDERPOWERED: "Estimate, too imprecise to act on",
+}
+NO_EFFECT_REPORTED = "No effect is reported."
 
 TONE = {
     Verdict.SUPPORTED: "supported",

@@ -41,7 +41,10 @@ class FittedEffect:
 class Estimator(Protocol):
     """One way to estimate one estimand; raises EstimationError, never answers with another method."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name it is asked for by, and reports."""
+        ...
 
     def fit(self, study: Study) -> FittedEffect:
         """Estimate the effect of ``study.spec.treatment`` on ``study.spec.outcome``."""

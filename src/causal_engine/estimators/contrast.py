@@ -10,7 +10,7 @@ from src.causal_engine.estimators.doubly_robust import pseudo_outcome
 from src.causal_engine.estimators.inference import Uncertainty, fit_linear, make_estimate
 from src.causal_engine.estimators.positivity import require_arms
 from src.causal_engine.estimators.segments import segment_effects, segment_labels
-from src.causal_engine.results import EffectEstimate, SegmentEffect
+from src.causal_engine.results import SegmentEffect
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import FloatArray, Study
 from src.errors import EstimationError
@@ -25,7 +25,7 @@ def fit_difference_in_means(study: Study) -> FittedEffect:
     if not study.is_binary:
         raise EstimationError("difference_in_means compares two arms; use ols for a treatment that is not 0/1")
     require_arms(study)
-    value, uncertainty, influence = _difference(study)
+    value, uncertainty, influence = difference(study)
     estimate = make_estimate(
         study,
         estimator="difference_in_means",
@@ -38,24 +38,8 @@ def fit_difference_in_means(study: Study) -> FittedEffect:
     return FittedEffect(estimate, influence)
 
 
-def naive_contrast(study: Study) -> EffectEstimate:
-    """The unadjusted contrast beside which every estimate is shown: difference in means, or simple slope."""
-    if study.is_binary:
-        value, uncertainty, _ = _difference(study)
-    else:
-        fit = fit_linear(study.y, np.column_stack([np.ones(study.n), study.t]), study.clusters)
-        value, uncertainty = float(fit.coefficients[1]), fit.uncertainty(1)
-    return make_estimate(
-        study,
-        estimator="naive",
-        estimand=Estimand.ATE,
-        value=value,
-        uncertainty=uncertainty,
-        adjusted_for=(),
-    )
-
-
-def _difference(study: Study) -> tuple[float, Uncertainty, FloatArray]:
+def difference(study: Study) -> tuple[float, Uncertainty, FloatArray]:
+    """Difference in mean outcome, its uncertainty, and its influence function (n,)."""
     t, y = study.t, study.y
     if study.clusters is not None:
         fit = fit_linear(y, np.column_stack([np.ones(study.n), t]), study.clusters)

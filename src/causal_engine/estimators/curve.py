@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect, Nuisances
+from src.causal_engine.estimators.contrast import difference
 from src.causal_engine.estimators.doubly_robust import fit_aipw
+from src.causal_engine.estimators.inference import fit_linear, make_estimate
 from src.causal_engine.estimators.nuisance import cross_fit
 from src.causal_engine.estimators.partial_linear import fit_linear_dml
 from src.causal_engine.estimators.registry import default_estimators, fit_estimator
 from src.causal_engine.results import EffectEstimate, FailedEstimate
-from src.causal_engine.spec import Design
+from src.causal_engine.spec import Design, Estimand
 from src.causal_engine.study import FloatArray, Study
 from src.errors import EstimationError
 
@@ -54,6 +56,23 @@ def specification_curve(
                 on_progress(position * len(names) + offset + 1, len(sets) * len(names))
         learners = learners or fitter.learners
     return tuple(estimates), tuple(failures)
+
+
+def naive_contrast(study: Study) -> EffectEstimate:
+    """The unadjusted contrast beside which every estimate is shown: difference in means, or simple slope."""
+    if study.is_binary:
+        value, uncertainty, _ = difference(study)
+    else:
+        fit = fit_linear(study.y, np.column_stack([np.ones(study.n), study.t]), study.clusters)
+        value, uncertainty = float(fit.coefficients[1]), fit.uncertainty(1)
+    return make_estimate(
+        study,
+        estimator="naive",
+        estimand=Estimand.ATE,
+        value=value,
+        uncertainty=uncertainty,
+        adjusted_for=(),
+    )
 
 
 def default_control_sets(study: Study) -> list[ControlSet]:

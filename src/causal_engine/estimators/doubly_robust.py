@@ -37,7 +37,7 @@ def fit_aipw(study: Study, nuisances: Nuisances | None = None) -> FittedEffect:
         fitted = cross_fit(used, learners=dict(fitted.learners))
     numerator, denominator = scores(used, fitted, estimand)
     value, influence = ratio(numerator, denominator)
-    touched = (fitted.propensity != bounded(fitted.propensity)).sum()
+    touched = (fitted.propensity != bounded(fitted.propensity, estimand)).sum()
     estimate = make_estimate(
         used,
         estimator="aipw",
@@ -58,7 +58,7 @@ def scores(study: Study, nuisances: Nuisances, estimand: Estimand) -> tuple[Floa
     """
     if nuisances.outcome_control is None or nuisances.outcome_treated is None:
         raise EstimationError("doubly robust scores need an outcome model per arm; the treatment must be 0/1")
-    e = bounded(nuisances.propensity)
+    e = bounded(nuisances.propensity, estimand)
     if estimand is Estimand.ATT:
         odds = e / (1 - e)
         return (study.t - (1 - study.t) * odds) * (study.y - nuisances.outcome_control), study.t

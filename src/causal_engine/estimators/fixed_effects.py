@@ -86,7 +86,7 @@ def within_regression(
     returns the rows used and the controls that vary within units. Raises EstimationError when a
     regressor does not vary within units, or repeats another.
     """
-    rows = np.isfinite(regressors).all(axis=1)
+    rows = np.asarray(np.isfinite(regressors).all(axis=1), dtype=np.bool_)
     if not rows.any():
         raise TooFewRows("no row has all the lags and leads this regression needs; the panel is too short or has gaps")
     part = panel.take(np.flatnonzero(rows))

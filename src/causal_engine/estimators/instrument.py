@@ -51,8 +51,9 @@ def fit_iv_2sls(study: Study) -> FittedEffect:
     strength = effective_f(data)
     if strength < WEAK_F:
         raise WeakInstrument(
-            f"the instrument barely moves '{study.spec.treatment}': first-stage F {strength:.1f}, at least {WEAK_F:.0f} "
-            f"needed; the 95 % Anderson–Rubin set, valid all the same, is {describe_set(anderson_rubin(data))}"
+            f"the instrument barely moves '{study.spec.treatment}': first-stage F {strength:.1f}, at least "
+            f"{WEAK_F:.0f} needed; the 95 % Anderson–Rubin set, valid all the same, is "
+            f"{describe_set(anderson_rubin(data))}"
         )
     projected = data.z @ np.linalg.lstsq(data.z, data.t, rcond=None)[0]
     value = float(projected @ data.y / (projected @ data.t))

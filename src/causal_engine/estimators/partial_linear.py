@@ -14,10 +14,11 @@ _LEAST_VARIATION = 1e-9
 
 
 def fit_linear_dml(study: Study, nuisances: Nuisances | None = None) -> FittedEffect:
-    """Partially linear regression: residual on residual, cross-fitted (Robinson 1988; Chernozhukov et al. 2018, eq. 4.4).
+    """Partially linear regression: residual on residual, cross-fitted (Robinson 1988).
 
-    For binary and continuous treatments. With effects that vary the estimand weights units by the
-    residual variance of treatment. ``nuisances`` (of this very study) replaces the fit. Raises
+    Score of Chernozhukov et al. (2018, eq. 4.4), for binary and continuous treatments. With effects
+    that vary the estimand weights units by the residual variance of treatment. ``nuisances`` (of this
+    very study) replaces the fit. Raises
     OverlapViolated for non-randomised binary treatments, EstimationError when the covariates
     predict the treatment exactly.
     """

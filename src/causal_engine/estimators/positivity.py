@@ -89,9 +89,12 @@ def spread_influence(influence: FloatArray, rows: BoolArray) -> FloatArray:
     return full
 
 
-def bounded(propensity: FloatArray) -> FloatArray:
-    """Propensity kept within [.01, .99], so that no single unit weighs more than a hundred."""
-    return np.clip(propensity, WEIGHT_FLOOR, 1.0 - WEIGHT_FLOOR)
+def bounded(propensity: FloatArray, estimand: Estimand) -> FloatArray:
+    """Propensity kept within [.01, .99], so that no single unit weighs more than a hundred.
+
+    For the ATT only the upper bound matters: unlike controls rightly weigh next to nothing.
+    """
+    return np.clip(propensity, 0.0 if estimand is Estimand.ATT else WEIGHT_FLOOR, 1.0 - WEIGHT_FLOOR)
 
 
 def _trimmed(study: Study, propensity: FloatArray) -> tuple[BoolArray, Estimand]:

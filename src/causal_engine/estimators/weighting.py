@@ -27,7 +27,7 @@ def fit_ipw(study: Study) -> FittedEffect:
     used = restrict(study, rows)
     if used is not study:
         propensity = _propensity(used)
-    value, influence = _weighted_contrast(used, bounded(propensity), estimand)
+    value, influence = _weighted_contrast(used, bounded(propensity, estimand), estimand)
     influence = _off_propensity_scores(used, propensity, influence)
     estimate = make_estimate(
         used,

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,12 @@ def _from_dot(text: str) -> CausalGraph:
     import pydot
 
     printed = io.StringIO()
-    # pydot prints its syntax errors; they belong in the message.
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+    # pydot prints its syntax errors, which belong in the message, and uses old names of pyparsing.
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        warnings.catch_warnings(category=DeprecationWarning, action="ignore"),
+    ):
         try:
             graphs = pydot.graph_from_dot_data(_BIDIRECTED.sub(r"\1 -> \2 [dir=both]", text))
         except Exception as error:

@@ -1,0 +1,1 @@
+"""How strong must something unmeasured be to explain an estimate away?"""

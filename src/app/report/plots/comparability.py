@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 
 from src.app.report.numbers import shorten
-from src.app.report.plots.svg import ACCENT, FAINT, INK, MUTED, PALE, WARM, bare, drawing, to_svg
+from src.app.report.plots.marks import Mark, explain
+from src.app.report.plots.svg import ACCENT, FAINT, INK, MUTED, PALE, WARM, bare, drawing, label_room, to_svg
 from src.causal_engine.results import BalanceRow, OverlapReport
 
 BALANCED = 0.1
 _WIDEST = 3.0
 _LABEL_WIDTH = 40
+_BEFORE = Mark("o", "white", WARM, 5.2, "before adjustment")
+_AFTER = Mark("s", ACCENT, ACCENT, 4.6, "after")
 
 
 def sorted_balance(rows: Sequence[BalanceRow]) -> list[BalanceRow]:
@@ -23,10 +26,10 @@ def sorted_balance(rows: Sequence[BalanceRow]) -> list[BalanceRow]:
 def draw_love_plot(rows: Sequence[BalanceRow]) -> str:
     """Absolute standardised mean differences before (hollow) and after (filled) weighting; inline SVG."""
     ordered = sorted_balance(rows)
-    left, top, bottom = 3.05, 0.4, 0.45
-    height = top + bottom + 0.22 * max(len(ordered), 3)
-    with drawing(6.8, height) as figure:
-        axes = figure.add_axes((left / 6.8, bottom / height, (6.8 - left - 0.25) / 6.8, 1 - (top + bottom) / height))
+    left, top, bottom = label_room([shorten(row.covariate, _LABEL_WIDTH) for row in ordered], least=0.9), 0.4, 0.45
+    width, height = left + 4.6, top + bottom + 0.22 * max(len(ordered), 3)
+    with drawing(width, height) as figure:
+        axes = figure.add_axes((left / width, bottom / height, 4.35 / width, 1 - (top + bottom) / height))
         for y, row in enumerate(ordered):
             if y % 2 == 0:
                 axes.axhspan(y - 0.5, y + 0.5, color=PALE, linewidth=0)
@@ -34,9 +37,8 @@ def draw_love_plot(rows: Sequence[BalanceRow]) -> str:
             if row.smd_weighted is not None and math.isfinite(row.smd_weighted):
                 after = min(abs(row.smd_weighted), _WIDEST)
                 axes.plot([raw, after], [y, y], color=MUTED, linewidth=0.8, zorder=2)
-                axes.plot([after], [y], marker="s", color=ACCENT, markersize=4.6, linestyle="none", zorder=4)
-            style = {"markerfacecolor": "white", "markeredgecolor": WARM, "markersize": 5.2, "zorder": 3}
-            axes.plot([raw], [y], marker="o", linestyle="none", **style)
+                _AFTER.draw(axes, after, y, over=4, clip=False)
+            _BEFORE.draw(axes, raw, y, clip=False)
             label = shorten(row.covariate, _LABEL_WIDTH)
             axes.text(-0.015, y, label, ha="right", va="center", fontsize=8, transform=axes.get_yaxis_transform())
         axes.axvline(BALANCED, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -45,23 +47,10 @@ def draw_love_plot(rows: Sequence[BalanceRow]) -> str:
         axes.set_ylim(max(len(ordered), 3) - 0.5, -0.5)
         axes.set_yticks([])
         axes.set_xlabel("absolute standardised mean difference (dashed: 0.1)", fontsize=8)
-        _love_legend(axes, any(row.smd_weighted is not None for row in ordered))
+        explain(axes, [_BEFORE, _AFTER] if any(row.smd_weighted is not None for row in ordered) else [_BEFORE])
         bare(axes)
         axes.spines["left"].set_visible(False)
         return to_svg(figure)
-
-
-def _love_legend(axes, weighted: bool) -> None:  # type: ignore[no-untyped-def]
-    from matplotlib.lines import Line2D
-
-    hollow = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": WARM, "linestyle": "none"}
-    handles = [Line2D([], [], **hollow, markersize=5.2, label="before adjustment")]
-    if weighted:
-        handles.append(Line2D([], [], marker="s", color=ACCENT, linestyle="none", markersize=4.6, label="after"))
-    axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=8,
-        handletextpad=0.3, borderaxespad=0.2,
-    )  # fmt: skip
 
 
 def draw_overlap_plot(overlap: OverlapReport) -> str:
@@ -79,9 +68,9 @@ def draw_overlap_plot(overlap: OverlapReport) -> str:
                 axes.axvspan(start, end, color=FAINT, linewidth=0, zorder=0)
         edges = list(overlap.bins[:-1])
         widths = [after - before for before, after in zip(overlap.bins, overlap.bins[1:], strict=False)]
-        common = {"width": widths, "align": "edge", "linewidth": 0.6}
-        axes.bar(edges, treated, color=ACCENT, edgecolor="white", **common)
-        axes.bar(edges, [-share for share in control], color="white", edgecolor=WARM, hatch="////", **common)
+        down = [-share for share in control]
+        axes.bar(edges, treated, widths, align="edge", linewidth=0.6, color=ACCENT, edgecolor="white")
+        axes.bar(edges, down, widths, align="edge", linewidth=0.6, color="white", edgecolor=WARM, hatch="////")
         axes.axhline(0, color=INK, linewidth=0.8)
         peak = max(*treated, *control, 1e-9) * 1.18
         axes.set_ylim(-peak, peak)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from src.app.report.numbers import shorten
-from src.app.report.plots.svg import ACCENT, FAINT, INK, MUTED, PALE, WARM, bare, drawing, to_svg
+from src.app.report.plots.marks import Mark, explain
+from src.app.report.plots.svg import ACCENT, FAINT, INK, MUTED, PALE, WARM, bare, drawing, label_room, tick_text, to_svg
 from src.causal_engine.results import EffectEstimate
 
 if TYPE_CHECKING:
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 MOST_ROWS = 26
 _LABEL_WIDTH = 34
 _ROW = 0.2
+# Spreads from the median beyond which an interval leaves the scale rather than flatten all others.
+_BULK = 15.0
+_MARKS = {
+    "primary": Mark("D", ACCENT, ACCENT, 6.5, "primary estimate"),
+    "naive": Mark("s", "white", WARM, 5.5, "naive, nothing adjusted for"),
+    "other": Mark("o", INK, INK, 3.8, "alternative"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +73,11 @@ def value_limits(specs: Sequence[Specification]) -> tuple[float, float]:
     finite = halves[np.isfinite(halves)]
     centre = float(np.median(values))
     scale = max(float(np.median(np.abs(values - centre))), float(np.median(finite)) if finite.size else 0.0, 1e-12)
-    near = values[np.abs(values - centre) <= 12 * scale]
-    ends = [0.0, *near.tolist()] if abs(centre) <= 40 * scale else near.tolist()
+    near = values[np.abs(values - centre) <= _BULK * scale]
+    ends = [0.0, *near.tolist()] if abs(centre) <= 3 * _BULK * scale else near.tolist()
     for spec in specs:
         for end in (spec.estimate.ci.lower, spec.estimate.ci.upper):
-            if math.isfinite(end) and (spec.role == "primary" or abs(end - centre) <= 6 * scale):
+            if math.isfinite(end) and (spec.role == "primary" or abs(end - centre) <= _BULK * scale):
                 ends.append(end)
     margin = 0.06 * (max(ends) - min(ends)) or 1.0
     return min(ends) - margin, max(ends) + margin
@@ -78,8 +86,8 @@ def value_limits(specs: Sequence[Specification]) -> tuple[float, float]:
 def draw_specification_curve(specs: Sequence[Specification], units: str) -> str:
     """Draw the curve above, which estimator and columns each dot used below; inline SVG."""
     rows, _ = matrix_rows(specs)
-    left, right, top, axis_height = 2.75, 0.25, 0.45, 2.7
-    width = max(6.8, left + right + 0.17 * len(specs))
+    left, right, top, axis_height = label_room([label for label, _ in rows], least=1.05), 0.25, 0.45, 2.7
+    width = left + right + max(5.2, 0.17 * len(specs))
     below = _ROW * len(rows) + 0.15
     height = top + axis_height + 0.12 + below
     with drawing(width, height) as figure:
@@ -98,21 +106,19 @@ def _draw_curve(axes: Axes, specs: Sequence[Specification], units: str) -> None:
     axes.set_ylim(low, high)
     if low < 0 < high:
         axes.axhline(0, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-    looks = {"primary": ("D", ACCENT, ACCENT, 6.5), "naive": ("s", "white", WARM, 5.5), "other": ("o", INK, INK, 3.8)}
     for x, spec in enumerate(specs):
-        marker, face, edge, size = looks[spec.role]
+        mark = _MARKS[spec.role]
         lower, upper = spec.estimate.ci.lower, spec.estimate.ci.upper
         if math.isfinite(lower) and math.isfinite(upper):
             thick = 2.2 if spec.role == "primary" else 1.1
-            axes.plot([x, x], [max(lower, low), min(upper, high)], color=edge, linewidth=thick, solid_capstyle="butt")
-        _mark_ends_off_scale(axes, x, (lower, upper), (low, high), edge)
+            axes.plot([x, x], [max(lower, low), min(upper, high)], color=mark.edge, linewidth=thick)
+        _mark_ends_off_scale(axes, x, (lower, upper), (low, high), mark.edge)
         if low <= spec.estimate.value <= high:
-            style = {"markerfacecolor": face, "markeredgecolor": edge, "markersize": size, "zorder": 3}
-            axes.plot([x], [spec.estimate.value], marker=marker, linestyle="none", **style)
-    _label_roles(axes, specs, looks)
-    axes.set_ylabel(shorten(f"Effect: {units}", 44), fontsize=8)
-    axes.yaxis.set_label_coords(-0.7 / axes.get_figure().get_figwidth() / axes.get_position().width, 0.5)  # type: ignore[union-attr]
+            mark.draw(axes, x, spec.estimate.value)
+    explain(axes, [mark for role, mark in _MARKS.items() if any(spec.role == role for spec in specs)])
+    axes.set_ylabel(shorten(f"Estimate: {units}", 44), fontsize=8)
     axes.set_xticks([])
+    axes.yaxis.set_major_formatter(tick_text)
     bare(axes)
     axes.spines["bottom"].set_visible(False)
 
@@ -120,26 +126,10 @@ def _draw_curve(axes: Axes, specs: Sequence[Specification], units: str) -> None:
 def _mark_ends_off_scale(
     axes: Axes, x: int, ends: tuple[float, float], limits: tuple[float, float], colour: str
 ) -> None:
-    if not ends[0] >= limits[0]:
-        axes.plot([x], [limits[0]], marker="v", color=colour, markersize=5, clip_on=False, linestyle="none")
-    if not ends[1] <= limits[1]:
-        axes.plot([x], [limits[1]], marker="^", color=colour, markersize=5, clip_on=False, linestyle="none")
-
-
-def _label_roles(axes: Axes, specs: Sequence[Specification], looks: dict[str, tuple[str, str, str, float]]) -> None:
-    from matplotlib.lines import Line2D
-
-    words = {"primary": "primary estimate", "naive": "naive, nothing adjusted for", "other": "alternative"}
-    present = [role for role in words if any(spec.role == role for spec in specs)]
-    handles = [
-        Line2D([], [], marker=looks[role][0], linestyle="none", markerfacecolor=looks[role][1],
-               markeredgecolor=looks[role][2], markersize=looks[role][3], label=words[role])
-        for role in present
-    ]  # fmt: skip
-    axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(handles), frameon=False,
-        fontsize=8, handletextpad=0.3, columnspacing=1.4, borderaxespad=0.2,
-    )  # fmt: skip
+    if ends[0] < limits[0]:
+        Mark("v", colour, colour, 5).draw(axes, x, limits[0], clip=False)
+    if ends[1] > limits[1]:
+        Mark("^", colour, colour, 5).draw(axes, x, limits[1], clip=False)
 
 
 def _draw_matrix(axes: Axes, specs: Sequence[Specification], rows: Sequence[tuple[str, list[bool]]]) -> None:
@@ -148,10 +138,8 @@ def _draw_matrix(axes: Axes, specs: Sequence[Specification], rows: Sequence[tupl
         if index % 2 == 0:
             axes.axhspan(index - 0.5, index + 0.5, color=PALE, linewidth=0)
         for x, dot in enumerate(dots):
-            marked = specs[x].role
-            colour = ACCENT if marked == "primary" else WARM if marked == "naive" else INK
-            style = {"color": colour, "markersize": 4.2} if dot else {"color": FAINT, "markersize": 1.8}
-            axes.plot([x], [index], marker="o", linestyle="none", **style)
+            colour = _MARKS[specs[x].role].edge if dot else FAINT
+            Mark("o", colour, colour, 4.2 if dot else 1.8).draw(axes, x, index)
         axes.text(-0.012, index, label, ha="right", va="center", fontsize=8, transform=axes.get_yaxis_transform())
     if estimators < len(rows):
         axes.axhline(estimators - 0.5, color=MUTED, linewidth=0.7)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from src.app.report.numbers import MINUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +23,7 @@ ACCENT = "#1f5fa8"
 WARM = "#b4541a"
 PALE = "#eef2f6"
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "e2i",
     # Text stays text: searchable, small, read aloud; widths are laid out for a wide font.
     "svg.fonttype": "none",
@@ -51,8 +54,10 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with _LOCK, mpl.rc_context(_SETTINGS):
-        yield Figure(figsize=(width, height), layout="none")
+    with _LOCK, mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # Text stays text, so a script the layout font lacks is drawn by the reader's own font.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield Figure(figsize=(width, height))
 
 
 def to_svg(figure: Figure) -> str:
@@ -74,13 +79,19 @@ def to_svg(figure: Figure) -> str:
     return f'<svg viewBox="{box}" style="max-width:{width:.0f}px" aria-hidden="true" focusable="false">{body.strip()}'
 
 
+def label_room(labels: Sequence[str], *, least: float) -> float:
+    """Inches to leave for row labels at 8 points, reckoned for a wide font."""
+    return max(least, 0.15 + 0.074 * max(map(len, labels), default=0))
+
+
+def tick_text(value: float, _position: float = 0.0) -> str:
+    """A short axis label without offsets: "0.25", "12,000", "1.2e+06"."""
+    text = f"{value:.4g}" if abs(value) >= 1e5 else f"{value:,.6g}"
+    return text.replace("-", MINUS)
+
+
 def bare(axes: Axes) -> None:
     """Leave only the bottom and left lines of ``axes``."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=3, width=0.7)
-
-
-def true_minus(axes: Axes) -> None:
-    """Keep tick labels short and free of offsets."""
-    axes.ticklabel_format(axis="y", style="plain", useOffset=False)

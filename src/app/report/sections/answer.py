@@ -5,7 +5,7 @@ from __future__ import annotations
 from src.app.report.blocks import AnswerBox, Block, Bullets, Note, Section, bullets
 from src.app.report.numbers import count, effect, units_of
 from src.app.report.small_cells import SUPPRESSED, arms_hidden
-from src.app.report.wording import MEANING, NOT_TO_CONCLUDE, TONE, overstatements, say
+from src.app.report.wording import INTRODUCTION, MEANING, NO_EFFECT_REPORTED, NOT_TO_CONCLUDE, TONE, overstatements, say
 from src.causal_engine.results import Analysis, EffectEstimate
 from src.causal_engine.spec import Estimand
 from src.storage.records import Json, RunRecord
@@ -31,9 +31,6 @@ def answer_box(run: RunRecord, analysis: Analysis) -> AnswerBox:
     """The box at the head: verdict, what it means, headline, effect with interval and units, confidence."""
     conclusion = analysis.conclusion
     primary = analysis.primary
-    effect_line = "No effect is reported."
-    if primary is not None:
-        effect_line = effect(primary, run_units(run, analysis))
     facts = [("Question", run.question or "(asked by naming treatment and outcome)"), *_understood(run.understood)]
     facts += [
         ("Treatment", analysis.treatment),
@@ -47,10 +44,18 @@ def answer_box(run: RunRecord, analysis: Analysis) -> AnswerBox:
         tone=TONE[conclusion.verdict],
         meaning=say(MEANING[conclusion.verdict], analysis.treatment, analysis.outcome),
         headline=conclusion.headline,
-        effect=effect_line,
+        effect=effect_line(run, analysis),
         confidence=conclusion.confidence,
         facts=tuple(facts),
     )
+
+
+def effect_line(run: RunRecord, analysis: Analysis) -> str:
+    """The estimate with units and interval, introduced as what the verdict allows it to be called."""
+    introduction = INTRODUCTION.get(analysis.conclusion.verdict)
+    if introduction is None or analysis.primary is None:
+        return NO_EFFECT_REPORTED
+    return f"{introduction}: {effect(analysis.primary, run_units(run, analysis))}"
 
 
 def arms(estimate: EffectEstimate) -> str:

@@ -74,7 +74,7 @@ def _confounding(analysis: Analysis) -> tuple[Block, ...]:
             Paragraph("No measured column was found that differs between arms, predicts the outcome and was left out."),
         )
     rows = tuple((found.column, number(found.smd), p_value(found.p_value)) for found in analysis.confounding)
-    heading = "Measured columns that look like common causes and were not adjusted for"
+    heading = "Measured columns that look like confounders and were not adjusted for"
     return (Table(("Column", "Difference between arms", "p with the outcome"), rows, heading=heading),)
 
 

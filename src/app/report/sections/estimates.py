@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from src.app.report.blocks import Block, Figure, Note, Paragraph, Section, Table
-from src.app.report.numbers import ABSENT, columns, count, interval, number, p_value
+from src.app.report.numbers import controls, count, interval, number, p_value
 from src.app.report.plots.specification_curve import (
     Specification,
     draw_specification_curve,
@@ -23,8 +23,10 @@ def estimate_section(analysis: Analysis, units: str) -> Section:
     """Specification curve, table of all estimates, and the estimators that could not answer."""
     specs = specifications(analysis.primary, analysis.naive, analysis.curve)
     blocks: list[Block] = []
-    if analysis.primary is None:
-        blocks.append(Note("There is no primary estimate: the effect is not identified or no estimator could answer."))
+    if not analysis.identification.identified:
+        blocks.append(Note("The effect is not identified: no number below may be read as an effect."))
+    elif analysis.primary is None:
+        blocks.append(Note("There is no primary estimate: no estimator could answer."))
     if specs:
         blocks += [_figure(specs, units), _table(analysis, specs)]
     else:
@@ -44,26 +46,27 @@ def _figure(specs: tuple[Specification, ...], units: str) -> Figure:
     )
     _, unshown = matrix_rows(specs)
     low, high = value_limits(specs)
-    wild = sum(not (low <= s.estimate.ci.lower and s.estimate.ci.upper <= high) for s in specs)
+    wild = sum(s.estimate.ci.lower < low or s.estimate.ci.upper > high for s in specs)
     if wild:
-        caption += f" {wild} run off the scale (arrowheads); the table has their numbers."
+        caption += f" Intervals off the scale end in arrowheads ({wild}); the table has their numbers."
     if unshown:
         caption += f" {unshown} further sets of adjusted columns are in the table only."
     return Figure(partial(draw_specification_curve, specs, units), alt, caption)
 
 
 def _table(analysis: Analysis, specs: tuple[Specification, ...]) -> Table:
+    reference = analysis.primary.adjusted_for if analysis.primary is not None else ()
     rows = tuple(
         (
             _ROLES[spec.role],
             spec.estimate.estimator,
-            spec.estimate.label or ABSENT.replace("not available", "–"),
+            spec.estimate.label or "–",
             number(spec.estimate.value),
             interval(spec.estimate.ci),
             p_value(spec.estimate.p_value),
             str(spec.estimate.estimand),
             _rows_used(spec.estimate),
-            columns(spec.estimate.adjusted_for),
+            controls(spec.estimate.adjusted_for, reference),
             spec.estimate.se_method,
         )
         for spec in specs

@@ -44,7 +44,7 @@ def _picture(analysis: Analysis) -> tuple[Block, ...]:
     listed = "; ".join(f"{name} is {role}" for name, role in roles.items())
     alt = f"Causal graph of {len(roles)} columns and {len(how.edges)} arrows. {listed}."
     caption = (
-        "Causal graph, causes on the left. Filled: treatment and outcome; thick line: adjusted for; dashed: kept out; "
-        "dotted: unmeasured."
+        "Causal graph, read from left to right. Filled: treatment and outcome; thick line: adjusted for; dashed: "
+        "kept out; dotted: unmeasured."
     )
     return (Figure(partial(draw_graph, how, analysis.treatment, analysis.outcome), alt, caption),)

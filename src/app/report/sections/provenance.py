@@ -109,7 +109,7 @@ def _origin(what: str, estimate: EffectEstimate) -> tuple[str, ...]:
 
 
 def _basis(estimate: EffectEstimate) -> tuple[str, str, str]:
-    return count(estimate.n), arm_note(estimate), columns(estimate.adjusted_for, most=6)
+    return count(estimate.n), arm_note(estimate), columns(estimate.adjusted_for, most=3)
 
 
 def _derived(analysis: Analysis) -> Iterator[tuple[str, ...]]:

@@ -42,13 +42,13 @@ def refutation_section(refutation: RefutationReport | None) -> Section:
         for test in refutation.tests
     )
     header = ("Test", "Critical", "Statistic", "Threshold", "Draws", "Result", "Detail")
-    caveat = Paragraph("Passing these tests is no evidence that unmeasured common causes are absent.")
+    caveat = Paragraph("Passing these tests is no evidence that unmeasured confounding is absent.")
     return Section("refutation", title, (Paragraph(said), Table(header, rows), *bullets(refutation.reasons), caveat))
 
 
 def sensitivity_section(sensitivity: SensitivityReport | None) -> Section:
     """How strong an unmeasured common cause would have to be, against measured ones."""
-    title = "Sensitivity to unmeasured common causes"
+    title = "Sensitivity to unmeasured confounding"
     if sensitivity is None:
         return Section("sensitivity", title, (Note("Sensitivity was not worked out: there was no estimate to test."),))
     measures = Table(
@@ -66,7 +66,7 @@ def sensitivity_section(sensitivity: SensitivityReport | None) -> Section:
     if sensitivity.benchmarks:
         rows = tuple(
             (
-                f"{number(mark.multiple)} × {mark.covariate}",
+                f"{mark.multiple:g} × {mark.covariate}",
                 number(mark.r2_treatment),
                 number(mark.r2_outcome),
                 number(mark.adjusted_estimate),

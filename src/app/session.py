@@ -1,0 +1,140 @@
+"""Which implementations work together? The one place where they are chosen and opened."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from src.agents.causal_impact.agent import CausalImpactAgent, checkpoint_serializer
+from src.agents.configuration import AgentBudget, load_agents_config
+from src.agents.runtime import Filter
+from src.app.questions import EffectQuestion
+from src.app.staging import StagedDataset, stage
+from src.app.trail import DatabaseSink
+from src.mlops.tracing.recorder import SpanRecorder
+from src.storage.catalogue import Catalogue
+from src.storage.connection import connect
+from src.storage.database import Database
+from src.storage.datasets import LoadedFrame
+from src.storage.observations import ObservationRepository
+from src.storage.postgres_gateway import PostgresGateway
+from src.storage.records import DatasetRecord
+from src.storage.runs import RunRepository
+
+CHECKPOINT_SCHEMA = "checkpoints"
+SETUP_LOCK = 6_021_023
+
+Progress = Callable[[str], None]
+
+
+class CatalogueDatasets:
+    """Loads catalogued datasets for the agents."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def record(self, name: str) -> DatasetRecord:
+        """The dataset of that id or name; raises DatasetNotFound."""
+        return await self._catalogue.get(name)
+
+    async def load(
+        self, dataset_id: str, *, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()
+    ) -> LoadedFrame:
+        """Rows of a dataset after ``filters``."""
+        record = await self.record(dataset_id)
+        conditions = [(filter.column, filter.op, filter.value) for filter in filters]
+        return await self._catalogue.load(record, columns=columns, filters=conditions)
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open E2I: database, catalogue, agent and the trail they leave."""
+
+    database: Database
+    catalogue: Catalogue
+    datasets: CatalogueDatasets
+    runs: RunRepository
+    observations: ObservationRepository
+    spans: SpanRecorder
+    agent: CausalImpactAgent
+    checkpointer: AsyncPostgresSaver
+    budget: AgentBudget
+    on_progress: Progress
+
+    @asynccontextmanager
+    async def dataset_for(self, question: EffectQuestion) -> AsyncIterator[StagedDataset]:
+        """The dataset a question names; a file becomes one only when it is committed."""
+        async with stage(self.catalogue, question) as staged:
+            yield staged
+
+    @asynccontextmanager
+    async def claim(self, run_id: str) -> AsyncIterator[bool]:
+        """Hold a run for this process; False while another process works on it."""
+        async with self.database.transaction() as transaction:
+            row = await transaction.fetchrow(
+                "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS held", (run_id,)
+            )
+            yield bool(row and row["held"])
+
+    async def forget(self, run_id: str) -> None:
+        """Delete the checkpoints of a finished run."""
+        await self.checkpointer.adelete_thread(run_id)
+
+
+@asynccontextmanager
+async def open_session(on_progress: Progress = lambda _: None) -> AsyncIterator[Session]:
+    """Open everything on the configured database, migrated. Raises DatabaseUnavailable or MigrationError."""
+    on_progress("opening the database")
+    async with connect(migrate=True) as database, _checkpointer(database) as checkpointer:
+        gateway = PostgresGateway(database)
+        observations = ObservationRepository(gateway)
+        catalogue = Catalogue(database)
+        yield Session(
+            database=database,
+            catalogue=catalogue,
+            datasets=CatalogueDatasets(catalogue),
+            runs=RunRepository(gateway),
+            observations=observations,
+            spans=SpanRecorder(DatabaseSink(observations)),
+            agent=CausalImpactAgent(checkpointer),
+            checkpointer=checkpointer,
+            budget=load_agents_config().agents[CausalImpactAgent.agent_name],
+            on_progress=on_progress,
+        )
+
+
+@asynccontextmanager
+async def _checkpointer(database: Database) -> AsyncIterator[AsyncPostgresSaver]:
+    """LangGraph's checkpointer in a schema of its own, with results stored as typed JSON."""
+    settings: dict[str, Any] = {
+        "autocommit": True,
+        "prepare_threshold": 0,
+        "row_factory": dict_row,
+        "options": f"-c search_path={CHECKPOINT_SCHEMA}",
+    }
+    pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
+        database.dsn, min_size=0, max_size=4, kwargs=settings, open=False, check=AsyncConnectionPool.check_connection
+    )
+    async with pool:
+        saver = AsyncPostgresSaver(pool, serde=checkpoint_serializer())
+        ready = await database.fetchrow("SELECT to_regclass(%s) IS NOT NULL AS ready", (f"{CHECKPOINT_SCHEMA}.ready",))
+        if not (ready and ready["ready"]):
+            await _set_up(database, saver)
+        yield saver
+
+
+async def _set_up(database: Database, saver: AsyncPostgresSaver) -> None:
+    async with database.session() as session:
+        await session.execute("SELECT pg_advisory_lock(%s)", (SETUP_LOCK,))
+        try:
+            await session.execute(f"CREATE SCHEMA IF NOT EXISTS {CHECKPOINT_SCHEMA}")
+            await saver.setup()
+            await session.execute(f"CREATE TABLE IF NOT EXISTS {CHECKPOINT_SCHEMA}.ready ()")
+        finally:
+            await session.execute("SELECT pg_advisory_unlock(%s)", (SETUP_LOCK,))

@@ -1,0 +1,1 @@
+"""A simulated world of HCPs, months and brands, and the eight tables recorded in it."""

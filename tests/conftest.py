@@ -1,0 +1,163 @@
+"""What do all tests share: a database server of their own, a folder of their own, and the rules of the suite?"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from tests.suite_rules import folder_markers, refuse_foreign, skip_problem
+
+TESTS = Path(__file__).resolve().parent
+TEMPLATE = "e2i_template"
+# A developer's own servers and keys are none of the tests' business.
+FOREIGN_VARIABLES = ("DATABASE_URL", "SUPABASE_DB_URL", "SUPABASE_URL", "SUPABASE_KEY", "ANTHROPIC_API_KEY")
+
+_var_dir = pytest.StashKey[Path]()
+_numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--run-supabase", action="store_true", help="start a PostgREST-compatible server on Node for requires_supabase"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="e2i-tests-"))
+    config.stash[_var_dir] = folder
+    os.environ["E2I_VAR_DIR"] = str(folder)
+    for name in FOREIGN_VARIABLES:
+        os.environ.pop(name, None)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (folder := config.stash.get(_var_dir, None)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        for marker in folder_markers(item.path, TESTS):
+            item.add_marker(marker)
+        if item.get_closest_marker("requires_supabase") and not config.getoption("--run-supabase"):
+            item.add_marker(pytest.mark.skip(reason="needs a PostgREST-compatible server: pass --run-supabase"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _judge_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    report = yield
+    if report.skipped:
+        _judge_skip(report)
+    return report
+
+
+def _judge_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if (problem := skip_problem(reason)) is not None:
+        report.outcome = "failed"
+        report.longrepr = problem
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _local_network_only() -> Iterator[None]:
+    """Every connection made through Python's sockets stays on this machine."""
+    patch = pytest.MonkeyPatch()
+    for name in ("connect", "connect_ex"):
+        patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+    yield
+    patch.undo()
+
+
+def _guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        refuse_foreign(self.family, address)
+        return connect(self, address)
+
+    return guarded
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """Address of this worker's embedded server, database ``e2i`` (the one commands use by default)."""
+    from src.storage.embedded_postgres import embedded
+
+    server = embedded()
+    with server.attach() as lease:
+        yield lease.dsn
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_dsn: str) -> str:
+    """Name of a migrated database that the others are cloned from."""
+    import psycopg
+
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    asyncio.run(_migrate(in_database(postgres_dsn, TEMPLATE)))
+    return TEMPLATE
+
+
+async def _migrate(dsn: str) -> None:
+    from src.storage.connection import MIGRATIONS
+    from src.storage.database import Database
+    from src.storage.migrate import migrate
+
+    async with Database.open(dsn) as database:
+        await migrate(database, MIGRATIONS)
+
+
+def in_database(dsn: str, name: str) -> str:
+    """The same address with another database."""
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+@pytest.fixture
+def empty_database_url(postgres_dsn: str) -> Iterator[str]:
+    """Address of a new database without any table."""
+    yield from _new_database(postgres_dsn, "template1")
+
+
+@pytest.fixture
+def database_url(postgres_dsn: str, template_database: str) -> Iterator[str]:
+    """Address of a new, migrated database of the test's own."""
+    yield from _new_database(postgres_dsn, template_database)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Any]:
+    """``Database`` on a new, migrated database of the test's own."""
+    from src.storage.database import Database
+
+    async with Database.open(database_url) as database:
+        yield database
+
+
+def _new_database(dsn: str, template: str) -> Iterator[str]:
+    import psycopg
+
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield in_database(dsn, name)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

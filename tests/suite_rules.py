@@ -1,0 +1,55 @@
+"""What may a test of this project do? Judgements used by conftest.py, free of pytest."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+FOLDER_MARKERS = {
+    "unit": ("unit",),
+    "integration": ("integration",),
+    "contracts": ("integration",),
+    "statistical": ("slow",),
+    "e2e": ("e2e",),
+}
+_ABSENT = re.compile(r"^needs .*\b(server|service|key|shared/data)\b")
+
+
+class NetworkRefused(RuntimeError):
+    """A test tried to talk to a machine other than this one."""
+
+
+def folder_markers(path: Path, tests: Path) -> tuple[str, ...]:
+    """Markers of every test under a folder of ``tests``."""
+    parts = path.relative_to(tests).parts if path.is_relative_to(tests) else ()
+    return FOLDER_MARKERS.get(parts[0], ()) if len(parts) > 1 else ()
+
+
+def skip_problem(reason: str) -> str | None:
+    """Why a skip with this reason is a failure, or None when it is allowed."""
+    said = reason.removeprefix("Skipped: ")
+    if _ABSENT.match(said):
+        return None
+    return f"a test may skip only for an absent live service or shared/data ('needs …'), not because: {said}"
+
+
+def is_local(family: int, address: Any) -> bool:
+    """Whether a socket address stays on this machine."""
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    host = address[0]
+    if host in ("localhost", ""):
+        return True
+    try:
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_foreign(family: int, address: Any) -> None:
+    """Raise NetworkRefused unless the address stays on this machine."""
+    if not is_local(family, address):
+        raise NetworkRefused(f"a test tried to connect to {address}; tests use this machine only")

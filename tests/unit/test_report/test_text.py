@@ -1,0 +1,48 @@
+"""The terminal summary: verdict, number, tests, warnings and the next step, in any width."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from src.app.report.text import terminal_summary
+from src.causal_engine.results import Analysis
+from tests.unit.test_report.samples import RUN, SAMPLES, association_only, crowded, not_identified, supported
+
+pytestmark = pytest.mark.unit
+
+
+def terminal(analysis: Analysis, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, no_color=True)
+    console.print(terminal_summary(RUN, analysis))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (supported, "Causal effect supported"), (supported, "Effect: 0.436 NRx per call (95 % interval"),
+        (supported, "aipw (primary)"), (supported, "1.07 to 1.35"), (supported, "ipw could not answer: 12 % of units"),
+        (supported, "holds -999"), (supported, "e2i report run_7d20"), (supported, "and 1 more in the report"),
+        (association_only, "Association, not an effect: 0.180"), (association_only, "FAILED"),
+        (not_identified, "Not identified"), (not_identified, "No effect is reported."),
+    ],
+)  # fmt: skip
+def test_the_summary_says(build, words: str) -> None:  # type: ignore[no-untyped-def]
+    assert words in terminal(build())
+
+
+def test_names_from_the_data_are_not_read_as_terminal_markup() -> None:
+    analysis = replace(supported(), treatment="[bold red]x[/]", primary=replace(supported().primary, label="[/nope]"))
+    text = terminal(analysis)
+    assert "[bold red]x[/]" in text
+    assert "[/nope]" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("build", [*SAMPLES.values(), crowded])
+def test_the_summary_fits_its_terminal(build, width: int) -> None:  # type: ignore[no-untyped-def]
+    assert max(len(line) for line in terminal(build(), width).splitlines()) <= width
