@@ -13,7 +13,7 @@ from src.agents.runtime import Filter
 from src.app.questions import EffectQuestion
 from src.errors import DatasetNotFound, StudyInvalid
 from src.storage.catalogue import Catalogue
-from src.storage.datasets import LoadedFrame, StoredTable, datasets_dir, store_file
+from src.storage.datasets import LoadedFrame, StoredTable, store_file
 from src.storage.records import DatasetRecord
 
 
@@ -46,7 +46,6 @@ async def stage(catalogue: Catalogue, question: EffectQuestion) -> AsyncIterator
         return
     if question.data is None:
         raise StudyInvalid("name the data: a file or a dataset")
-    before = _stored_files()
     stored = await asyncio.to_thread(store_file, question.data)
     staged = StagedDataset(catalogue, _record(question.data, stored))
     if await _is_known(catalogue, stored.dataset_id):
@@ -54,7 +53,7 @@ async def stage(catalogue: Catalogue, question: EffectQuestion) -> AsyncIterator
     try:
         yield staged
     finally:
-        if not staged.committed and stored.path not in before and not await _is_known(catalogue, stored.dataset_id):
+        if not staged.committed and stored.is_new and not await _is_known(catalogue, stored.dataset_id):
             stored.path.unlink(missing_ok=True)
 
 
@@ -66,15 +65,10 @@ async def _is_known(catalogue: Catalogue, dataset_id: str) -> bool:
     return True
 
 
-def _stored_files() -> set[Path]:
-    folder = datasets_dir()
-    return set(folder.iterdir()) if folder.is_dir() else set()
-
-
 def _record(file: Path, stored: StoredTable) -> DatasetRecord:
     return DatasetRecord(
         dataset_id=stored.dataset_id,
-        name=f"{file.name} ({stored.content_sha256[:8]})",
+        name=file.name.split(".")[0] or file.name,
         kind="file",
         source=str(file.resolve()),
         content_sha256=stored.content_sha256,

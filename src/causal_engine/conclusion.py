@@ -107,8 +107,7 @@ def decide_verdict(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     """
     outcome, identification = evidence.outcome, evidence.identification
     if not identification.identified:
-        verdict = Verdict.ASSOCIATION_ONLY if identification.strategy == "none" else Verdict.NOT_IDENTIFIED
-        return verdict, identification.reasons
+        return Verdict.NOT_IDENTIFIED if identification.edges else Verdict.ASSOCIATION_ONLY, identification.reasons
     if outcome.primary is None:
         reason = outcome.refusal.message if outcome.refusal else "no estimate could be made"
         return Verdict.NOT_IDENTIFIED, (reason,)
@@ -283,7 +282,7 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
     if outcome.overlap is not None and not outcome.overlap.adequate:
         lines.append(
             f"Weak overlap: {outcome.overlap.share_outside:.0%} of the rows have a propensity outside .02–.98; "
-            "treated and untreated are hardly comparable and the answer depends on the estimator."
+            "treated and untreated come from different populations (selection); any number depends on the estimator."
         )
     lines.extend(
         f"{other.estimator} finds {number(other.value)} ({interval(other.ci)}), outside the interval of the main "
@@ -296,8 +295,21 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
         lines.append(
             "Sensitive to hidden confounding: a confounder as strong as one already measured could explain it."
         )
-    lines.extend(f"{failed.estimator} could not answer: {failed.message}" for failed in outcome.failures)
+    lines.extend(_failure_lines(outcome))
     return tuple(dict.fromkeys(lines))
+
+
+def _failure_lines(outcome: EstimationOutcome) -> list[str]:
+    """One line per kind of failure, naming the estimators that failed so."""
+    named: dict[str, list[str]] = {}
+    messages: dict[str, str] = {}
+    for failed in outcome.failures:
+        named.setdefault(failed.error, []).append(failed.estimator)
+        messages.setdefault(failed.error, failed.message)
+    return [
+        f"{', '.join(dict.fromkeys(estimators))} could not answer: {messages[error]}"
+        for error, estimators in named.items()
+    ]
 
 
 def _recommendations(evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:

@@ -90,7 +90,7 @@ def estimate_effect(
     propensity = _propensity(study, identification, fitted)
     overlap, balance = _comparability(study, propensity)
     on_progress("specification curve")
-    curve, failures = specification_curve(study, identification.design)
+    curve, failures = specification_curve(study, identification.design, control_sets=_control_sets(study, refusal))
     on_progress("design diagnostics")
     return EstimationOutcome(
         n_rows=study.n,
@@ -107,6 +107,13 @@ def estimate_effect(
         confounding=_unadjusted(frame, spec, study, identification, post_treatment),
         warnings=study.warnings,
     ), FittedStudy(study, fitted)
+
+
+def _control_sets(study: Study, refusal: FailedEstimate | None) -> list[tuple[str, tuple[str, ...]]] | None:
+    """All control definitions; after a refusal only with and without adjustment, to show what it rests on."""
+    if refusal is None:
+        return None
+    return [("all confounders", study.spec.confounders), ("no confounders", ())]
 
 
 def _unidentified(study: Study, naive: EffectEstimate) -> EstimationOutcome:

@@ -69,7 +69,6 @@ class Kpi(ConfigModel):
     frequency: Literal["daily", "weekly", "monthly", "quarterly"]
     workstream: Literal["WS1", "WS2", "WS3"]
     brand: str | None = None
-    across_brands: tuple[str, ...] = ()
     sql: str
 
 

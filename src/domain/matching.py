@@ -69,7 +69,9 @@ def find_names(reading: Reading, vocabulary: Vocabulary) -> list[Match]:
     """
     names, quantities = _lexicon(vocabulary, NAMES), _lexicon(vocabulary, QUANTITIES)
     neutral = set(vocabulary.words.neutral)
-    known = neutral.union(vocabulary.words.function, vocabulary.words.common, names.words, quantities.words)
+    known = neutral.union(
+        vocabulary.words.function, vocabulary.words.common, vocabulary.foreign.words, names.words, quantities.words
+    )
     found = [*_exact(reading, quantities, set(), shortest=2)]
     for lexicon, inside in ((names, set[str]()), (quantities, neutral)):
         found += _exact(reading, lexicon, inside, shortest=2)

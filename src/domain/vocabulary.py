@@ -120,6 +120,11 @@ class Foreign(ConfigModel):
     specialties: tuple[str, ...]
     filters: tuple[str, ...]
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.brands, *self.regions, *self.specialties, *self.filters)
+
 
 class Words(ConfigModel):
     """Words that name nothing: ``function`` words separate phrases, ``neutral`` ones may stand inside one."""

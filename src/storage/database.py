@@ -99,8 +99,8 @@ class Database:
             kwargs={"autocommit": True, "row_factory": dict_row, "prepare_threshold": None},
             min_size=0,
             max_size=max_size,
-            timeout=patience_s + CONNECT_TIMEOUT_S,
-            reconnect_timeout=patience_s + CONNECT_TIMEOUT_S,
+            timeout=3 * patience_s,  # waits for a busy connection as well as for a server that is coming back
+            reconnect_timeout=3 * patience_s,
             configure=_configure,
             check=AsyncConnectionPool.check_connection,
             open=False,

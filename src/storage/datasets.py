@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
 Filter = tuple[str, Op | str, Any]
 
 _NOTES_KEY = b"e2i.notes"
+_BATCH_ROWS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTable:
-    """A table kept under ``path`` = <folder>/<content_sha256>.parquet."""
+    """A table kept under ``path`` = <folder>/<content_sha256>.parquet; ``is_new``: it was not there before."""
 
     path: Path
     content_sha256: str
     n_rows: int
     columns: dict[str, str]
     notes: tuple[str, ...]
+    is_new: bool = True
 
     @property
     def dataset_id(self) -> str:
@@ -86,8 +88,9 @@ def store_table(content: TableContent, *, folder: Path | None = None) -> StoredT
         partial.handle.flush()
         digest = file_sha256(partial.path)
         target = target_folder / f"{digest}.parquet"
+        is_new = not target.exists()
         partial.commit(target)
-    return StoredTable(target, digest, n_rows, content.columns, content.notes)
+    return StoredTable(target, digest, n_rows, content.columns, content.notes, is_new)
 
 
 def file_sha256(path: Path) -> str:
@@ -114,10 +117,27 @@ def stored_path(record: DatasetRecord) -> Path:
     return path
 
 
+def in_stored_order(record: DatasetRecord) -> dict[str, str]:
+    """``record.columns`` in the order of the stored file; a jsonb column does not keep the order of keys."""
+    import pyarrow.parquet as pq
+
+    if record.path is None or not Path(record.path).is_file():
+        return record.columns
+    return {name: record.columns[name] for name in pq.read_schema(record.path).names}
+
+
 def verify_content(record: DatasetRecord) -> None:
     """Raise DataUnavailable when the stored bytes are not those that were registered."""
     if file_sha256(stored_path(record)) != record.content_sha256:
         raise DataUnavailable(f"dataset '{record.name}': its stored file was changed; load {record.source} again")
+
+
+def stored_batches(record: DatasetRecord, columns: Sequence[str]) -> Iterator[Any]:
+    """Rows of a stored dataset as pyarrow record batches, in stored order."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(stored_path(record), pre_buffer=False, buffer_size=1 << 16)
+    yield from file.iter_batches(_BATCH_ROWS, columns=list(columns))
 
 
 def load_frame(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from src.contracts.tables import TABLES
@@ -15,8 +14,6 @@ TOP_VALUES = 5
 MAX_DISTINCT = 10_000
 RANGED = ("int", "float", "date", "ts")
 COUNTED = ("str", "int", "bool", "date")
-
-_BATCH_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +39,27 @@ def personal_names() -> frozenset[str]:
     return frozenset[str]().union(*(table.personal_columns for table in TABLES.values()))
 
 
-def summarise_file(path: Path, dtypes: dict[str, str]) -> tuple[ColumnSummary, ...]:
-    """Summarise a stored Parquet file, one column at a time; memory stays bounded."""
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16)
-    personal = personal_names()
-    return tuple(_summarise(file, name, dtype, personal) for name, dtype in dtypes.items())
-
-
 def frequent(counts: Counter[Any]) -> tuple[tuple[Any, int], ...]:
     """The most frequent values, most frequent first, ties by value; rare ones never."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     return tuple((value, count) for value, count in ranked[:TOP_VALUES] if count >= MIN_OCCURRENCES)
 
 
-def _summarise(file: Any, name: str, dtype: str, personal: Collection[str]) -> ColumnSummary:
-    tally = _Tally(dtype)
-    for batch in file.iter_batches(_BATCH_ROWS, columns=[name]):
-        tally.add(batch.column(0))
-    hidden = name in personal
-    return ColumnSummary(
-        name=name,
-        dtype=dtype,
-        missing_share=tally.missing / tally.rows if tally.rows else 0.0,
-        distinct=None if tally.overflown else len(tally.counts),
-        minimum=None if hidden else tally.minimum,
-        maximum=None if hidden else tally.maximum,
-        top=() if hidden or dtype not in COUNTED else frequent(tally.counts),
-        personal=hidden,
-    )
+class Summariser:
+    """Summarises a table from its batches; memory does not grow with the number of rows."""
+
+    def __init__(self, dtypes: Mapping[str, str]) -> None:
+        self._tallies = {name: _Tally(dtype) for name, dtype in dtypes.items()}
+
+    def add(self, batch: Any) -> None:
+        """Take in a pyarrow record batch that has all the columns."""
+        for name, tally in self._tallies.items():
+            tally.add(batch.column(name))
+
+    def finish(self) -> tuple[ColumnSummary, ...]:
+        """The summaries, in column order."""
+        personal = personal_names()
+        return tuple(tally.summary(name, hidden=name in personal) for name, tally in self._tallies.items())
 
 
 @dataclass
@@ -98,6 +86,18 @@ class _Tally:
             self._widen(*pc.min_max(present).as_py().values())
         if not self.overflown:
             self._count(present)
+
+    def summary(self, name: str, *, hidden: bool) -> ColumnSummary:
+        return ColumnSummary(
+            name=name,
+            dtype=self.dtype,
+            missing_share=self.missing / self.rows if self.rows else 0.0,
+            distinct=None if self.overflown else len(self.counts),
+            minimum=None if hidden else self.minimum,
+            maximum=None if hidden else self.maximum,
+            top=() if hidden or self.dtype not in COUNTED else frequent(self.counts),
+            personal=hidden,
+        )
 
     def _widen(self, low: Any, high: Any) -> None:
         self.minimum = low if self.minimum is None else min(self.minimum, low)

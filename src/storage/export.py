@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from src.errors import ContractViolation, DataUnavailable
-from src.storage.datasets import stored_path
 from src.storage.partial_files import PartialFile, remove_abandoned
-from src.storage.records import DatasetRecord
 
 SUFFIXES = (".csv", ".parquet")
-_BATCH_ROWS = 50_000
 
 
 def check_target(out: Path, *, force: bool) -> None:
@@ -24,14 +21,6 @@ def check_target(out: Path, *, force: bool) -> None:
         raise DataUnavailable(f"{out.parent}: no such folder")
     if out.is_dir() or (out.exists() and not force):
         raise ContractViolation(f"{out}: is already there; give --force to replace it")
-
-
-def stored_batches(record: DatasetRecord) -> Iterator[Any]:
-    """Rows of a stored dataset as pyarrow record batches, in stored order."""
-    import pyarrow.parquet as pq
-
-    file = pq.ParquetFile(stored_path(record), pre_buffer=False, buffer_size=1 << 16)
-    yield from file.iter_batches(_BATCH_ROWS)
 
 
 async def write_export(batches: AsyncIterator[Any], schema: Any, out: Path, *, force: bool = False) -> int:
@@ -47,7 +36,8 @@ async def write_export(batches: AsyncIterator[Any], schema: Any, out: Path, *, f
         with _writer(partial.handle, schema, out.suffix) as writer:
             async for batch in batches:
                 rows += len(batch)
-                writer.write_batch(_plain_lists(batch) if out.suffix == ".csv" else batch)
+                plain = _plain_lists(batch) if out.suffix == ".csv" else batch
+                writer.write_batch(plain.replace_schema_metadata(None))
         partial.commit(out)
     return rows
 

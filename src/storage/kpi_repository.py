@@ -39,7 +39,8 @@ _METRIC_BRAND = (
     " AND a.brand IS NULL AND a.region::text IS NOT DISTINCT FROM %(region)s::text) END"
 )
 _METRIC_REGION = (
-    "CASE WHEN %(region)s::text IS NOT NULL THEN t.region::text = %(region)s::text ELSE t.region IS NULL OR NOT EXISTS ("
+    "CASE WHEN %(region)s::text IS NOT NULL THEN t.region::text = %(region)s::text"
+    " ELSE t.region IS NULL OR NOT EXISTS ("
     "SELECT 1 FROM business_metrics AS a WHERE a.metric_name = t.metric_name AND a.metric_date = t.metric_date"
     " AND a.region IS NULL AND a.brand IS NOT DISTINCT FROM t.brand) END"
 )
@@ -53,10 +54,10 @@ class _Scope:
     region: str
     window: str
 
-    def where(self, *, across_brands: bool) -> str:
+    @property
+    def condition(self) -> str:
         """The condition over alias t."""
-        parts = ["" if across_brands else self.brand, self.region, self.window]
-        return " AND ".join(part for part in parts if part) or "true"
+        return " AND ".join(part for part in (self.brand, self.region, self.window) if part) or "true"
 
 
 def _day(column: str) -> str:
@@ -95,7 +96,7 @@ class KpiValue:
 
     ``value`` is None where there is nothing to compute it from, never 0. ``target`` is that of the
     period, for KPIs whose levels are shares of it. Causal KPIs carry their 95 % interval and the
-    refutation ``verdict`` (proceed, review, block, unvalidated).
+    refutation ``verdict`` (proceed, review, block, unvalidated); ``subject`` names the effect shown.
     """
 
     kpi_id: str
@@ -110,14 +111,13 @@ class KpiValue:
     ci_lower: float | None = None
     ci_upper: float | None = None
     verdict: str | None = None
+    subject: str | None = None
 
 
 def statement(kpi: Kpi) -> str:
     """The SELECT of a KPI, its tables narrowed by the named parameters brand, region, start and end."""
     tables = [
-        f"scoped_{table} AS (SELECT t.* FROM {table} AS t WHERE "
-        f"{_SCOPES[table].where(across_brands=table in kpi.across_brands)})"
-        for table in kpi.tables
+        f"scoped_{table} AS (SELECT t.* FROM {table} AS t WHERE {_SCOPES[table].condition})" for table in kpi.tables
     ]
     return f"WITH {', '.join(tables)}\n{kpi.sql}"
 
@@ -167,4 +167,5 @@ def _as_value(
         ci_lower=found.get("ci_lower"),
         ci_upper=found.get("ci_upper"),
         verdict=found.get("verdict"),
+        subject=found.get("subject"),
     )

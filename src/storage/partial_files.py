@@ -9,14 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from src.errors import DataUnavailable
 
-_PATTERN = ".e2i-*.partial"
+_PATTERNS = (".e2i-*.partial", ".e2i-*.work")
 
 
 class PartialFile:
@@ -51,8 +53,24 @@ class PartialFile:
 
 
 def remove_abandoned(folder: Path) -> int:
-    """Delete partial files whose writer is gone and return how many there were."""
-    return sum(_remove_if_abandoned(path) for path in folder.glob(_PATTERN))
+    """Delete partial files and working folders whose owner is gone and return how many there were."""
+    return sum(_remove_if_abandoned(path) for pattern in _PATTERNS for path in folder.glob(pattern))
+
+
+@contextmanager
+def working_folder(parent: Path) -> Iterator[Path]:
+    """A folder inside ``parent`` for the duration of the body; ``remove_abandoned`` clears it after a kill."""
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(parent)
+    folder = parent / f".e2i-{secrets.token_hex(8)}.work"
+    folder.mkdir()
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 def fsync_folder(folder: Path) -> None:
@@ -80,11 +98,19 @@ def _create_locked(folder: Path) -> tuple[Path, BinaryIO]:
 
 
 def _remove_if_abandoned(path: Path) -> bool:
-    with suppress(FileNotFoundError), path.open("rb") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        path.unlink()
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
         return True
-    return False
+    finally:
+        os.close(descriptor)

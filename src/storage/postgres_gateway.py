@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from src.errors import ContractViolation, UnknownColumn, nearest_names
 from src.storage.database import Database, Session, is_unavailable, table_name
 from src.storage.gateway import Op, OrderBy, Row, Values, Where
+from src.storage.where import check_where, refuse_all_rows
 
 MAX_PARAMETERS = 60_000  # the protocol allows 65,535 per statement
 _COMPARISONS = {
@@ -34,8 +35,11 @@ ORDER BY attnum
 _FUNCTIONS = """
 SELECT p.proretset AS is_set,
        t.typtype = 'c' OR p.proargmodes && '{o,b,t}'::"char"[] AS is_record,
+       t.typname = 'void' AS is_void,
        coalesce(p.proargnames[1:p.pronargs], '{}') AS names,
-       ARRAY(SELECT format_type(a.oid, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a(oid, n) ORDER BY a.n) AS types
+       ARRAY(
+         SELECT format_type(a.oid, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a(oid, n) ORDER BY a.n
+       ) AS types
 FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE p.proname = %s AND n.nspname = ANY (current_schemas(false))
 """
@@ -45,6 +49,7 @@ WHERE p.proname = %s AND n.nspname = ANY (current_schemas(false))
 class _Function:
     is_set: bool
     is_record: bool
+    is_void: bool
     arguments: dict[str, str]
 
 
@@ -98,7 +103,7 @@ class PostgresGateway:
 
     async def update(self, table: str, values: Values, *, where: Sequence[Where]) -> list[Row]:
         """Update matching rows and return them; an empty ``where`` is refused (ValueError)."""
-        _refuse_all_rows("update", where)
+        refuse_all_rows("update", where)
         if not values:
             raise ValueError("update needs at least one value")
         types = await self._columns(table, [*values, *(item.column for item in where)])
@@ -113,7 +118,7 @@ class PostgresGateway:
 
     async def delete(self, table: str, *, where: Sequence[Where]) -> int:
         """Delete matching rows and return how many; an empty ``where`` is refused (ValueError)."""
-        _refuse_all_rows("delete", where)
+        refuse_all_rows("delete", where)
         types = await self._columns(table, [item.column for item in where])
         condition, values = _condition(where, types)
         async with self._statements(table) as session:
@@ -132,7 +137,7 @@ class PostgresGateway:
         results = rows if found.is_record else [row["value"] for row in rows]
         if found.is_set:
             return results
-        return (results[0] if results else None) or None if not found.is_record else results[0]
+        return results[0] if results and not found.is_void else None
 
     async def close(self) -> None:
         """Nothing of its own to release."""
@@ -166,7 +171,12 @@ class PostgresGateway:
 
     async def _function(self, function: str, arguments: Values) -> _Function:
         found = [
-            _Function(row["is_set"], bool(row["is_record"]), dict(zip(row["names"], row["types"], strict=False)))
+            _Function(
+                is_set=row["is_set"],
+                is_record=bool(row["is_record"]),
+                is_void=row["is_void"],
+                arguments=dict(zip(row["names"], row["types"], strict=False)),
+            )
             for row in await self._database.fetch(_FUNCTIONS, [function])
         ]
         if not found:
@@ -233,18 +243,6 @@ def _comparison(item: Where, type_name: str) -> tuple[sql.Composed, list[Any]]:
     return comparison, [_adapt(item.value, type_name)]
 
 
-def check_where(item: Where) -> None:
-    """Raise ValueError for a condition that cannot mean what it says."""
-    if item.op is Op.IS:
-        if item.value is not None and not isinstance(item.value, bool):
-            raise ValueError(f"IS compares '{item.column}' with None, True or False only")
-        return
-    if item.value is None:
-        raise ValueError(f"comparing '{item.column}' with None matches nothing; use Op.IS")
-    if item.op is Op.IN and (isinstance(item.value, str) or not isinstance(item.value, Sequence)):
-        raise ValueError(f"IN compares '{item.column}' with a sequence of values")
-
-
 def _ordering(item: OrderBy) -> sql.Composed:
     return sql.SQL("{} {}").format(sql.Identifier(item.column), sql.SQL("DESC" if item.descending else "ASC"))
 
@@ -260,8 +258,3 @@ def _placeholder(type_name: str) -> sql.Composable:
 
 def _adapt(value: Any, type_name: str) -> Any:
     return Jsonb(value) if type_name in ("json", "jsonb") and value is not None else value
-
-
-def _refuse_all_rows(verb: str, where: Sequence[Where]) -> None:
-    if not where:
-        raise ValueError(f"{verb} without a condition would touch every row")

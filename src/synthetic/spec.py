@@ -23,7 +23,7 @@ class DeclaredGraph:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """Roles of the emitted columns. ``bad_controls`` are columns that must not be adjusted for."""
+    """Roles of the emitted columns. ``bad_controls`` come after treatment or outcome: not to be adjusted for."""
 
     name: str
     graph: DeclaredGraph
@@ -48,6 +48,7 @@ def declared(spec: ProcessSpec) -> dict[str, Any]:
         name: list(getattr(spec, name))
         for name in ("confounders", "instruments", "effect_modifiers", "mediators", "negative_controls")
     }
+    lists["post_treatment"] = list(spec.bad_controls)
     scalars: dict[str, Any] = {
         "unit_key": spec.unit_key,
         "time_key": spec.time_key,

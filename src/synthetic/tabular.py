@@ -90,13 +90,31 @@ def fresh_folder(out_dir: Path) -> Iterator[Path]:
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise ContractViolation(f"'{out_dir}' is not an empty folder; name a new one")
     partial = out_dir.parent / f".{out_dir.name}.{os.getpid()}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    _remove_abandoned(out_dir)
     partial.mkdir(parents=True)
     try:
         yield partial
         partial.rename(out_dir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _remove_abandoned(out_dir: Path) -> None:
+    """Remove what generations into ``out_dir`` left behind whose process is gone (or is this one)."""
+    for folder in out_dir.parent.glob(f".{out_dir.name}.*.partial"):
+        process = folder.name.split(".")[-2]
+        if process.isdigit() and (int(process) == os.getpid() or not _is_running(int(process))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

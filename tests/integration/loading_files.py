@@ -21,8 +21,8 @@ def cell(value: Any) -> Any:
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame as text cells."""
-    return frame.apply(lambda column: column.map(cell, na_action="ignore"))
+    """The frame with cells as they are written to CSV, every column of object dtype."""
+    return frame.astype(object).apply(lambda column: column.map(cell, na_action="ignore"))
 
 
 def write_csv(path: Path, frame: pd.DataFrame) -> Path:

@@ -82,7 +82,7 @@ def scalar(dsn: str, query: str) -> object:
 
 def make_table(dsn: str, rows: int) -> None:
     with psycopg.connect(dsn) as connection:
-        connection.execute("CREATE TABLE kept AS SELECT generate_series(1, %s) AS n" % int(rows))
+        connection.execute(f"CREATE TABLE kept AS SELECT generate_series(1, {rows:d}) AS n")
 
 
 def test_an_attached_process_gets_a_durable_loopback_server_with_vectors(server: EmbeddedPostgres) -> None:

@@ -76,20 +76,23 @@ async def test_every_value_of_every_table_arrives(db: Database, tmp_path: Path, 
 
 
 async def test_one_bad_row_stops_the_whole_load_and_is_named_by_line(db: Database, tmp_path: Path) -> None:
-    frame = as_text(metrics(10))
+    frame = as_text(metrics(10)).astype(object)
     frame.loc[4, "value"] = "much"
     frame.loc[7, "brand"] = "Aspirin"
     path = write_csv(tmp_path / "in.csv", frame)
     with pytest.raises(LoadRejected, match="line 6, value = much: value must be a number") as error:
         await load_table(path, "business_metrics", db=db)
     report = error.value.report
-    assert [(row.line, row.column, row.value) for row in report.rejected] == [(6, "value", "much"), (9, "brand", "Aspirin")]
+    assert [(row.line, row.column, row.value) for row in report.rejected] == [
+        (6, "value", "much"),
+        (9, "brand", "Aspirin"),
+    ]
     assert (report.rows_read, report.rows_loaded, report.rejected_total, report.rows_rejected) == (10, 0, 2, 2)
     assert await count(db, "business_metrics") == 0
 
 
 async def test_good_rows_are_loaded_without_the_bad_ones_only_when_asked(db: Database, tmp_path: Path) -> None:
-    frame = as_text(metrics(10))
+    frame = as_text(metrics(10)).astype(object)
     frame.loc[4, "value"] = ""
     path = write_csv(tmp_path / "in.csv", frame)
     report = await load_table(path, "business_metrics", db=db, options=LoadOptions(skip_rejected=True))
@@ -124,12 +127,11 @@ async def test_rules_between_rows_hold_across_chunks(
     ]
     with pytest.raises(LoadRejected) as error:
         await load_table(write_csv(tmp_path / "in.csv", frame), "business_metrics", db=db)
-    assert [(row.line, row.column, row.rule) for row in error.value.report.rejected] == [
-        (9, "metric_name, metric_date, brand, region", "metric_name, metric_date, brand, region must be unique together")
-        if False
-        else (9, "metric_name, metric_date, brand, region", error.value.report.rejected[0].rule),
-        (10, "metric_id", "metric_id must be unique"),
+    assert [(row.line, row.column) for row in error.value.report.rejected] == [
+        (9, "metric_name, metric_date, brand, region"),
+        (10, "metric_id"),
     ]
+    assert error.value.report.rejected[1].rule == "metric_id must be unique"
 
 
 async def test_an_empty_brand_counts_as_a_value_in_the_metric_key(
@@ -160,7 +162,9 @@ async def test_a_patient_has_one_split_across_chunks_and_loads(
     with pytest.raises(LoadRejected) as error:
         await load_table(write_csv(tmp_path / "in.csv", frame), "patient_journeys", db=db)
     report = error.value.report
-    assert [(row.line, row.column, row.value) for row in report.rejected] == [(4, "patient_id, data_split", "***, test")]
+    assert [(row.line, row.column, row.value) for row in report.rejected] == [
+        (4, "patient_id, data_split", "***, test")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +212,7 @@ async def test_all_rejections_go_to_the_file_and_the_first_to_the_report(db: Dat
             options=LoadOptions(rejects=rejects, max_reported=4),
         )
     assert (len(error.value.report.rejected), error.value.report.rejected_total) == (4, 30)
-    rows = list(csv.reader(rejects.open()))
+    rows = list(csv.reader(rejects.read_text().splitlines()))
     assert rows[0] == ["line", "column", "value", "rule"]
     assert [int(row[0]) for row in rows[1:]] == list(range(2, 32))
 

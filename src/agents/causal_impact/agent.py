@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -90,7 +90,8 @@ class CausalImpactAgent:
             inputs: CausalImpactState | None = {"request": request_from(request)}
             if self._checkpointer is not None and (await self._graph.aget_state(config)).next:
                 inputs = None
-            state = await self._graph.ainvoke(inputs, config, context=deps, durability="sync")
+            durability: Literal["sync"] | None = "sync" if self._checkpointer is not None else None
+            state = await self._graph.ainvoke(inputs, config, context=deps, durability=durability)
         return _result(state, deps.trace_id, started, (time.monotonic() - began) * 1000.0)
 
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from src.causal_engine.results import EffectEstimate, Interval
+from src.causal_engine.spec import CausalSpec
+from src.causal_engine.wording import effect_unit
 
 MINUS = "\u2212"
 ABSENT = "not available"
@@ -80,7 +82,7 @@ def controls(names: Sequence[str], reference: Sequence[str]) -> str:
     if len(without) + len(beside) > _MOST_LISTED:
         return columns(names, most=3)
     parts = (f" without {columns(without)}" if without else "", f" and {columns(beside)}" if beside else "")
-    return f"the {len(reference)} columns of the primary estimate" + "".join(parts)
+    return "as primary" + "".join(parts)
 
 
 def moment(when: datetime | None) -> str:
@@ -102,4 +104,4 @@ def units_of(understood: Mapping[str, Any], treatment: str, outcome: str, *, two
     stated = understood.get("units")
     if isinstance(stated, str) and stated:
         return stated
-    return f"{outcome}, with {treatment} against without" if two_arms else f"{outcome} per unit of {treatment}"
+    return effect_unit(CausalSpec(treatment, outcome), binary=two_arms)

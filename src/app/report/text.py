@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from src.app.report.numbers import columns, interval, number
-from src.app.report.plots.specification_curve import specifications
+from src.app.report.plots.specification_curve import Specification, specifications
 from src.app.report.sections.answer import effect_line
 from src.app.report.sections.robustness import result_word
 from src.app.report.wording import MEANING, TONE, overstatements, plain, say
-from src.causal_engine.results import Analysis, RefutationReport
+from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
 from src.storage.records import RunRecord
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ def _estimates(analysis: Analysis) -> Table | None:
     specs = specifications(analysis.primary, analysis.naive, analysis.curve)
     if not specs:
         return None
-    first = {"primary": 0, "naive": 1, "other": 2}
-    ordered = sorted(specs, key=lambda spec: first[spec.role])
+    ordered = sorted(specs, key=lambda spec: _rank(spec, analysis.primary))
     table = Table(box=None, pad_edge=False, title_justify="left")
     for header in ("estimator", "controls", "effect", "95 % interval"):
         table.add_column(header, justify="right" if header in ("effect", "95 % interval") else "left")
@@ -75,6 +74,14 @@ def _estimates(analysis: Analysis) -> Table | None:
     if len(ordered) > _MOST_ESTIMATES:
         table.add_row(Text(f"… and {len(ordered) - _MOST_ESTIMATES} more in the report", style="dim"))
     return table
+
+
+def _rank(spec: Specification, primary: EffectEstimate | None) -> int:
+    """Primary, naive, other estimators with the primary's controls, the rest."""
+    if spec.role != "other":
+        return 0 if spec.role == "primary" else 1
+    same = primary is not None and set(spec.estimate.adjusted_for) == set(primary.adjusted_for)
+    return 2 if same else 3
 
 
 def _refutations(refutation: RefutationReport | None) -> Table | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from math import exp, log
 
 import numpy as np
 import pandas as pd
@@ -25,10 +26,13 @@ def confounding_findings(
 
     A column counts when its standardised mean difference between arms exceeds .1 (its correlation
     with a continuous treatment, or with any treatment within the units of a panel) and it is
-    associated with the outcome given treatment and covariates at p < .01 (Wald test, robust or
-    clustered). Not looked at: columns with a role in the study, ``excluded`` ones (data cannot tell
-    what comes after the treatment), identifiers, dates, text with more than 50 values; at most the
-    first 60 others. Nothing is reported where confounding is no threat: a randomised treatment or an
+    associated with the outcome at p < .01 (Wald test, robust or clustered) given treatment,
+    covariates and the columns already found, the most strongly associated first: what merely moves
+    the treatment is associated with the outcome only until the real confounders are held fixed.
+
+    Not looked at: columns with a role in the study, ``excluded`` ones (data cannot tell what comes
+    after the treatment), identifiers, dates, text with more than 50 values; at most the first 60
+    others. Nothing is reported where confounding is no threat: a randomised treatment or an
     instrument. ``frame`` holds the study's rows in their order, before arms were selected.
 
     Raises StudyInvalid when the rows of ``frame`` are not those of the study.
@@ -37,9 +41,22 @@ def confounding_findings(
         return ()
     rows = _matching_rows(frame, study)
     base = _Base(study)
-    found = (base.finding(rows, column) for column in _candidates(rows, study, excluded))
-    kept = [one for one in found if one is not None]
-    return tuple(sorted(kept, key=lambda one: (-abs(one.smd), one.column)))
+    unequal = {column: found for column in _candidates(rows, study, excluded) if (found := base.unequal(rows, column))}
+    return tuple(sorted(_associated(base, unequal), key=lambda one: (-abs(one.smd), one.column)))
+
+
+def _associated(base: _Base, unequal: dict[str, tuple[FloatArray, float]]) -> Iterator[ConfoundingFinding]:
+    """Forward selection: the column most strongly associated with the outcome, then the next given it."""
+    remaining = dict(unequal)
+    while remaining:
+        # Logarithms, because on many rows several p-values are too small to tell apart otherwise.
+        log_p = {column: base.log_p_value(values) for column, (values, _) in remaining.items()}
+        column = min(log_p, key=lambda name: (log_p[name], -abs(remaining[name][1]), name))
+        if log_p[column] >= log(LEVEL):
+            return
+        values, difference = remaining.pop(column)
+        yield ConfoundingFinding(column, difference, exp(log_p[column]))
+        base.hold_fixed(values)
 
 
 def _matching_rows(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -90,22 +107,25 @@ class _Base:
         self.given = np.column_stack([self.t, controls])
         self.y_left = residual(self.given, self.y)
 
-    def finding(self, frame: pd.DataFrame, column: str) -> ConfoundingFinding | None:
+    def unequal(self, frame: pd.DataFrame, column: str) -> tuple[FloatArray, float] | None:
+        """Encoded values (n, k) of a column and its largest difference between arms, if that exceeds .1."""
         values, _, _ = encode(frame, (column,))
-        spread = values.std(axis=0)
         if self.study.spec.is_panel:
             values = absorb_panel(self.study, values)[0]
-        left = residual(self.given, values)
-        own = left.std(axis=0) > _NO_VARIATION * np.maximum(spread, _NO_VARIATION)
-        if not own.any():
-            return None
-        values, left = values[:, own], left[:, own]
         differences = [self._difference(column_values) for column_values in values.T]
-        largest = float(max(differences, key=abs))
-        if abs(largest) <= SMALLEST_DIFFERENCE:
-            return None
-        p_value = _wald_p_value(left, self.y_left, self.study.clusters)
-        return ConfoundingFinding(column, largest, p_value) if p_value < LEVEL else None
+        largest = max(differences, key=abs, default=0.0)
+        return (values, largest) if abs(largest) > SMALLEST_DIFFERENCE else None
+
+    def log_p_value(self, values: FloatArray) -> float:
+        """Log p-value of ``values`` (n, k) jointly in the outcome, given what is held fixed."""
+        left = residual(self.given, values)
+        own = left.std(axis=0) > _NO_VARIATION * np.maximum(values.std(axis=0), _NO_VARIATION)
+        return _wald_log_p_value(left[:, own], self.y_left, self.study.clusters) if own.any() else 0.0
+
+    def hold_fixed(self, values: FloatArray) -> None:
+        """Adjust for ``values`` (n, k) from now on."""
+        self.given = np.column_stack([self.given, values])
+        self.y_left = residual(self.given, self.y)
 
     def _difference(self, values: FloatArray) -> float:
         if not self.study.is_binary or self.study.spec.is_panel:
@@ -120,13 +140,13 @@ def _correlation(left: FloatArray, right: FloatArray) -> float:
     return float(((left - left.mean()) * (right - right.mean())).mean()) / scale if scale > 0 else 0.0
 
 
-def _wald_p_value(values: FloatArray, outcome: FloatArray, clusters: IntArray | None) -> float:
-    """p-value of the joint coefficient of ``values`` (n, k), both sides residualised; robust, or clustered."""
+def _wald_log_p_value(values: FloatArray, outcome: FloatArray, clusters: IntArray | None) -> float:
+    """Log p-value of the joint coefficient of ``values`` (n, k), both sides residualised; robust, or clustered."""
     from scipy.stats import chi2
 
     gram = values.T @ values
     if float(np.trace(gram)) <= 0:
-        return 1.0
+        return 0.0
     bread = np.linalg.pinv(gram, hermitian=True)
     coefficients = bread @ (values.T @ outcome)
     scores = values * (outcome - values @ coefficients)[:, None]
@@ -136,4 +156,4 @@ def _wald_p_value(values: FloatArray, outcome: FloatArray, clusters: IntArray | 
         scores = sums
     covariance = bread @ (scores.T @ scores) @ bread
     statistic = float(coefficients @ np.linalg.pinv(covariance, hermitian=True) @ coefficients)
-    return float(chi2.sf(statistic, np.linalg.matrix_rank(covariance, hermitian=True)))
+    return float(chi2.logsf(statistic, np.linalg.matrix_rank(covariance, hermitian=True)))

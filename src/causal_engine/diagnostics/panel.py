@@ -29,19 +29,20 @@ def panel_diagnostics(study: Study) -> PanelDiagnostics:
     adoption = adoption_of(study, panel)
     leads, lead_note = lead_tests(study, panel)
     trend, trend_note = pre_trend(study, panel, adoption)
-    pooled = poisson_slope(study) if study.outcome_kind is OutcomeKind.COUNT else None
+    pooled, pooled_note = _pooled(study)
+    profile, profile_note = _profile(study)
     return PanelDiagnostics(
         n_units=panel.n_units,
         n_periods=panel.n_periods,
         leads=leads,
         pre_trend_p_value=trend,
-        pre_trend_note="; ".join(note for note in (trend_note, lead_note) if note),
+        pre_trend_note="; ".join(note for note in (trend_note, lead_note, pooled_note, profile_note) if note),
         pooled_elasticity=None if pooled is None else pooled[0] * float(study.t.mean()),
         pooled_semi_elasticity=None if pooled is None else pooled[0],
         pooled_std_error=None if pooled is None else pooled[1],
         treatment_varies_within=share_within(study.t, panel),
         staggered=adoption is not None and adoption.staggered,
-        lag_profile=lag_profile(study) if study.spec.lag > 0 else (),
+        lag_profile=profile,
     )
 
 
@@ -110,6 +111,24 @@ def poisson_slope(study: Study) -> tuple[float, float]:
     root = np.sqrt(mean)
     fit = fit_linear((study.y - mean) / root, design * root[:, None], study.clusters)
     return float(coefficients[1]), fit.uncertainty(1).std_error
+
+
+def _pooled(study: Study) -> tuple[tuple[float, float] | None, str]:
+    if study.outcome_kind is not OutcomeKind.COUNT:
+        return None, ""
+    try:
+        return poisson_slope(study), ""
+    except EstimationError as error:
+        return None, f"no pooled count model: {error}"
+
+
+def _profile(study: Study) -> tuple[tuple[tuple[int, float, float], ...], str]:
+    if study.spec.lag == 0:
+        return (), ""
+    try:
+        return lag_profile(study), ""
+    except EstimationError as error:
+        return (), f"no lag profile: {error}"
 
 
 def _poisson_newton(y: FloatArray, design: FloatArray) -> FloatArray:

@@ -71,7 +71,7 @@ def independent_columns(x: FloatArray) -> IntArray:
         return np.empty(0, dtype=np.int64)
     centred = x - x.mean(axis=0)
     scale = np.sqrt((centred**2).mean(axis=0))
-    varying = np.flatnonzero(scale > _COLLINEAR * np.maximum(1.0, np.abs(x.mean(axis=0))))
+    varying = np.flatnonzero(scale > _COLLINEAR * np.abs(x).max(axis=0))
     if len(varying) == 0:
         return varying.astype(np.int64)
     gram_root = centred[:, varying] / scale[varying]

@@ -77,7 +77,7 @@ def logistic_probabilities(x: FloatArray, target: FloatArray, penalty: float = 1
 def _standardised(x: FloatArray, x_new: FloatArray) -> tuple[FloatArray, FloatArray]:
     centre = x.mean(axis=0)
     scale = x.std(axis=0)
-    scale = np.where(scale > 1e-12 * np.maximum(1.0, np.abs(centre)), scale, np.inf)
+    scale = np.where(scale > 1e-12 * np.abs(x).max(axis=0), scale, np.inf)
     return (x - centre) / scale, (x_new - centre) / scale
 
 

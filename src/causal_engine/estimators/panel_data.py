@@ -79,12 +79,18 @@ def panel_of(study: Study) -> Panel:
 def calendar_steps(series: pd.Series) -> IntArray:
     """Periods as whole calendar steps from the first, so that a gap stays a gap; shape (n,).
 
-    Numbers step by their greatest common difference, dates by months when all share a day of the
-    month, else by their common number of days. Other labels are taken as consecutive in sorted order.
+    Whole numbers step by their greatest common difference, except that 202412 and 202501 are
+    months; dates by months when all share a day of the month, else by their common number of days.
+    Other labels are taken as consecutive in sorted order.
     """
     if pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
         values = series.to_numpy(dtype=np.float64)
-        return _steps(values.astype(np.int64)) if (values == np.round(values)).all() else _ranks(series)
+        if not (values == np.round(values)).all():
+            return _ranks(series)
+        whole = values.astype(np.int64)
+        year, month = whole // 100, whole % 100
+        in_calendar = (year >= 1900) & (year <= 2100) & (month >= 1) & (month <= 12)
+        return _steps(year * 12 + month if in_calendar.all() else whole)
     dates = _dates(series)
     if dates is None:
         return _ranks(series.astype(str))
@@ -95,14 +101,13 @@ def calendar_steps(series: pd.Series) -> IntArray:
 
 def shifted(values: FloatArray, panel: Panel, periods: int) -> FloatArray:
     """Value of the same unit ``periods`` later (earlier when negative), NaN where not observed; shape (n,)."""
-    span = int(panel.period.max()) + 1
-    grid = np.full((panel.n_units, span), np.nan)
-    grid[panel.unit, panel.period] = values
-    wanted = panel.period + periods
-    inside = (wanted >= 0) & (wanted < span)
-    result = np.full(len(values), np.nan)
-    result[inside] = grid[panel.unit[inside], wanted[inside]]
-    return result
+    # Room on both sides of each unit's periods, so that a shift never lands on another unit.
+    span = int(panel.period.max()) + 1 + 2 * abs(periods)
+    keys = panel.unit * span + panel.period + abs(periods)
+    order = np.argsort(keys, kind="stable")
+    position = np.searchsorted(keys[order], keys + periods)
+    found = order[np.minimum(position, len(keys) - 1)]
+    return np.where(keys[found] == keys + periods, values[found], np.nan)
 
 
 def demean(columns: FloatArray, panel: Panel) -> FloatArray:
@@ -167,8 +172,8 @@ def _ranks(series: pd.Series) -> IntArray:
 
 def _dates(series: pd.Series) -> pd.Series | None:
     if pd.api.types.is_datetime64_any_dtype(series):
-        return series
+        return series.dt.tz_convert("UTC").dt.tz_localize(None) if series.dt.tz is not None else series
     try:
-        return pd.to_datetime(series.astype(str), format="ISO8601")
+        return pd.to_datetime(series.astype(str), format="ISO8601", utc=True).dt.tz_localize(None)
     except (ValueError, TypeError):
         return None

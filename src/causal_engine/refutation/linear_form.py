@@ -82,8 +82,7 @@ class LinearForm:
             treated = _weighted_grams(self.columns, treatments, None)
             everyone = (self.columns.T @ self.columns)[None]
             return self._contrast(treated, everyone - treated, self.constant)
-        if self.units is not None:
-            treatments = np.ascontiguousarray(demeaned(treatments.T, self.units).T)
+        treatments = self._within(treatments)
         base = np.column_stack([self.q, self.y])
         fixed = base.T @ base
         cross = treatments @ base
@@ -106,7 +105,13 @@ class LinearForm:
             control = _extended_grams(self.columns, causes, 1 - self.t)
             constant = np.concatenate([[0.0], self.constant])
             return self._contrast(treated, control, constant)
-        return self._solve(_extended_grams(self.columns, causes, np.ones(self.n)))
+        return self._solve(_extended_grams(self.columns, self._within(causes), np.ones(self.n)))
+
+    def _within(self, rows: FloatArray) -> FloatArray:
+        """Each row of ``rows`` (b, n) less its mean, or less its unit means on a panel."""
+        if self.units is None:
+            return np.asarray(rows - rows.mean(axis=1, keepdims=True), dtype=np.float64)
+        return np.ascontiguousarray(demeaned(rows.T, self.units).T)
 
     def _solve(self, grams: FloatArray) -> FloatArray:
         ends = 2 + (0 if self.z is None else self.z.shape[1])
@@ -156,9 +161,9 @@ def linear_form(study: Study, estimate: EffectEstimate) -> LinearForm | None:
 def _regression(study: Study, x: FloatArray, z: FloatArray | None = None) -> LinearForm:
     q = _orthonormal(np.column_stack([np.ones(study.n), x[:, independent_columns(x)]]))
     if z is not None:
-        z = _residual(q, z)
-        z = z[:, independent_columns(z)]
-    return LinearForm(_residual(q, study.y), _residual(q, study.t), q, z, study.clusters)
+        # Kept as they are: what is exchanged is the treatment and the instrument, not their residuals.
+        z = (z - z.mean(axis=0))[:, independent_columns(_residual(q, z))]
+    return LinearForm(_residual(q, study.y), study.t - study.t.mean(), q, z, study.clusters)
 
 
 def _interacted(study: Study) -> LinearForm:

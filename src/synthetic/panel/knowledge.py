@@ -69,6 +69,7 @@ def panel_spec(treatment: str, outcome: str = "nrx", brand: str | None = None) -
         unit_key=UNIT_KEY,
         time_key=TIME_KEY,
         cluster_key=CLUSTER_KEY,
+        bad_controls=_afterwards(treatment, outcome),
         randomized=treatment == "trigger_delivered",
         lag=EMAIL_LAG if treatment == "email_opens" else 0,
     )
@@ -87,6 +88,12 @@ def panel_declared(treatment: str | None = None, outcome: str = "nrx", brand: st
     brands = {f"samples@{name}": declared(panel_spec("samples", outcome, name)) for name in ("Remibrutinib", "Kisqali")}
     keys = {"unit_key": UNIT_KEY, "time_key": TIME_KEY, "cluster_key": CLUSTER_KEY}
     return {**keys, "questions": {**questions, **brands}}
+
+
+def _afterwards(treatment: str, outcome: str) -> tuple[str, ...]:
+    """Panel columns that come after the treatment: the other script counts, and acceptance of a delivered trigger."""
+    scripts = tuple(name for name in (*OUTCOMES, "market_trx") if name != outcome)
+    return (*scripts, "trigger_accepted") if treatment == "trigger_delivered" else scripts
 
 
 def _graph(treatment: str, outcome: str, brand: str | None) -> DeclaredGraph:

@@ -124,7 +124,8 @@ def test_an_interval_over_zero_is_no_effect_only_when_an_effect_would_have_shown
 
 
 def test_without_identification_no_number_is_headlined() -> None:
-    evidence = replace(GOOD, identification=identification(identified=False, strategy="none_valid"), outcome=outcome())
+    drawn = replace(identification(identified=False), edges=(("need", "rep_calls"), ("need", "nrx")))
+    evidence = replace(GOOD, identification=drawn, outcome=outcome())
     conclusion = conclude(evidence)
     assert conclusion.verdict is Verdict.NOT_IDENTIFIED
     assert "open path via need" in conclusion.headline

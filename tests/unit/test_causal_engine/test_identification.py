@@ -199,9 +199,7 @@ def test_graph_without_an_effect_is_identified_and_says_so() -> None:
         ({}, "none", Design.OBSERVATIONAL),
     ],
 )
-def test_without_a_graph_the_declared_design_decides(
-    declared: dict[str, Any], strategy: str, design: Design
-) -> None:
+def test_without_a_graph_the_declared_design_decides(declared: dict[str, Any], strategy: str, design: Design) -> None:
     result = ask(None, **declared)
     assert (result.strategy, result.design) == (strategy, design)
     assert result.identified is (strategy != "none")

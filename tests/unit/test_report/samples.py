@@ -127,8 +127,8 @@ def supported() -> Analysis:
             (0, 60, 180, 290, 340, 330, 300, 260, 220, 180, 140, 100, 70, 45, 20, 10, 5, 0, 0, 0),
         ),
         balance=tuple(
-            BalanceRow(name, raw, after)
-            for name, raw, after in zip(CONTROLS, (0.12, 0.62, -0.41, 0.03, 0.2), (0.01, 0.04, -0.03, 0.0, 0.02), strict=True)
+            BalanceRow(name, raw, raw / 15)
+            for name, raw in zip(CONTROLS, (0.12, 0.62, -0.41, 0.03, 0.2), strict=True)
         ),
         power=PowerReport(4200, None, 0.171, 0.3, "0.2 standard deviations of nrx", True, 1400),
         panel=None,
@@ -202,7 +202,7 @@ def not_identified() -> Analysis:
         base,
         identification=replace(
             base.identification, identified=False, strategy="none", adjustment_set=(), alternatives=(), instruments=(),
-            reasons=("The path calls ← territory_potential → nrx cannot be closed: territory_potential is unmeasured.",),
+            reasons=("calls ← territory_potential → nrx cannot be closed: territory_potential is unmeasured.",),
             nodes=("calls", "nrx", "territory_potential"), excluded=(),
             edges=(("territory_potential", "calls"), ("territory_potential", "nrx"), ("calls", "nrx")),
         ),
@@ -278,6 +278,7 @@ def crowded(n_estimates: int = 40, n_covariates: int = 60, n_nodes: int = 30) ->
         balance=tuple(BalanceRow(name, 0.9 - 0.02 * i, 0.05 - 0.001 * i) for i, name in enumerate(names)),
         identification=replace(
             base.identification, adjustment_set=names[:8], nodes=nodes, edges=tuple(dict.fromkeys(edges)),
-            latent=names[9:10], excluded=tuple(ExcludedNode(n, "collider", "both arrows meet here") for n in names[10:11]), instruments=(),
+            latent=names[9:10], instruments=(),
+            excluded=tuple(ExcludedNode(name, "collider", "both arrows meet here") for name in names[10:11]),
         ),
     )  # fmt: skip

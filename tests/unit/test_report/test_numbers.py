@@ -55,9 +55,9 @@ def test_shortened_names_keep_both_ends_and_fit(name: str, width: int) -> None:
     [
         ((), "nothing"),
         (("a", "b"), "a, b"),
-        (tuple("abcdefgh"), "the 8 columns of the primary estimate"),
-        (tuple("abcdefg"), "the 8 columns of the primary estimate without h"),
-        (tuple("abcdefgx"), "the 8 columns of the primary estimate without h and x"),
+        (tuple("abcdefgh"), "as primary"),
+        (tuple("abcdefg"), "as primary without h"),
+        (tuple("abcdefgx"), "as primary without h and x"),
         (tuple("stuvwxyz"), "s, t, u and 5 more"),
     ],
 )
@@ -74,8 +74,8 @@ def test_column_lists_are_cut_only_when_asked() -> None:
     ("understood", "two_arms", "units"),
     [
         ({"units": "NRx per call"}, False, "NRx per call"),
-        ({}, False, "nrx per unit of calls"),
-        ({"units": ""}, True, "nrx, with calls against without"),
+        ({}, False, "NRx per additional unit of calls"),
+        ({"units": ""}, True, "NRx, with against without calls"),
     ],
 )
 def test_units_are_as_stated_or_from_the_columns(understood: dict[str, str], two_arms: bool, units: str) -> None:

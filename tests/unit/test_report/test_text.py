@@ -35,6 +35,12 @@ def test_the_summary_says(build, words: str) -> None:  # type: ignore[no-untyped
     assert words in terminal(build())
 
 
+def test_other_estimators_with_the_same_controls_come_before_other_controls() -> None:
+    words = [line.strip("│ ").split("  ")[0] for line in terminal(supported()).splitlines()]
+    first = words.index("aipw (primary)")
+    assert words[first : first + 6] == ["aipw (primary)", "naive", "ols", "ipw", "aipw", "aipw"]
+
+
 def test_names_from_the_data_are_not_read_as_terminal_markup() -> None:
     analysis = replace(supported(), treatment="[bold red]x[/]", primary=replace(supported().primary, label="[/nope]"))
     text = terminal(analysis)

@@ -26,7 +26,9 @@ def test_unix_sockets_are_local() -> None:
     assert is_local(socket.AF_UNIX, "/tmp/socket")
 
 
-@pytest.mark.parametrize("reason", ["needs an Opik server", "needs ../shared/data/pharma", "Skipped: needs a model key"])
+@pytest.mark.parametrize(
+    "reason", ["needs an Opik server", "needs ../shared/data/pharma", "Skipped: needs a model key"]
+)
 def test_an_absent_service_or_data_set_is_a_reason_to_skip(reason: str) -> None:
     assert skip_problem(reason) is None
 

@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from src.agents.causal_impact.state import CausalImpactState, CausalImpactUpdate
 from src.agents.causal_impact.workspace import fitted_study
 from src.agents.runtime import Deps, traced_node
-from src.causal_engine.sensitivity import sensitivity_report
+from src.causal_engine.sensitivity.report import sensitivity_report
 from src.errors import EstimationError
 
 

@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from src.agents.causal_impact.state import CausalImpactState, CausalImpactUpdate
 from src.agents.causal_impact.workspace import fitted_study
 from src.agents.runtime import Deps, traced_node
-from src.causal_engine.refutation import refute
+from src.causal_engine.refutation.refute import refute
 from src.errors import EstimationError
 
 

@@ -68,12 +68,15 @@ def arms(estimate: EffectEstimate) -> str:
 
 
 def _understood(understood: Json) -> list[tuple[str, str]]:
+    sentence = understood.get("sentence")
+    if isinstance(sentence, str) and sentence:
+        taken = [str(item) for item in understood.get("assumptions") or ()]
+        return [("Understood as", sentence), *([("Taken for granted", "; ".join(taken))] if taken else [])]
     scalars = [
         (f"Understood: {key.replace('_', ' ')}", str(value))
         for key, value in sorted(understood.items())
-        if value not in (None, "", [], {}) and key not in ("treatment", "outcome", "units")
-        and isinstance(value, str | int | float | bool)
-    ]  # fmt: skip
+        if value and key not in ("treatment", "outcome", "units") and isinstance(value, str | int | float)
+    ]
     return scalars[:_SHOWN_UNDERSTOOD]
 
 

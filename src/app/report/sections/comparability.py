@@ -69,6 +69,8 @@ def _overlap(overlap: OverlapReport | None) -> tuple[Block, ...]:
 
 
 def _confounding(analysis: Analysis) -> tuple[Block, ...]:
+    if not analysis.confounding and analysis.primary is None:
+        return (Note("Confounders that were left out were not searched for: there is no estimate they could bias."),)
     if not analysis.confounding:
         return (
             Paragraph("No measured column was found that differs between arms, predicts the outcome and was left out."),

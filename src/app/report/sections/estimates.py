@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from src.app.report.blocks import Block, Figure, Note, Paragraph, Section, Table
-from src.app.report.numbers import controls, count, interval, number, p_value
+from src.app.report.numbers import columns, controls, count, interval, number, p_value
 from src.app.report.plots.specification_curve import (
     Specification,
     draw_specification_curve,
@@ -31,7 +31,8 @@ def estimate_section(analysis: Analysis, units: str) -> Section:
         blocks += [_figure(specs, units), _table(analysis, specs)]
     else:
         blocks.append(Note("No estimate was made, so there is no curve to draw."))
-    blocks.append(_failures(analysis))
+    if specs or analysis.failures:
+        blocks.append(_failures(analysis))
     return Section("estimates", "Estimates by estimator and control definition", tuple(blocks))
 
 
@@ -66,7 +67,7 @@ def _table(analysis: Analysis, specs: tuple[Specification, ...]) -> Table:
             p_value(spec.estimate.p_value),
             str(spec.estimate.estimand),
             _rows_used(spec.estimate),
-            controls(spec.estimate.adjusted_for, reference),
+            _adjusted(spec, reference),
             spec.estimate.se_method,
         )
         for spec in specs
@@ -74,6 +75,11 @@ def _table(analysis: Analysis, specs: tuple[Specification, ...]) -> Table:
     header = ("Role", "Estimator", "Controls", "Effect", "95 % interval", "p", "Estimand", "n", "Adjusted for", "SE")
     stressed = frozenset(i for i, spec in enumerate(specs) if spec.role == "primary")
     return Table(header, rows, heading="All estimates", emphasis=stressed, folded=len(rows) > 12)
+
+
+def _adjusted(spec: Specification, reference: tuple[str, ...]) -> str:
+    names = spec.estimate.adjusted_for
+    return columns(names) if spec.role == "primary" else controls(names, reference)
 
 
 def _rows_used(estimate: EffectEstimate) -> str:

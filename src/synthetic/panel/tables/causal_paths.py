@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-DISCOVERED = date(2025, 1, 3)
+DISCOVERED = date(2024, 12, 31)
 DAYS_PER_MONTH = 30
 METHODS = {"email_opens": "distributed_lag", "trigger_delivered": "difference_in_means", "trigger_accepted": "iv_2sls"}
 MEDIATOR = {"trigger_delivered": ["trigger_accepted"]}

@@ -26,27 +26,27 @@ def hcp_profiles(world: World) -> pd.DataFrame:
     """One row per emitted HCP of a chunk; digital engagement is measured with error and 10 % missing."""
     import pandas as pd
 
-    hcps, n = world.hcps, world.n
-    decile = hcps.decile[:n]
+    hcps, n = world.hcps, len(world.hcps)
+    decile = hcps.decile
     rng = world.streams.rng("table hcp_profiles")
-    states, practices = hcps.states[:n], practice_names(hcps)[:n]
-    brands = [BRANDS[code] for code in hcps.brand[:n]]
+    states, practices = hcps.states, practice_names(hcps)
+    brands = [BRANDS[code] for code in hcps.brand]
     total = 80 + 25 * decile + rng.poisson(40, n)
-    engagement = np.clip(measured(rng, "engagement", hcps.digital[:n]), 0.0, 1.0)
+    engagement = np.clip(measured(rng, "engagement", hcps.digital), 0.0, 1.0)
     influence = np.clip(0.1 * decile * 0.5 + 0.3 * rng.random(n) + 0.1, 0.0, 1.0)
     networks = [f"{CITIES[state]} {practice} network" for state, practice in zip(states, practices, strict=True)]
-    calls = world.promotion.rep_calls[:n]
-    return pd.DataFrame(
+    calls = world.promotion.rep_calls
+    frame = pd.DataFrame(
         {
-            "hcp_id": keys("hcp_", hcps.number[:n], 6),
-            "npi": keys("", 1_000_000_000 + hcps.number[:n], 10),
+            "hcp_id": keys("hcp_", hcps.number, 6),
+            "npi": keys("", 1_000_000_000 + hcps.number, 10),
             "first_name": choose(rng, FIRST_NAMES, [1] * len(FIRST_NAMES), n),
             "last_name": choose(rng, LAST_NAMES, [1] * len(LAST_NAMES), n),
-            "specialty": hcps.specialties[:n],
+            "specialty": hcps.specialties,
             "sub_specialty": [SUB_SPECIALTIES[brand] for brand in brands],
             "practice_type": practices,
             "practice_size": [PRACTICE_SIZES[practice] for practice in practices],
-            "geographic_region": [REGIONS[code] for code in hcps.region[:n]],
+            "geographic_region": [REGIONS[code] for code in hcps.region],
             "state": states,
             "city": [CITIES[state] for state in states],
             "zip_code": [ZIP_PREFIX[state] for state in states],
@@ -54,7 +54,7 @@ def hcp_profiles(world: World) -> pd.DataFrame:
             "decile": decile,
             "total_patient_volume": total,
             "target_patient_volume": np.floor(total * (0.1 + 0.3 * rng.random(n))).astype(np.int64),
-            "prescribing_volume": world.scripts["trx"][:n, -12:].sum(axis=1),
+            "prescribing_volume": world.scripts["trx"][:, -12:].sum(axis=1),
             "years_experience": np.clip(rng.normal(18, 9, n).round(), 1, 50).astype(np.int64),
             "affiliations": objects([[network] for network in networks]),
             "digital_engagement_score": with_gaps(rng, "digital_engagement_score", engagement),
@@ -63,12 +63,14 @@ def hcp_profiles(world: World) -> pd.DataFrame:
             "last_interaction_date": _last_contact(calls),
             "interaction_frequency": calls.mean(axis=1),
             "influence_network_size": rng.poisson(4 + 30 * influence),
-            "adoption_category": _adoption(hcps.level[:n]),
+            "adoption_category": _adoption(hcps.level),
             "coverage_status": rng.random(n) < 0.5 + 0.04 * decile,
-            "territory_id": hcps.territories[:n],
-            "sales_rep_id": [territory.replace("T_", "rep_") for territory in hcps.territories[:n]],
+            "territory_id": hcps.territories,
+            "sales_rep_id": [territory.replace("T_", "rep_") for territory in hcps.territories],
         }
     )
+    # Made for the whole chunk, so that an HCP's row does not depend on how many are emitted.
+    return frame.head(world.n)
 
 
 def _last_contact(calls: IntArray) -> np.ndarray:
