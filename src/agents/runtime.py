@@ -38,11 +38,11 @@ class NodeError:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Rows kept: ``column op value``."""
+    """Rows kept: ``column op value``; the text of ``value`` is read as the column's type."""
 
     column: str
     op: Op
-    value: str | float | int | bool | None | tuple[str, ...]
+    value: str
 
 
 class LoadedRows(Protocol):

@@ -69,7 +69,7 @@ def _filters(understood: Understood) -> tuple[Filter, ...]:
     if period is not None and period.end is not None:
         filters.append(Filter("month", Op.LE, period.end.isoformat()))
     if period is not None and period.since_launch:
-        filters.append(Filter("months_since_launch", Op.GE, 0))
+        filters.append(Filter("months_since_launch", Op.GE, "0"))
     return tuple(filters)
 
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from src.app.effects import Answer, Comparison
-from src.app.report import render_report, write_report
+from src.app.report import ReportFormat, render_report, write_report
+from src.app.report.render import analysis_for_readers
 from src.app.report.text import terminal_summary
 from src.errors import RunNotFound
 from src.settings import var_dir
 from src.storage.records import RunRecord
 
-ReportFormat = Literal["html", "md", "json"]
-
 
 def answer_document(answer: Answer) -> dict[str, Any]:
-    """Everything a run was, as one JSON document."""
-    return {"run": dataclasses.asdict(answer.run), "dataset": dataclasses.asdict(answer.dataset)}
+    """Everything a run was, as one JSON document; small cells are left out."""
+    run = dataclasses.asdict(answer.run)
+    run["analysis"] = None if answer.analysis is None else analysis_for_readers(answer.analysis)
+    return {"run": run, "dataset": dataclasses.asdict(answer.dataset)}
 
 
 def answer_text(answer: Answer) -> RenderableType:

@@ -1,65 +1,160 @@
-"""How do frozen results become JSON and come back equal, bit for bit?"""
+"""How do frozen results become JSON and, bit for bit, results again?
+
+The dataclasses' own type hints drive both directions, so a new field needs no code here.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import types
-import typing
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from src.errors import ContractViolation
 
 Result = TypeVar("Result")
+NonFinite = Literal["text", "null"]
+EncodeFloat = Callable[[float], float | str | None]
+
+# JSON has no NaN and no infinity, and PostgreSQL's jsonb (numeric) has no negative zero: these few travel as text.
+_TEXT_TO_FLOAT = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "-0.0": -0.0}
 
 
-def to_json(value: Any) -> Any:
-    """Return ``value`` (nested frozen dataclasses, tuples, enums, numbers, text) as JSON types.
+def to_json(value: Any, *, nonfinite: NonFinite = "text") -> Any:
+    """Return a result (a frozen dataclass) as JSON-ready dicts, lists and scalars.
 
-    Non-finite floats become null: a result that has none to report holds None.
+    With "text" nothing is lost: floats that JSON or jsonb cannot hold become the strings "NaN",
+    "Infinity", "-Infinity", "-0.0". With "null" (for readers) what is not a finite number is null.
+    Raises ContractViolation when a value does not have its declared type.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, (tuple, list)):
-        return [to_json(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value
+    encode_float = _float_or_text if nonfinite == "text" else _float_or_null
+    return _encode(value, type(value), type(value).__name__, encode_float)
 
 
-def from_json(kind: type[Result], raw: Any) -> Result:
-    """Rebuild an instance of the dataclass ``kind`` from what ``to_json`` returned."""
-    return typing.cast(Result, _build(kind, raw))
+def from_json(kind: type[Result], stored: Any) -> Result:
+    """Rebuild the instance of the dataclass ``kind`` that ``to_json`` returned; equal to it in every bit.
+
+    Raises ContractViolation naming the place when a key is missing or unknown or a value is wrong.
+    """
+    result: Result = _decode(stored, kind, kind.__name__)
+    return result
 
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
-def _build(kind: Any, raw: Any) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return None if raw is None else _build(_member(arguments, raw), raw)
-    if origin is tuple:
-        inner = arguments[:1] * len(raw) if len(arguments) == 2 and arguments[1] is Ellipsis else arguments
-        return tuple(_build(item_kind, item) for item_kind, item in zip(inner, raw, strict=True))
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return kind(**{name: _build(_hints(kind)[name], item) for name, item in raw.items()})
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(raw)
-    if kind is float:
-        return math.nan if raw is None else float(raw)
-    return raw
+def _encode(value: Any, hint: Any, where: str, encode_float: EncodeFloat) -> Any:
+    if value is None:
+        return _none_allowed(hint, where)
+    hint = _without_none(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        _require(isinstance(value, hint), where, value)
+        hints = _hints(hint)
+        return {
+            name: _encode(getattr(value, name), kind, f"{where}.{name}", encode_float) for name, kind in hints.items()
+        }
+    if get_origin(hint) is tuple:
+        _require(isinstance(value, tuple), where, value)
+        kinds = _item_hints(hint, len(value), where)
+        pairs = enumerate(zip(value, kinds, strict=True))
+        return [_encode(item, kind, f"{where}[{i}]", encode_float) for i, (item, kind) in pairs]
+    return _encode_scalar(value, hint, where, encode_float)
 
 
-def _member(arguments: tuple[Any, ...], raw: Any) -> Any:
-    """The member of a union that ``raw`` was made from: a tuple for a list, else the first that is not None."""
-    members = [member for member in arguments if member is not types.NoneType]
-    if isinstance(raw, list):
-        return next(member for member in members if typing.get_origin(member) is tuple)
-    return members[0]
+def _encode_scalar(value: Any, hint: Any, where: str, encode_float: EncodeFloat) -> Any:
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        _require(isinstance(value, hint), where, value)
+        return value.value
+    if hint is str:
+        _require(isinstance(value, str), where, value)
+        return str(value)
+    try:
+        return encode_float(float(value)) if hint is float else hint(value)
+    except (TypeError, ValueError) as error:
+        raise ContractViolation(f"{where}: {value!r} is not a {getattr(hint, '__name__', hint)}") from error
+
+
+def _float_or_null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _float_or_text(value: float) -> float | str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return "-0.0" if value == 0 and math.copysign(1.0, value) < 0 else value
+
+
+def _decode(stored: Any, hint: Any, where: str) -> Any:
+    if stored is None:
+        return _none_allowed(hint, where)
+    hint = _without_none(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _decode_dataclass(stored, hint, where)
+    if get_origin(hint) is tuple:
+        _require(isinstance(stored, list | tuple), where, stored)
+        kinds = _item_hints(hint, len(stored), where)
+        return tuple(_decode(item, k, f"{where}[{i}]") for i, (item, k) in enumerate(zip(stored, kinds, strict=True)))
+    return _decode_scalar(stored, hint, where)
+
+
+def _decode_dataclass(stored: Any, kind: type, where: str) -> Any:
+    _require(isinstance(stored, Mapping), where, stored)
+    hints = _hints(kind)
+    unknown = sorted(set(stored) - set(hints))
+    if unknown:
+        raise ContractViolation(f"{where}: unknown key '{unknown[0]}'; it was stored by another version of E2I")
+    required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
+    missing = sorted(required - set(stored))
+    if missing:
+        raise ContractViolation(f"{where}: key '{missing[0]}' is missing; it was stored by another version of E2I")
+    return kind(**{name: _decode(value, hints[name], f"{where}.{name}") for name, value in stored.items()})
+
+
+def _decode_scalar(stored: Any, hint: Any, where: str) -> Any:
+    if hint is float:
+        if isinstance(stored, str):
+            _require(stored in _TEXT_TO_FLOAT, where, stored)
+            return _TEXT_TO_FLOAT[stored]
+        _require(isinstance(stored, int | float) and not isinstance(stored, bool), where, stored)
+        return float(stored)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        try:
+            return hint(stored)
+        except ValueError as error:
+            raise ContractViolation(f"{where}: {stored!r} is no {hint.__name__}") from error
+    _require(type(stored) is hint, where, stored)
+    return stored
+
+
+def _without_none(hint: Any) -> Any:
+    if get_origin(hint) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        return kinds[0] if len(kinds) == 1 else hint
+    return hint
+
+
+def _none_allowed(hint: Any, where: str) -> None:
+    if type(None) not in get_args(hint):
+        raise ContractViolation(f"{where}: there is no value where one is required")
+
+
+def _item_hints(hint: Any, length: int, where: str) -> tuple[Any, ...]:
+    kinds = get_args(hint)
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return (kinds[0],) * length
+    if len(kinds) != length:
+        raise ContractViolation(f"{where}: expected {len(kinds)} values, found {length}")
+    return kinds
+
+
+def _require(condition: bool, where: str, value: Any) -> None:
+    if not condition:
+        raise ContractViolation(f"{where}: unexpected value {str(value)[:40]!r}")

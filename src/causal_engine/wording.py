@@ -7,19 +7,28 @@ import math
 from src.causal_engine.results import EffectEstimate, Interval
 from src.causal_engine.spec import CausalSpec
 
+MINUS = "\u2212"
+ABSENT = "not available"
 ACRONYMS = {"nrx": "NRx", "trx": "TRx", "nbrx": "NBRx", "hcp": "HCP", "roi": "ROI"}
 
 
-def number(value: float) -> str:
-    """Three significant digits, a true minus sign, thousands separated."""
-    if not math.isfinite(value):
-        return "not a number"
+def number(value: float | None) -> str:
+    """Three significant digits, thousands separated, with a true minus sign ("−1,790", "0.0755")."""
+    if value is None or math.isnan(value):
+        return ABSENT
+    if math.isinf(value):
+        return "∞" if value > 0 else f"{MINUS}∞"
     if value == 0:
         return "0"
-    magnitude = abs(value)
-    digits = 0 if magnitude >= 100 else max(0, 2 - math.floor(math.log10(magnitude)))
-    text = f"{magnitude:,.{min(digits, 8)}f}"
-    return f"−{text}" if value < 0 and float(text.replace(",", "")) != 0 else text
+    size = abs(value)
+    if size >= 1e12 or size < 1e-4:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        text = f"{mantissa} × 10^{int(exponent)}"
+    else:
+        rounded = float(f"{value:.3g}") if size < 1000 else round(value)
+        decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
+        text = f"{rounded:,.{decimals}f}"
+    return text.replace("-", MINUS)
 
 
 def interval(ci: Interval) -> str:

@@ -17,6 +17,7 @@ from src.contracts.rules import (
     PresentWhenRule,
     RatioRule,
     RowRule,
+    Scope,
     UniqueTogetherRule,
     WithinParentRule,
 )
@@ -66,6 +67,10 @@ class ColumnRule:
     @property
     def critical(self) -> bool:
         return self.column.critical
+
+    @property
+    def scope(self) -> Scope:
+        return Scope.TABLE if self.kind is RuleKind.UNIQUE else Scope.ROW
 
 
 Rule = ColumnRule | RowRule

@@ -49,7 +49,8 @@ class _Cells:
 
         dtype = self._table.column(name).dtype
         if name not in self._frame.columns:
-            return pd.Series(None, index=self._frame.index, dtype=_EMPTY[dtype])
+            empty: pd.Series[Any] = pd.Series(None, index=self._frame.index, dtype=_EMPTY[dtype])
+            return empty
         series = self._frame[name]
         read: pd.Series[Any] = coerce_series(series, dtype)
         if read.dtype == object and _EMPTY[dtype] != "object":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from src.domain.reading import Reading
 
 _NOUNS = {"effect", "effects", "impact", "influence", "consequences"}
-_VERBS = {
+EFFECT_VERBS = {
     "drive", "drives", "drove", "increase", "increases", "increased", "raise", "raises", "raised", "affect", "affects",
     "affected", "influence", "influences", "influenced", "boost", "boosts", "boosted", "cause", "causes", "caused",
     "change", "changes", "changed", "lift", "lifts", "improve", "improves", "reduce", "reduces", "lower", "lowers",
@@ -41,5 +41,5 @@ def is_reversed(reading: Reading, treatment: int, outcome: int) -> bool:
     before = [reading.norm(i) for i in range(max(0, outcome - 4), outcome)]
     if any(noun in before for noun in _NOUNS) and "of" in before and "on" in between:
         return True
-    verbs = [i for i, word in enumerate(between) if word in _VERBS]
+    verbs = [i for i, word in enumerate(between) if word in EFFECT_VERBS]
     return bool(verbs) and all(word in _INSIDE for word in between[verbs[-1] + 1 :])

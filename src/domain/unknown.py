@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from src.domain.direction import EFFECT_VERBS
 from src.domain.matching import Match
 from src.domain.reading import Reading, normalise
 from src.domain.vocabulary import Kind, Role, Vocabulary
 from src.errors import QuestionNotUnderstood, nearest_names
 
 _REGION_LEADS = {"in", "across", "within", "throughout"}
+_TREATMENT_LEADS = {"of", "do", "does", "did", "can", "will", "would", "could", "is", "are"}
 _NAME_LEADS = {"of", "for", "with", "to"}
 _SPECIALTY_ENDINGS = ("ist", "ists", "ians", "logy", "surgeons")
 _SHOWN = 40
@@ -51,9 +53,10 @@ def unknown_phrases(reading: Reading, vocabulary: Vocabulary, matches: Sequence[
     """Runs of free content words of which at least one is unknown, ordinary typing errors excepted."""
     function = set(vocabulary.words.function)
     ordinary = function.union(vocabulary.words.common, vocabulary.words.neutral)
+    separating = function | EFFECT_VERBS
     phrases, run = [], list[int]()
     for at in range(len(reading.words) + 1):
-        if reading.is_free(at) and not _separates(reading, at, function):
+        if reading.is_free(at) and reading.norm(at) not in separating:
             run.append(at)
             continue
         if any(not _is_ordinary(reading, i, ordinary) for i in run):
@@ -65,10 +68,6 @@ def unknown_phrases(reading: Reading, vocabulary: Vocabulary, matches: Sequence[
 def refuse(phrase: UnknownPhrase, vocabulary: Vocabulary) -> None:
     """Raise QuestionNotUnderstood naming the phrase and the nearest names of its slot."""
     raise _refusal(phrase, vocabulary)
-
-
-def _separates(reading: Reading, at: int, function: set[str]) -> bool:
-    return reading.norm(at) in function
 
 
 def _is_ordinary(reading: Reading, at: int, ordinary: set[str]) -> bool:
@@ -95,19 +94,19 @@ def _slot(reading: Reading, run: list[int], vocabulary: Vocabulary, matches: Seq
     lead = reading.norm(run[0] - 1)
     if lead in {"the", "our", "a", "an", "all", "this"}:
         lead = reading.norm(run[0] - 2)
-    outcomes = [
-        match
-        for match in matches
-        if match.kind is Kind.MEASURE and vocabulary.measure(match.canonical).role is not Role.TREATMENT
-    ]
+    measures = [match for match in matches if match.kind is Kind.MEASURE]
+    outcomes = [match for match in measures if vocabulary.measure(match.canonical).role is not Role.TREATMENT]
+    acts = any(vocabulary.measure(match.canonical).role is not Role.OUTCOME for match in measures)
     if reading.norm(run[-1]).endswith(_SPECIALTY_ENDINGS):
         return "specialty"
     if lead in _REGION_LEADS:
         return "region or period"
     if any(match.position == run[-1] + 1 for match in outcomes):
         return "brand"
-    if not outcomes and lead in {"on", "upon", "more", "affect", "increase", "drive", "raise", "improve", "boost"}:
+    if not outcomes and (lead in {"on", "upon"} or lead in EFFECT_VERBS):
         return "outcome"
+    if not acts and outcomes and run[-1] < outcomes[0].position and lead in _TREATMENT_LEADS:
+        return "treatment"
     if lead in _NAME_LEADS and outcomes:
         return "brand"
     return None
@@ -129,7 +128,9 @@ def _names(phrase: UnknownPhrase, vocabulary: Vocabulary) -> list[str]:
     measures = [measure.label for measure in vocabulary.measures]
     outcomes = [measure.label for measure in vocabulary.measures if measure.role is not Role.TREATMENT]
     kpi_names = [max(term.synonyms, key=len) for term in vocabulary.kpis]
+    treatments = [measure.label for measure in vocabulary.measures if measure.role is not Role.OUTCOME]
     choices = {
+        "treatment": treatments,
         "brand": brands,
         "region": regions,
         "region or period": regions,

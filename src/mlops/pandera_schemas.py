@@ -46,7 +46,8 @@ class ContractSchema:
     @classmethod
     def validate(cls, frame: pd.DataFrame, *, lazy: bool = False) -> pd.DataFrame:
         """Return the coerced frame; raises ``pandera.errors.SchemaError``, or ``SchemaErrors`` when ``lazy``."""
-        return cls.to_schema().validate(frame, lazy=lazy)
+        coerced: pd.DataFrame = cls.to_schema().validate(frame, lazy=lazy)
+        return coerced
 
 
 class BusinessMetricSchema(ContractSchema):

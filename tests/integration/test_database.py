@@ -49,10 +49,13 @@ async def test_values_come_as_plain_python_objects(empty_db: Database) -> None:
 
 
 async def test_a_transaction_is_all_or_nothing(empty_db: Database) -> None:
-    with pytest.raises(RuntimeError, match="on purpose"):
+    async def fail() -> None:
         async with empty_db.transaction() as session:
             assert await session.execute("INSERT INTO t (n) VALUES (1), (2)") == 2
             raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        await fail()
     assert await empty_db.fetch("SELECT * FROM t") == []
     async with empty_db.transaction() as session:
         await session.execute("INSERT INTO t (n) VALUES (1)")
@@ -82,7 +85,8 @@ async def test_an_error_of_the_sql_is_not_called_an_outage(empty_db: Database) -
 async def test_ended_sessions_are_replaced(empty_db: Database) -> None:
     await empty_db.fetch("SELECT 1")
     await empty_db.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     rows = await asyncio.gather(*(empty_db.fetchrow("SELECT 1 AS one") for _ in range(8)))
     assert rows == [{"one": 1}] * 8
@@ -114,32 +118,17 @@ async def test_no_connection_is_one_line_without_the_password(postgres_dsn: str,
     assert password[::-1] not in message
 
 
-async def test_a_server_that_comes_up_late_is_waited_for(postgres_dsn: str) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    real = urlsplit(postgres_dsn).port
+async def test_a_server_that_is_down_for_a_moment_is_waited_for(postgres_dsn: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        down = postgres_dsn.replace(f":{urlsplit(postgres_dsn).port}/", f":{closed.getsockname()[1]}/")
+        addresses = iter([down, down, down])
 
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", real)
-        await asyncio.gather(_forward(reader, there_writer), _forward(there_reader, writer))
+        async def address() -> str:
+            return next(addresses, postgres_dsn)
 
-    async def start_late() -> asyncio.Server:
-        await asyncio.sleep(0.5)
-        return await asyncio.start_server(pipe, "127.0.0.1", port)
-
-    starting = asyncio.create_task(start_late())
-    async with Database.open(postgres_dsn.replace(f":{real}/", f":{port}/"), patience_s=10) as database:
-        assert await database.fetchrow("SELECT 1 AS one") == {"one": 1}
-    server = await starting
-    server.close()
-
-
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+        async with Database.open(address, patience_s=10) as database:
+            assert await database.fetchrow("SELECT 1 AS one") == {"one": 1}
 
 
 def test_the_address_comes_from_the_environment_in_this_order() -> None:

@@ -28,13 +28,34 @@ GRACE_S = 0.3
 CLIENT = Path(__file__).with_name("embedded_client.py")
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a stopped server whose cluster is made, to copy."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("prepared") / "pg")
+    server.attach().close()
+    server.stop()
+    return server.home.path
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def server(prepared: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A server of the test's own, in a folder with spaces, gone afterwards."""
-    server = EmbeddedPostgres(tmp_path / "a folder with spaces" / "pg", idle_grace_s=GRACE_S)
+    home = tmp_path / "a folder with spaces" / "pg"
+    home.parent.mkdir()
+    subprocess.run(["cp", "-a", prepared, home], check=True)
+    yield from stopped_afterwards(EmbeddedPostgres(home, idle_grace_s=GRACE_S))
+
+
+@pytest.fixture
+def new_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server whose folder does not exist yet."""
+    yield from stopped_afterwards(EmbeddedPostgres(tmp_path / "new" / "pg", idle_grace_s=GRACE_S))
+
+
+def stopped_afterwards(server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
     yield server
     server.stop()
-    wait_until(lambda: not cluster.keeper_alive(server.home), "the keeper to end")
+    wait_until(lambda: not server_processes(server.home), "the server to stop")
 
 
 def start_client(server: EmbeddedPostgres) -> subprocess.Popen[str]:
@@ -85,8 +106,8 @@ def make_table(dsn: str, rows: int) -> None:
         connection.execute(f"CREATE TABLE kept AS SELECT generate_series(1, {rows:d}) AS n")
 
 
-def test_an_attached_process_gets_a_durable_loopback_server_with_vectors(server: EmbeddedPostgres) -> None:
-    with server.attach() as lease:
+def test_an_attached_process_gets_a_durable_loopback_server_with_vectors(new_server: EmbeddedPostgres) -> None:
+    with new_server.attach() as lease:
         assert scalar(lease.dsn, "SHOW fsync") == "on"
         assert scalar(lease.dsn, "SHOW listen_addresses") == "127.0.0.1"
         assert scalar(lease.dsn, "SHOW timezone") == "UTC"
@@ -141,15 +162,13 @@ def test_six_processes_at_once_share_one_server(server: EmbeddedPostgres) -> Non
         end(client)
 
 
-def test_a_call_soon_after_another_reuses_the_server(tmp_path: Path) -> None:
-    server = EmbeddedPostgres(tmp_path / "pg", idle_grace_s=10)
+def test_a_call_soon_after_another_reuses_the_server(server: EmbeddedPostgres) -> None:
+    server = EmbeddedPostgres(server.home.path, idle_grace_s=60)
     server.attach().close()
     pid = server.status().pid
     time.sleep(0.5)
     server.attach().close()
     assert server.status().pid == pid
-    server.stop()
-    assert not server_processes(server.home)
 
 
 def test_a_killed_server_comes_back_with_its_data(server: EmbeddedPostgres) -> None:
@@ -193,7 +212,7 @@ def test_a_pinned_server_stays_until_it_is_stopped(server: EmbeddedPostgres) -> 
     status = server.status()
     assert (status.running, status.in_use) == (True, False)
     assert not server.stop().running
-    assert not server_processes(server.home)
+    wait_until(lambda: not server_processes(server.home), "the server to stop")
 
 
 def test_stop_does_not_take_the_server_from_a_process_that_uses_it(server: EmbeddedPostgres) -> None:
@@ -216,16 +235,16 @@ def test_reset_deletes_the_data_but_not_under_a_user(server: EmbeddedPostgres) -
         assert scalar(lease.dsn, "SELECT to_regclass('kept')") is None
 
 
-def test_a_kill_during_the_first_start_leaves_nothing_half_made(server: EmbeddedPostgres) -> None:
-    client = start_client(server)
-    wait_until(server.home.staging.exists, "initdb to begin")
-    for process in server_processes(server.home):
+def test_a_kill_during_the_first_start_leaves_nothing_half_made(new_server: EmbeddedPostgres) -> None:
+    client = start_client(new_server)
+    wait_until(new_server.home.staging.exists, "initdb to begin")
+    for process in server_processes(new_server.home):
         process.kill()
     end(client, kill=True)
-    assert not server.home.cluster.exists()
-    with server.attach() as lease:
+    assert not new_server.home.cluster.exists()
+    with new_server.attach() as lease:
         assert scalar(lease.dsn, "SELECT 1") == 1
-    assert not server.home.staging.exists()
+    assert not new_server.home.staging.exists()
 
 
 def test_a_pid_file_that_names_another_program_does_not_prevent_the_start(server: EmbeddedPostgres) -> None:
@@ -271,8 +290,8 @@ def test_a_damaged_cluster_is_one_clear_line(server: EmbeddedPostgres) -> None:
     wait_until(lambda: not server_processes(server.home), "the keeper to end")
 
 
-def test_the_server_stops_when_its_folder_is_deleted(server: EmbeddedPostgres) -> None:
+def test_the_server_stops_when_its_folder_is_gone(server: EmbeddedPostgres) -> None:
     with server.attach():
         processes = server_processes(server.home)
-        shutil.rmtree(server.home.path)
+        server.home.path.rename(server.home.path.with_name("elsewhere"))
         wait_until(lambda: not any(p.is_running() for p in processes), "the server to stop")

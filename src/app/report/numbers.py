@@ -7,32 +7,27 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from src.causal_engine.results import EffectEstimate, Interval
+from src.causal_engine.results import EffectEstimate
 from src.causal_engine.spec import CausalSpec
-from src.causal_engine.wording import effect_unit
+from src.causal_engine.wording import ABSENT, MINUS, effect_unit, interval, number
 
-MINUS = "\u2212"
-ABSENT = "not available"
+__all__ = [
+    "ABSENT",
+    "MINUS",
+    "columns",
+    "controls",
+    "count",
+    "effect",
+    "interval",
+    "moment",
+    "number",
+    "p_value",
+    "percent",
+    "shorten",
+    "units_of",
+]
+
 _MOST_LISTED = 6
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, thousands separated, with a true minus sign ("−1,790", "0.0755")."""
-    if value is None or math.isnan(value):
-        return ABSENT
-    if math.isinf(value):
-        return "∞" if value > 0 else f"{MINUS}∞"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if size >= 1e12 or size < 1e-4:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        text = f"{mantissa} × 10^{int(exponent)}"
-    else:
-        rounded = float(f"{value:.3g}") if size < 1000 else round(value)
-        decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
-        text = f"{rounded:,.{decimals}f}"
-    return text.replace("-", MINUS)
 
 
 def count(value: int | None) -> str:
@@ -52,11 +47,6 @@ def p_value(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return ABSENT
     return "<\u00a00.001" if value < 0.001 else f"{value:.3f}"
-
-
-def interval(ci: Interval) -> str:
-    """The two ends of an interval: "−0.120 to 0.480"."""
-    return f"{number(ci.lower)} to {number(ci.upper)}"
 
 
 def effect(estimate: EffectEstimate, units: str) -> str:

@@ -14,10 +14,10 @@ from typing import Any, Literal
 from src.app.report.blocks import Report
 from src.app.report.contents import compose
 from src.app.report.markdown import to_markdown
-from src.app.report.serialise import analysis_to_json
 from src.app.report.small_cells import arms_hidden, hidden_segments, overlap_hidden
 from src.app.report.wording import STAMP
 from src.causal_engine.results import Analysis, EffectEstimate
+from src.causal_engine.serialise import to_json
 from src.storage.records import DatasetRecord, RunRecord
 
 ReportFormat = Literal["html", "md", "json"]
@@ -91,7 +91,7 @@ def _to_json(run: RunRecord, dataset: DatasetRecord, analysis: Analysis) -> str:
 def analysis_for_readers(analysis: Analysis) -> dict[str, Any]:
     """The JSON form of ``analysis`` with small groups taken out (null, and ``suppressed`` says why)."""
     estimates = [e for e in (analysis.primary, analysis.naive, *analysis.curve) if e is not None]
-    shown = analysis_to_json(analysis, nonfinite="null")
+    shown: dict[str, Any] = to_json(analysis, nonfinite="null")
     stored = [e for e in (shown["primary"], shown["naive"], *shown["curve"]) if e is not None]
     for estimate, entry in zip(estimates, stored, strict=True):
         _suppress(estimate, entry)

@@ -11,7 +11,7 @@ from src.causal_engine.study import Study
 
 NAME = "random_common_cause"
 WEIGHT = 0.25
-DRAWS_CLOSED, DRAWS_REFITTED, DRAWS_CROSS_FITTED = 100, 20, 3
+DRAWS, DRAWS_CROSS_FITTED = 20, 3
 _UNADJUSTED = frozenset({"difference_in_means"})
 
 
@@ -36,10 +36,10 @@ def random_common_cause(subject: Subject, rng: np.random.Generator) -> Refutatio
 
 def _effects(subject: Subject, rng: np.random.Generator) -> Refits:
     if subject.form is None:
-        draws = DRAWS_CROSS_FITTED if subject.cross_fitted else DRAWS_REFITTED
+        draws = DRAWS_CROSS_FITTED if subject.cross_fitted else DRAWS
         return subject.refit_all((_with_cause(subject.study, rng) for _ in range(draws)), at_least=1)
     size = max(1, BLOCK // subject.study.n)
-    blocks = [min(size, DRAWS_CLOSED - start) for start in range(0, DRAWS_CLOSED, size)]
+    blocks = [min(size, DRAWS - start) for start in range(0, DRAWS, size)]
     return Refits(np.concatenate([subject.form.with_cause(rng.standard_normal((b, subject.study.n))) for b in blocks]))
 
 

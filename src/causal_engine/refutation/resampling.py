@@ -71,8 +71,10 @@ def _within_budget(subject: Subject, blocks: Iterator[FloatArray]) -> FloatArray
 def _counts(subject: Subject, rng: np.random.Generator, draws: int) -> FloatArray:
     """How often each unit occurs in each of ``draws`` resamples, (draws, n_units)."""
     units = subject.n_units
-    counts = [np.bincount(rng.integers(0, units, units), minlength=units) for _ in range(draws)]
-    return np.array(counts, dtype=np.float64)
+    counts = np.empty((draws, units))
+    for row in counts:
+        row[:] = np.bincount(rng.integers(0, units, units), minlength=units)
+    return counts
 
 
 def _multiplied(subject: Subject, rng: np.random.Generator, draws: int) -> FloatArray:

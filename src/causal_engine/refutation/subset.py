@@ -13,7 +13,7 @@ from src.causal_engine.study import Study
 NAME = "data_subset"
 WEIGHT = 0.15
 SHARE, LEAST_INSIDE = 0.8, 0.8
-DRAWS_CLOSED, DRAWS_REFITTED = 100, 10
+DRAWS_CLOSED, DRAWS_REFITTED = 50, 10
 
 BoolArray = NDArray[np.bool_]
 
@@ -52,8 +52,8 @@ def _effects(subject: Subject, rng: np.random.Generator) -> tuple[Refits, str]:
 
 def _chosen_units(subject: Subject, rng: np.random.Generator) -> BoolArray:
     units = subject.n_units
-    chosen = np.zeros(units, dtype=np.bool_)
-    chosen[rng.permutation(units)[: max(1, round(SHARE * units))]] = True
+    chosen = np.ones(units, dtype=np.bool_)
+    chosen[rng.choice(units, units - max(1, round(SHARE * units)), replace=False, shuffle=False)] = False
     return chosen
 
 

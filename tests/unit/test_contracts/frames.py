@@ -62,7 +62,7 @@ FITTING: dict[str, dict[str, Any]] = {
         "patient_journey_id": lambda i: "patient_journey_id_0",
         "patient_id": lambda i: "pat_000000",
         "hcp_id": lambda i: "hcp_id_0",
-        "event_date": lambda i: DAY + pd.Timedelta(days=i),
+        "event_date": lambda i: DAY + pd.Timedelta(days=i % 90),
         "sequence_number": lambda i: i + 1,
     },
 }

@@ -26,6 +26,7 @@ from src.errors import QuestionNotUnderstood
         ("Error rate by agent?", Intent.SYSTEM_HEALTH),
         ("Is the churn model drifting?", Intent.DRIFT_CHECK),
         ("This answer was wrong", Intent.FEEDBACK),
+        ("How many NRx did Kisqali have in 2023?", Intent.GENERAL),
         ("Which territories lead Remibrutinib sales?", Intent.GENERAL),
         ("Compare impact by region AND predict next quarter", Intent.MULTI_FACETED),
     ],

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from src.app.report.serialise import analysis_from_json, analysis_to_json
 from src.causal_engine.results import Analysis, Verdict
+from src.causal_engine.serialise import from_json, to_json
 from src.errors import ContractViolation
 from tests.unit.test_report.random_analyses import ANALYSES
 from tests.unit.test_report.samples import SAMPLES, crowded, supported
@@ -55,15 +55,15 @@ def through_jsonb(text: str) -> Any:
 @generous
 @given(ANALYSES)
 def test_any_analysis_comes_back_equal_in_every_bit(analysis: Analysis) -> None:
-    text = json.dumps(analysis_to_json(analysis), allow_nan=False)
-    assert bits(analysis_from_json(json.loads(text))) == bits(analysis)
-    assert bits(analysis_from_json(through_jsonb(text))) == bits(analysis)
+    text = json.dumps(to_json(analysis), allow_nan=False)
+    assert bits(from_json(Analysis, json.loads(text))) == bits(analysis)
+    assert bits(from_json(Analysis, through_jsonb(text))) == bits(analysis)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_samples_come_back_equal_with_their_types(name: str) -> None:
     analysis = SAMPLES[name]()
-    back = analysis_from_json(json.loads(json.dumps(analysis_to_json(analysis))))
+    back = from_json(Analysis, json.loads(json.dumps(to_json(analysis))))
     assert back == analysis
     assert isinstance(back.conclusion.verdict, Verdict)
 
@@ -73,25 +73,25 @@ def test_samples_come_back_equal_with_their_types(name: str) -> None:
 )
 def test_floats_json_cannot_hold_are_text_when_stored_and_null_for_readers(value: float, stored: str) -> None:
     analysis = replace(supported(), primary=replace(supported().primary, p_value=value))
-    assert analysis_to_json(analysis)["primary"]["p_value"] == stored
-    readable = analysis_to_json(analysis, nonfinite="null")["primary"]["p_value"]
+    assert to_json(analysis)["primary"]["p_value"] == stored
+    readable = to_json(analysis, nonfinite="null")["primary"]["p_value"]
     assert readable is None if not math.isfinite(value) else readable == 0
 
 
 def test_the_word_nan_as_a_name_stays_a_name() -> None:
     analysis = replace(supported(), treatment="NaN")
-    assert analysis_to_json(analysis, nonfinite="null")["treatment"] == "NaN"
-    assert analysis_from_json(analysis_to_json(analysis)).treatment == "NaN"
+    assert to_json(analysis, nonfinite="null")["treatment"] == "NaN"
+    assert from_json(Analysis, to_json(analysis)).treatment == "NaN"
 
 
 def test_numpy_scalars_become_plain_numbers() -> None:
     analysis = replace(supported(), n_rows=np.int64(7), primary=replace(supported().primary, value=np.float64(0.1)))
-    back = analysis_from_json(json.loads(json.dumps(analysis_to_json(analysis))))
+    back = from_json(Analysis, json.loads(json.dumps(to_json(analysis))))
     assert (type(back.n_rows), type(back.primary.value), back.primary.value) == (int, float, 0.1)
 
 
 def _without(key: str) -> dict[str, Any]:
-    return {name: value for name, value in analysis_to_json(supported()).items() if name != key}
+    return {name: value for name, value in to_json(supported()).items() if name != key}
 
 
 @pytest.mark.parametrize(
@@ -99,20 +99,20 @@ def _without(key: str) -> dict[str, Any]:
     [
         (_without("naive"), "'naive' is missing"),
         (_without("") | {"novel": 1}, "'novel'"),
-        (_without("") | {"n_rows": "many"}, "analysis.n_rows"),
-        (_without("") | {"n_rows": None}, "analysis.n_rows"),
+        (_without("") | {"n_rows": "many"}, "Analysis.n_rows"),
+        (_without("") | {"n_rows": None}, "Analysis.n_rows"),
         (_without("") | {"conclusion": _without("")["conclusion"] | {"verdict": "proven"}}, "conclusion.verdict"),
         (_without("") | {"primary": {**_without("")["primary"], "value": "0.4"}}, "primary.value"),
-        (_without("") | {"curve": "none"}, "analysis.curve"),
+        (_without("") | {"curve": "none"}, "Analysis.curve"),
         (_without("") | {"identification": {**_without("")["identification"], "edges": [["a"]]}}, "edges[0]"),
     ],
 )
 def test_a_foreign_shape_is_refused_by_place(stored: dict[str, Any], named: str) -> None:
     with pytest.raises(ContractViolation) as refused:
-        analysis_from_json(stored)
+        from_json(Analysis, stored)
     assert named in str(refused.value)
 
 
 def test_a_value_of_the_wrong_type_is_refused_when_stored() -> None:
     with pytest.raises(ContractViolation, match="treatment"):
-        analysis_to_json(replace(crowded(2, 2, 2), treatment=3))  # type: ignore[arg-type]
+        to_json(replace(crowded(2, 2, 2), treatment=3))  # type: ignore[arg-type]
