@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rapidfuzz import process
-
 
 class E2IError(Exception):
     """Root of every error E2I raises on purpose."""
@@ -105,6 +103,8 @@ class DatabaseUnavailable(E2IError):
 
 def nearest_names(name: str, available: Iterable[str], *, limit: int = 3) -> str:
     """Return "did you mean …" for the names closest to ``name``, or the first names there are."""
+    from rapidfuzz import process  # only when a name was wrong: the command line starts without it
+
     names = [str(candidate) for candidate in available]
     close = [match for match, _, _ in process.extract(name, names, limit=limit, score_cutoff=60)]
     if close:

@@ -9,6 +9,7 @@ from typing import Any
 
 from src.app.asking import Clarification, answer_question
 from src.app.effects import Answer, answer_effect
+from src.app.generated_data import PANEL_NAME, read_truth, register_panel
 from src.app.questions import EffectQuestion
 from src.app.rendering import save_report
 from src.app.session import Session, open_session
@@ -16,8 +17,10 @@ from src.causal_engine.results import Verdict
 from src.causal_engine.wording import interval, number
 from src.errors import DataUnavailable
 from src.settings import var_dir
+from src.synthetic.panel.knowledge import PANEL_QUESTIONS, PanelQuestion
 
-PANEL = "hcp_month_panel"
+PANEL_HCPS = 3_000
+PANEL_RANDOM_STATE = 42
 NHEFS_CONFOUNDERS = ("sex", "race", "age", "education", "smokeintensity", "smokeyrs", "exercise", "active", "wt71")
 LALONDE_CONFOUNDERS = ("age", "educ", "black", "hisp", "marr", "nodegree", "re74", "re75")
 
@@ -39,8 +42,6 @@ class Exhibit:
 
 async def demonstrate(on_progress: Progress) -> list[Exhibit]:
     """Generate the panel, answer five questions and write their reports."""
-    from src.synthetic.panel.knowledge import PANEL_QUESTIONS
-
     async with open_session(on_progress) as session:
         on_progress("generating and loading the HCP-month panel")
         truth = await _panel(session, on_progress)
@@ -56,14 +57,23 @@ async def demonstrate(on_progress: Progress) -> list[Exhibit]:
 
 
 async def _panel(session: Session, on_progress: Progress) -> dict[str, Any]:
-    raise NotImplementedError
+    """Generate the panel and load its tables; the same generation again changes nothing. Returns its truth."""
+    made = await register_panel(
+        session.catalogue,
+        session.database,
+        PANEL_HCPS,
+        PANEL_RANDOM_STATE,
+        load=True,
+        on_progress=lambda step, done, total: on_progress(f"{step} ({done} of {total})"),
+    )
+    return read_truth(made.record)
 
 
-async def _panel_exhibit(session: Session, question: Any, truth: dict[str, Any]) -> Exhibit:
-    answer = await answer_question(session, question.text, dataset=PANEL)
+async def _panel_exhibit(session: Session, question: PanelQuestion, truth: dict[str, Any]) -> Exhibit:
+    answer = await answer_question(session, question.text, dataset=PANEL_NAME)
     if isinstance(answer, Clarification):
         raise DataUnavailable(f"the demo question was not understood: {answer.question_back}")
-    effect = truth_of(truth, question)
+    effect = _true_effect(truth, question)
     agrees = {
         "exists": lambda: _verdict(answer) is Verdict.SUPPORTED and _covers(answer, effect),
         "absent": lambda: _verdict(answer) is Verdict.NO_DETECTABLE_EFFECT and _covers(answer, effect),
@@ -72,8 +82,13 @@ async def _panel_exhibit(session: Session, question: Any, truth: dict[str, Any])
     return _exhibit(answer, question.text, f"generator's truth {number(effect)}", agrees)
 
 
-def truth_of(truth: dict[str, Any], question: Any) -> float:
-    raise NotImplementedError
+def _true_effect(truth: dict[str, Any], question: PanelQuestion) -> float:
+    """The simulated effect of a demonstration question."""
+    wanted = (question.treatment, question.outcome, question.brand, question.region)
+    for effect in truth["effects"]:
+        if (effect["treatment"], effect["outcome"], effect["brand"], effect["region"]) == wanted:
+            return float(effect["effect"])
+    raise DataUnavailable(f"the panel's truth does not hold the effect asked for in '{question.text}'")
 
 
 async def _smoking(session: Session) -> Exhibit:

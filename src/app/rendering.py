@@ -60,9 +60,13 @@ def run_table(runs: Sequence[RunRecord]) -> RenderableType:
     """One line per run."""
     if not runs:
         return Text("No question has been asked yet; try: e2i demo")
-    table = Table("run", "asked (UTC)", "status", "verdict", "question")
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("run", "asked (UTC)", "status", "verdict", "question"):
+        table.add_column(heading, no_wrap=heading in ("run", "asked (UTC)"))
     for run in runs:
-        table.add_row(run.run_id, f"{run.started_at:%Y-%m-%d %H:%M}", run.status, run.verdict or "", Text(run.question))
+        table.add_row(
+            run.run_id[:13], f"{run.started_at:%Y-%m-%d %H:%M}", run.status, run.verdict or "", Text(run.question)
+        )
     return table
 
 

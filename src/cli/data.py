@@ -103,12 +103,12 @@ def list_datasets(json: Json = False) -> None:
     if json:
         output.print_json({"datasets": records, "tables": sizes})
         return
-    grid = _grid("dataset", "kind", "rows", "id", "entered", "source")
+    grid = _grid("dataset", "kind", "rows", "id", "entered")
     for record in records:
         entered = f"{record.created_at:%Y-%m-%d %H:%M}"
-        grid.add_row(record.name, record.kind, f"{record.n_rows:,}", record.dataset_id, entered, record.source)
+        _add_row(grid, record.name, record.kind, f"{record.n_rows:,}", record.dataset_id, entered)
     for table, n_rows in sizes.items():
-        grid.add_row(f"table:{table}", "table", f"{n_rows:,}", f"table:{table}", "", "database")
+        _add_row(grid, f"table:{table}", "table", f"{n_rows:,}", "", "")
     output.print_rich(grid)
 
 
@@ -144,7 +144,7 @@ def export(
         output.print_json(document)
         return
     left_out = f" without {', '.join(document['left_out'])}" if document["left_out"] else ""
-    output.print_rich(f"{document['rows']:,} rows written to {out}{left_out}")
+    typer.echo(f"{document['rows']:,} rows written to {out}{left_out}")
 
 
 @app.command()
@@ -157,7 +157,7 @@ def remove(dataset: Key, json: Json = False) -> None:
     if json:
         output.print_json(record)
         return
-    output.print_rich(f"{record.name} ({record.dataset_id}) removed")
+    typer.echo(f"{record.name} ({record.dataset_id}) removed")
 
 
 async def _generate(
@@ -273,12 +273,12 @@ def _print_generated(made: GeneratedData, *, as_json: bool) -> None:
         output.print_json({"dataset": made.record, "truth": str(made.truth_path), "loads": made.loads})
         return
     _print_record(made.record, as_json=False)
-    output.print_rich(f"its truth: {made.truth_path}")
+    typer.echo(f"its truth: {made.truth_path}")
     if made.loads and not any(report.rows_loaded for report in made.loads.values()):
-        output.print_rich("the tables already hold these rows")
+        typer.echo("the tables already hold these rows")
         return
     for name, report in made.loads.items():
-        output.print_rich(f"table {name}: {report.rows_loaded:,} rows loaded")
+        typer.echo(f"table {name}: {report.rows_loaded:,} rows loaded")
 
 
 def _print_record(record: Any, *, as_json: bool) -> None:
@@ -288,8 +288,9 @@ def _print_record(record: Any, *, as_json: bool) -> None:
     if as_json:
         output.print_json({"dataset": record, "notes": notes})
         return
-    output.print_rich(f"{record.name} ({record.dataset_id}): {record.n_rows:,} rows, {len(record.columns)} columns")
-    output.print_rich(*(f"note: {note}" for note in notes))
+    typer.echo(f"{record.name} ({record.dataset_id}): {record.n_rows:,} rows, {len(record.columns)} columns")
+    for note in notes:
+        typer.echo(f"note: {note}")
 
 
 def _print_load(report: LoadReport, *, as_json: bool) -> None:
@@ -297,25 +298,26 @@ def _print_load(report: LoadReport, *, as_json: bool) -> None:
         output.print_json(report)
         return
     if report.ignored_columns:
-        output.print_rich(f"not in the contract, left out: {', '.join(report.ignored_columns)}")
+        typer.echo(f"not in the contract, left out: {', '.join(report.ignored_columns)}")
     if report.rejected_total:
         grid = _grid("line", "column", "value", "rule")
         for row in report.rejected[:SHOWN_REJECTS]:
-            grid.add_row(str(row.line), row.column, row.value, row.rule)
+            _add_row(grid, str(row.line), row.column, row.value, row.rule)
         output.print_rich(grid)
-        output.print_rich(
+        typer.echo(
             f"{report.rows_rejected:,} of {report.rows_read:,} rows break the contract "
             f"({report.rejected_total:,} broken rules)"
         )
     loaded = f"{report.rows_loaded:,} rows loaded into {report.table} in {report.seconds:.1f} s"
-    output.print_rich(loaded if report.rows_loaded else f"nothing was loaded into {report.table}")
+    typer.echo(loaded if report.rows_loaded else f"nothing was loaded into {report.table}")
 
 
 def _print_description(found: DatasetDescription) -> None:
     grid = _grid("column", "type", "missing", "distinct", "minimum", "maximum", "most frequent")
     for column in found.columns:
         top = ", ".join(f"{value} ({count:,})" for value, count in column.top)
-        grid.add_row(
+        _add_row(
+            grid,
             column.name,
             column.dtype,
             f"{column.missing_share:.1%}",
@@ -325,12 +327,14 @@ def _print_description(found: DatasetDescription) -> None:
             "personal, not shown" if column.personal else top,
         )
     _print_heading(found)
-    output.print_rich(grid, *(f"note: {note}" for note in found.notes))
+    output.print_rich(grid)
+    for note in found.notes:
+        typer.echo(f"note: {note}")
 
 
 def _print_heading(found: DatasetDescription) -> None:
     record = found.record
-    output.print_rich(f"{record.name} ({record.dataset_id}): {record.n_rows:,} rows from {record.source}")
+    typer.echo(f"{record.name} ({record.dataset_id}): {record.n_rows:,} rows from {record.source}")
 
 
 def _cell(value: Any) -> str:
@@ -347,6 +351,13 @@ def _grid(*headings: str) -> Any:
     for heading in headings:
         grid.add_column(heading, overflow="fold")
     return grid
+
+
+def _add_row(grid: Any, *cells: str) -> None:
+    """Cells are data, not rich markup."""
+    from rich.text import Text
+
+    grid.add_row(*(Text(cell) for cell in cells))
 
 
 @contextmanager

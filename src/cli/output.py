@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ Value = TypeVar("Value")
 
 def run(work: Coroutine[Any, Any, Value]) -> Value:
     """Run async work to its end."""
+    import asyncio
+
     return asyncio.run(work)
 
 
@@ -35,9 +36,12 @@ def print_rich(*renderables: Any) -> None:
 
 @contextmanager
 def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A spinner with the step that runs, on standard error and only on a terminal."""
-    if quiet or not sys.stderr.isatty():
+    """A spinner with the step that runs, on standard error; a line per step where that is no terminal."""
+    if quiet:
         yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        yield lambda step: _line(title, step)
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -46,3 +50,7 @@ def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], Non
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title)
         yield lambda step: bar.update(task, description=f"{title}: {step.replace('_', ' ')}")
+
+
+def _line(title: str, step: str) -> None:
+    sys.stderr.write(f"{title}: {step.replace('_', ' ')}\n")

@@ -27,7 +27,7 @@ mandatory = partial(Column, nullable=False, required=True)
 identifier = partial(Column, nullable=False, required=True, unique=True, critical=True)
 
 # ICD-10-CM: letter, digit, digit or letter, then up to four more after a point ("C50.911", "L50.1", "D59.5").
-ICD10 = r"[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?"
+ICD10 = r"[A-Z][0-9][0-9A-Z](?:\.[0-9A-Z]{1,4})?"
 
 PATIENT_JOURNEYS = TableContract(
     name="patient_journeys",

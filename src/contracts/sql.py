@@ -152,7 +152,7 @@ def _allowed_check(column: Column) -> str | None:
 
 
 def _pattern_check(column: Column) -> str | None:
-    pattern = quoted(f"^({column.regex})$")
+    pattern = quoted(f"^(?:{column.regex})$")
     if column.dtype is Dtype.LIST:
         return f"contract_all_match({column.name}, {pattern})"
     return f"{column.name} ~ {pattern}"

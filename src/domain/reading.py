@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from src.errors import QuestionNotUnderstood
 
@@ -28,6 +29,7 @@ class Word:
     named: bool
 
 
+@lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
     """Lower-case words separated by single spaces: 'E-mail  opens' becomes 'e mail opens'."""
     return " ".join(word.norm for word in split_words(text))

@@ -27,6 +27,7 @@ from src.storage.datasets import (
     reading_notes,
     store_file,
     stored_batches,
+    stored_path,
 )
 from src.storage.describe import ColumnSummary, Summariser
 from src.storage.records import DatasetRecord, Json
@@ -124,13 +125,14 @@ class Catalogue:
 
     def schema(self, record: DatasetRecord, *, columns: Sequence[str] | None = None) -> Any:
         """pyarrow schema of what ``batches`` yields."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         wanted = list(columns) if columns is not None else list(record.columns)
         if record.kind == "table":
             return table_schema(_contract_of(record), wanted)
-        stored = pq.read_schema(str(record.path)).remove_metadata()
-        return stored if columns is None else type(stored)([stored.field(name) for name in wanted])
+        stored = pq.read_schema(stored_path(record))
+        return pa.schema([stored.field(name) for name in wanted])
 
     async def batches(self, record: DatasetRecord, *, columns: Sequence[str] | None = None) -> AsyncIterator[Any]:
         """All rows as pyarrow record batches, in stored or key order; memory does not grow with the dataset."""

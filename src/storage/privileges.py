@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # linux/capability.h and linux/prctl.h
+CAP_SETGID = 6
+CAP_SETUID = 7
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
 _PR_SET_PDEATHSIG = 1
@@ -51,6 +53,10 @@ def server_identity(binary: Path, resources: Iterable[Path], home: Path, cluster
     """
     if os.geteuid() != 0:
         return None
+    if sys.platform == "linux" and not (_has_capability(CAP_SETUID) and _has_capability(CAP_SETGID)):
+        raise PrivilegeError(
+            "PostgreSQL refuses to run as root, and this process may not change its user; run E2I as an ordinary user"
+        )
     uid, gid = _owner(cluster) or _unprivileged_user()
     needed = [path for path in (*resources, home) if not _readable(path, uid, gid)]
     blocked = not _executable(binary, uid, gid)

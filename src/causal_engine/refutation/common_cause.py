@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.causal_engine.refutation.linear_form import BLOCK
+from src.causal_engine.refutation.linear_form import DRAWN
 from src.causal_engine.refutation.subject import Refits, Subject
 from src.causal_engine.results import RefutationTest
 from src.causal_engine.study import Study
@@ -38,7 +38,7 @@ def _effects(subject: Subject, rng: np.random.Generator) -> Refits:
     if subject.form is None:
         draws = DRAWS_CROSS_FITTED if subject.cross_fitted else DRAWS
         return subject.refit_all((_with_cause(subject.study, rng) for _ in range(draws)), at_least=1)
-    size = max(1, BLOCK // subject.study.n)
+    size = max(1, DRAWN // subject.study.n)
     blocks = [min(size, DRAWS - start) for start in range(0, DRAWS, size)]
     return Refits(np.concatenate([subject.form.with_cause(rng.standard_normal((b, subject.study.n))) for b in blocks]))
 

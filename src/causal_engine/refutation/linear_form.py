@@ -6,6 +6,7 @@ resamples are one matrix product (Frisch & Waugh 1933, Lovell 1963) and equal re
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -17,7 +18,8 @@ from src.causal_engine.sensitivity.partial import absorb_panel, demeaned
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import FloatArray, IntArray, Study, encode
 
-BLOCK = 4_000_000
+DRAWN = 500_000
+KEPT = 16_000_000
 SAME = 1e-6
 _SINGULAR = 1e-9
 
@@ -60,6 +62,16 @@ class LinearForm:
         return np.column_stack([*blocks, self.t, self.y])
 
     @cached_property
+    def products(self) -> Products:
+        """Sums of products over all rows."""
+        return Products(self.columns, self.groups)
+
+    @cached_property
+    def products_of_treated(self) -> Products:
+        """Sums of products over treated rows."""
+        return Products(self.columns, self.groups, self.t)
+
+    @cached_property
     def constant(self) -> FloatArray:
         """Coefficients (p,) with which the controls add up to the constant 1."""
         return np.asarray(self.q.sum(axis=0) / self.n, dtype=np.float64)
@@ -70,16 +82,16 @@ class LinearForm:
 
     def resampled(self, weights: FloatArray) -> FloatArray:
         """Estimates (b,) when row or group i occurs ``weights[:, i]`` times; weights (b, n_units)."""
+        everyone = self.products.grams(weights)
         if not self.interacted:
-            return self._solve(_weighted_grams(self.columns, weights, self.groups))
-        treated = _weighted_grams(self.columns, weights, self.groups, self.t)
-        everyone = _weighted_grams(self.columns, weights, self.groups)
+            return self._solve(everyone)
+        treated = self.products_of_treated.grams(weights)
         return self._contrast(treated, everyone - treated, self.constant)
 
     def with_treatment(self, treatments: FloatArray) -> FloatArray:
         """Estimates (b,) under other treatments (b, n)."""
         if self.interacted:
-            treated = _weighted_grams(self.columns, treatments, None)
+            treated = Products(self.columns, None).grams(treatments)
             everyone = (self.columns.T @ self.columns)[None]
             return self._contrast(treated, everyone - treated, self.constant)
         treatments = self._within(treatments)
@@ -198,28 +210,45 @@ def _residual(q: FloatArray, values: FloatArray) -> FloatArray:
     return np.asarray(left - q @ (q.T @ left) / len(q), dtype=np.float64)
 
 
-def _weighted_grams(
-    columns: FloatArray, weights: FloatArray, groups: IntArray | None, rows: FloatArray | None = None
-) -> FloatArray:
-    """Σᵢ wᵢ·cᵢcᵢ' for each row of ``weights``, (b, k, k); ``rows`` (n,) multiplies each row's products."""
-    k = columns.shape[1]
-    upper = np.triu_indices(k)
-    sums = np.zeros((len(weights), len(upper[0])))
-    step = max(1, BLOCK // max(1, len(upper[0])))
-    for start in range(0, len(columns), step):
-        part = columns[start : start + step]
-        products = part[:, upper[0]] * part[:, upper[1]]
-        if rows is not None:
-            products *= rows[start : start + step, None]
-        if groups is None:
-            sums += weights[:, start : start + step] @ products
-        else:
-            codes, local = np.unique(groups[start : start + step], return_inverse=True)
-            sums += weights[:, codes] @ _sum_by(products, local, len(codes))
-    grams = np.empty((len(weights), k, k))
-    grams[:, upper[0], upper[1]] = sums
-    grams[:, upper[1], upper[0]] = sums
-    return grams
+@dataclass(frozen=True)
+class Products:
+    """Products of all pairs of ``columns`` (n, k), summed by resampled unit; ``rows`` (n,) multiplies each row's."""
+
+    columns: FloatArray
+    groups: IntArray | None
+    rows: FloatArray | None = None
+
+    def grams(self, weights: FloatArray) -> FloatArray:
+        """Σᵢ wᵢ·cᵢcᵢ' for each row of ``weights`` (b, n_units), shape (b, k, k)."""
+        k = self.columns.shape[1]
+        upper = np.triu_indices(k)
+        sums = np.zeros((len(weights), len(upper[0])))
+        for units, products in self._kept or self._blocks():
+            sums += weights[:, units] @ products
+        grams = np.empty((len(weights), k, k))
+        grams[:, upper[0], upper[1]] = sums
+        grams[:, upper[1], upper[0]] = sums
+        return grams
+
+    @cached_property
+    def _kept(self) -> tuple[tuple[slice | IntArray, FloatArray], ...]:
+        """All blocks, when they fit in memory."""
+        k = self.columns.shape[1]
+        return tuple(self._blocks()) if len(self.columns) * k * (k + 1) // 2 <= KEPT else ()
+
+    def _blocks(self) -> Iterator[tuple[slice | IntArray, FloatArray]]:
+        upper = np.triu_indices(self.columns.shape[1])
+        step = max(1, KEPT // (4 * len(upper[0])))
+        for start in range(0, len(self.columns), step):
+            part = self.columns[start : start + step]
+            products = part[:, upper[0]] * part[:, upper[1]]
+            if self.rows is not None:
+                products *= self.rows[start : start + step, None]
+            if self.groups is None:
+                yield slice(start, start + step), products
+            else:
+                codes, local = np.unique(self.groups[start : start + step], return_inverse=True)
+                yield codes, _sum_by(products, local, len(codes))
 
 
 def _sum_by(values: FloatArray, codes: IntArray, count: int) -> FloatArray:

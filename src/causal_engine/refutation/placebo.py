@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from src.causal_engine.refutation.linear_form import BLOCK
+from src.causal_engine.refutation.linear_form import DRAWN
 from src.causal_engine.refutation.permutation import Scheme, permuted_rows, permuted_treatment, scheme_of
 from src.causal_engine.refutation.subject import Refits, Subject
 from src.causal_engine.results import RefutationTest
@@ -56,7 +56,7 @@ def _closed(subject: Subject, scheme: Scheme, rng: np.random.Generator) -> Itera
     """Closed-form placebo effects, in blocks that fit in memory."""
     form = subject.form
     assert form is not None
-    size = max(1, BLOCK // form.n)
+    size = max(1, DRAWN // form.n)
     for start in range(0, DRAWS_CLOSED, size):
         draws = range(start, min(start + size, DRAWS_CLOSED))
         yield form.with_treatment(np.stack([permuted_treatment(subject.study, scheme, rng) for _ in draws]))

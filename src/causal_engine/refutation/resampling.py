@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from src.causal_engine.refutation.linear_form import BLOCK
+from src.causal_engine.refutation.linear_form import DRAWN
 from src.causal_engine.refutation.subject import Refits, Subject
 from src.causal_engine.results import RefutationTest
 from src.causal_engine.study import FloatArray, IntArray, Study
@@ -53,7 +53,7 @@ def _effects(subject: Subject, rng: np.random.Generator) -> tuple[Refits, str]:
 
 
 def _blocks(subject: Subject) -> list[int]:
-    size = max(1, min(LEAST_DRAWS, BLOCK // subject.n_units))
+    size = max(1, min(LEAST_DRAWS, DRAWN // subject.n_units))
     return [min(size, DRAWS - start) for start in range(0, DRAWS, size)]
 
 

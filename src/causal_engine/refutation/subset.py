@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from src.causal_engine.refutation.linear_form import BLOCK
+from src.causal_engine.refutation.linear_form import DRAWN
 from src.causal_engine.refutation.subject import Refits, Subject
 from src.causal_engine.results import RefutationTest
 from src.causal_engine.study import Study
@@ -38,7 +38,7 @@ def data_subset(subject: Subject, rng: np.random.Generator) -> RefutationTest:
 
 def _effects(subject: Subject, rng: np.random.Generator) -> tuple[Refits, str]:
     if subject.form is not None:
-        form, size = subject.form, max(1, BLOCK // subject.n_units)
+        form, size = subject.form, max(1, DRAWN // subject.n_units)
         blocks = [min(size, DRAWS_CLOSED - start) for start in range(0, DRAWS_CLOSED, size)]
         chosen = (np.stack([_chosen_units(subject, rng) for _ in range(b)]) for b in blocks)
         return Refits(np.concatenate([form.resampled(units.astype(np.float64)) for units in chosen])), ""
