@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,6 @@ from src.storage.loading import LoadOptions, load_table, load_tables
 from src.storage.rejections import LoadRejected
 from tests.integration.loading_files import as_text, metrics, write_csv
 from tests.unit.test_contracts.frames import clean_frame
-
-
-@pytest.fixture
-async def db(empty_database_url: str) -> AsyncIterator[Database]:
-    from src.contracts.sql import build_enum_sql, build_sql
-
-    async with Database.open(empty_database_url) as database:
-        await database.execute(build_enum_sql())
-        await database.execute(build_sql())
-        yield database
 
 
 async def count(db: Database, table: str) -> int:

@@ -11,7 +11,7 @@ from src.causal_engine.study import Study
 
 NAME = "random_common_cause"
 WEIGHT = 0.25
-DRAWS, DRAWS_CROSS_FITTED = 20, 3
+DRAWS, DRAWS_CROSS_FITTED = 20, 2
 _UNADJUSTED = frozenset({"difference_in_means"})
 
 

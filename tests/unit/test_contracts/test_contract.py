@@ -155,7 +155,9 @@ def test_the_rules_no_expectation_expresses_are_these() -> None:
         for table in TABLES.values()
         for rule in table_rules(table)
         if rule.name not in expressible(table)
-        and not (isinstance(rule, ColumnRule) and (rule.kind == "type" or rule.column.dtype in (Dtype.JSON, Dtype.LIST)))
+        and not (
+            isinstance(rule, ColumnRule) and (rule.kind == "type" or rule.column.dtype in (Dtype.JSON, Dtype.LIST))
+        )
     }
     assert left_out == {
         "achievement_rate_ratio", "expiration_order", "no_future_feature", "one_split_per_patient",

@@ -15,7 +15,7 @@ from src.contracts.feast_declarations import FeastDeclaration, build_feast
 from src.contracts.tables import TABLES
 from tests.unit.test_contracts.frames import clean_frame
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def _source_frame(declaration: FeastDeclaration, frame: pd.DataFrame) -> pd.DataFrame:
@@ -90,9 +90,10 @@ def test_a_local_store_applies_the_declarations_and_reads_a_row_back(tmp_path: P
         )
         features = ["hcp_profiles:decile", "hcp_profiles:practice_type", "hcp_profiles:affiliations"]
         answer = store.get_historical_features(entity_df=asked, features=features).to_df()
-    answer = answer.sort_values("event_timestamp", ascending=False).reset_index(drop=True)
+    early = answer["event_timestamp"] < pd.Timestamp("2024-03-01", tz="UTC")
+    assert answer.loc[early, ["decile", "practice_type"]].isna().all(axis=None)
+    answer = answer[~early].reset_index(drop=True)
     expected = frames["hcp_profiles"].iloc[1]
     assert answer.loc[0, "decile"] == expected["decile"]
     assert answer.loc[0, "practice_type"] == expected["practice_type"]
     assert list(answer.loc[0, "affiliations"]) == expected["affiliations"]
-    assert answer.loc[1, ["decile", "practice_type"]].isna().all()
