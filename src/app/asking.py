@@ -33,10 +33,10 @@ class Clarification:
         return "\n".join([self.question_back, *(f"  · {option}" for option in self.options)])
 
 
-async def answer_question(session: Session, question: str, *, dataset: str) -> Answer | Clarification:
-    """Understand ``question``, answer it on the panel ``dataset``, or ask back.
+def read_question(question: str) -> Understood | Clarification:
+    """What ``question`` asks, or what to ask back.
 
-    Raises QuestionNotUnderstood for text that names nothing known, DatasetNotFound without a panel.
+    Raises QuestionNotUnderstood for text that names nothing known, or asks for something else than an effect.
     """
     understood = understand(question, load_vocabulary(), today=datetime.now(UTC).date())
     if isinstance(understood, ClarificationNeeded):
@@ -46,6 +46,11 @@ async def answer_question(session: Session, question: str, *, dataset: str) -> A
             f"this is a question of the kind '{understood.intent.replace('_', ' ')}'; e2i ask answers causal "
             'questions, for example "Do rep calls increase new prescriptions of Kisqali in the Northeast?"'
         )
+    return understood
+
+
+async def answer_question(session: Session, question: str, understood: Understood, *, dataset: str) -> Answer:
+    """Answer an understood question on the panel ``dataset``; raises DatasetNotFound without a panel."""
     record = await session.datasets.record(dataset)
     effect_question = EffectQuestion(
         dataset=record.dataset_id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from src.app.asking import Clarification, answer_question
+from src.app.asking import Clarification, answer_question, read_question
 from src.app.effects import Answer, answer_effect
 from src.app.generated_data import PANEL_NAME, read_truth, register_panel
 from src.app.questions import EffectQuestion
@@ -70,9 +70,10 @@ async def _panel(session: Session, on_progress: Progress) -> dict[str, Any]:
 
 
 async def _panel_exhibit(session: Session, question: PanelQuestion, truth: dict[str, Any]) -> Exhibit:
-    answer = await answer_question(session, question.text, dataset=PANEL_NAME)
-    if isinstance(answer, Clarification):
-        raise DataUnavailable(f"the demo question was not understood: {answer.question_back}")
+    understood = read_question(question.text)
+    if isinstance(understood, Clarification):
+        raise DataUnavailable(f"the demo question was not understood: {understood.question_back}")
+    answer = await answer_question(session, question.text, understood, dataset=PANEL_NAME)
     effect = _true_effect(truth, question)
     agrees = {
         "exists": lambda: _verdict(answer) is Verdict.SUPPORTED and _covers(answer, effect),

@@ -133,6 +133,8 @@ def prepare_study(frame: pd.DataFrame, spec: CausalSpec) -> Study:
         if column not in frame.columns:
             raise UnknownColumn(column, list(frame.columns), role=_role_of(column, spec))
     _check_roles(spec)
+    if frame.empty:
+        raise TooFewRows("no rows are left; loosen the filters or check their values")
     data = frame.loc[:, list(spec.columns)].reset_index(drop=True)
     warnings: list[str] = []
     data = select_arms(data, spec)
@@ -209,7 +211,7 @@ def _numeric_treatment(series: pd.Series, spec: CausalSpec) -> tuple[pd.Series, 
     levels = series.unique()
     if len(levels) < 2:
         raise StudyInvalid(
-            f"treatment '{name}' is constant ({levels[0]!r}); without variation there is no effect to find"
+            f"treatment '{name}' is constant ({levels[0]}); without variation there is no effect to find"
         )
     if not (pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series)):
         shown = ", ".join(f"'{level}'" for level in sorted(map(str, levels))[:6])

@@ -94,7 +94,7 @@ def effect(
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question in plain words.")],
+    question: Annotated[str, typer.Argument(help="The question in plain words; - reads it from standard input.")],
     dataset: Annotated[str, typer.Option(help="Dataset that holds the panel.")] = "hcp_month_panel",
     strict: Strict = False,
     json: Json = False,
@@ -103,18 +103,21 @@ def ask(
 
     Example: e2i ask "did more rep calls cause more Kisqali prescriptions in the Northeast?"
     """
-    from src.app.asking import Clarification, answer_question
+    from src.app.asking import Clarification, answer_question, read_question
     from src.app.session import open_session
 
-    async def work() -> Answer | Clarification:
+    asked = sys.stdin.read() if question == "-" else question
+    understood = read_question(asked)
+    if isinstance(understood, Clarification):
+        output.print_json(understood.document()) if json else output.print_rich(understood.text())
+        raise typer.Exit(CHECK_FAILED)
+
+    async def work() -> Answer:
         with output.progress("Answering", quiet=json) as step:
             async with open_session(step) as session:
-                return await answer_question(session, question, dataset=dataset)
+                return await answer_question(session, asked, understood, dataset=dataset)
 
     answer = output.run(work())
-    if isinstance(answer, Clarification):
-        output.print_json(answer.document()) if json else output.print_rich(answer.text())
-        raise typer.Exit(CHECK_FAILED)
     _print_answer(answer, as_json=json)
     _exit_unless_supported(answer, strict)
 

@@ -21,7 +21,7 @@ def demo(
     """
     from src.app.demonstration import demonstrate
 
-    with output.progress("Demo", quiet=json) as step:
+    with output.progress("Demo", quiet=json, lines=True) as step:
         exhibits = output.run(demonstrate(step))
     if json:
         import dataclasses

@@ -38,9 +38,12 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line on standard error and exit code 2."""
+    """Run the command line; an expected error or a wrong call is one line on standard error and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        _report_wrong_call(str(getattr(error, "format_message", error.__str__)()))
+        sys.exit(BAD_INPUT)
     except E2IError as error:
         if os.environ.get("E2I_DEBUG"):
             raise
@@ -57,3 +60,11 @@ def main() -> None:
             "(run again with e2i --debug … for the traceback)\n"
         )
         sys.exit(1)
+
+
+def _report_wrong_call(message: str) -> None:
+    """One line; a group called without a command answers with its help instead."""
+    if message.lstrip().startswith("Usage:"):
+        sys.stdout.write(message.rstrip() + "\n")
+    else:
+        sys.stderr.write(f"e2i: {' '.join(message.split())} (see e2i --help)\n")

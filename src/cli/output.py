@@ -35,13 +35,10 @@ def print_rich(*renderables: Any) -> None:
 
 
 @contextmanager
-def progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A spinner with the step that runs, on standard error; a line per step where that is no terminal."""
-    if quiet:
-        yield lambda _: None
-        return
-    if not sys.stderr.isatty():
-        yield lambda step: _line(title, step)
+def progress(title: str, *, quiet: bool = False, lines: bool = False) -> Iterator[Callable[[str], None]]:
+    """A spinner with the step that runs, on standard error; where that is no terminal nothing, or ``lines``."""
+    if quiet or not sys.stderr.isatty():
+        yield (lambda step: _line(title, step)) if lines and not quiet else (lambda _: None)
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

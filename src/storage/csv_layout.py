@@ -16,7 +16,8 @@ from src.errors import UnreadableFile
 
 ENCODINGS = ("utf-8", "latin-1", "cp1252")
 DELIMITERS = (",", ";", "\t", "|")
-BLOCK_BYTES = 16 * 1024 * 1024
+# pyarrow reads up to 32 blocks ahead of a slow consumer, so this bounds memory at 32 times as much.
+BLOCK_BYTES = 4 * 1024 * 1024
 
 _SAMPLE_BYTES = 4 * 1024 * 1024
 _SAMPLE_ROWS = 200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +11,13 @@ import pytest
 
 from src.contracts.checking import check_frame
 from src.contracts.describe import ColumnRule, RuleKind, find_rule, table_rules
-from src.contracts.expectations import ExpectationDeclaration, build_expectations, expressible
+from src.contracts.expectations import build_expectations, expressible
 from src.contracts.model import Dtype, TableContract
 from src.contracts.rules import Scope
 from src.contracts.tables import TABLES
-from src.contracts.values import json_text
 from tests.unit.test_contracts.corruptions import Corruption, corrupted_rows, corruptions
 from tests.unit.test_contracts.frames import clean_frame, clean_row
+from tests.unit.test_contracts.layers import insert, run_suite
 
 EACH_TABLE = pytest.mark.parametrize("name", list(TABLES))
 pytestmark = pytest.mark.integration
@@ -78,47 +77,11 @@ def test_pandera_accepts_a_frame_with_required_columns_only(name: str) -> None:
 # Great Expectations -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def gx_context() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it imports the deprecated sre_constants
-        import great_expectations as gx
-
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    return context
-
-
-def _run_suite(
-    context: Any, key: str, frame: pd.DataFrame, declarations: tuple[ExpectationDeclaration, ...]
-) -> dict[str, Any]:
-    """Outcome of each declaration by its id: the real thing, one suite, one run."""
-    import great_expectations as gx
-    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-
-    source = context.data_sources.add_pandas(key)
-    definition = source.add_dataframe_asset(key).add_batch_definition_whole_dataframe(key)
-    suite = gx.ExpectationSuite(
-        name=key,
-        expectations=[
-            ExpectationConfiguration(
-                type=declaration.type,
-                kwargs=dict(declaration.kwargs),
-                meta={"id": declaration.id, "critical": declaration.critical},
-            ).to_domain_obj()
-            for declaration in declarations
-        ],
-    )
-    batch = definition.get_batch(batch_parameters={"dataframe": frame})
-    outcome = batch.validate(suite, result_format="COMPLETE")
-    return {result.expectation_config.meta["id"]: result for result in outcome.results}
-
-
 @EACH_TABLE
 def test_great_expectations_passes_the_clean_frame(name: str, gx_context: Any) -> None:
     table = TABLES[name]
     declarations = build_expectations(table)
-    results = _run_suite(gx_context, f"clean_{name}", check_frame(table, clean_frame(name)).frame, declarations)
+    results = run_suite(gx_context, f"clean_{name}", check_frame(table, clean_frame(name)).frame, declarations)
     assert set(results) == {declaration.id for declaration in declarations}
     assert [key for key, result in results.items() if not result.success] == []
 
@@ -129,7 +92,7 @@ def test_great_expectations_refuses_each_corrupted_row(name: str, gx_context: An
     chosen = [corruption for corruption in corruptions(table) if corruption.rule.name in expressible(table)]
     rows, positions = corrupted_rows(table, chosen)
     frame = check_frame(table, _frame(table, rows)).frame
-    results = _run_suite(gx_context, f"corrupt_{name}", frame, build_expectations(table))
+    results = run_suite(gx_context, f"corrupt_{name}", frame, build_expectations(table))
     for position, corruption in zip(positions, chosen, strict=True):
         outcomes = [results[key] for key in results if key.split("#")[0] == f"{name}.{corruption.rule.name}"]
         refused = {index for outcome in outcomes for index in outcome.result.get("unexpected_index_list") or []}
@@ -145,7 +108,7 @@ def test_great_expectations_refuses_missing_columns_and_an_empty_frame(name: str
         for declaration in build_expectations(table)
         if declaration.type in ("expect_column_to_exist", "expect_table_row_count_to_be_between")
     )
-    results = _run_suite(gx_context, f"missing_{name}", pd.DataFrame({"other": []}), declarations)
+    results = run_suite(gx_context, f"missing_{name}", pd.DataFrame({"other": []}), declarations)
     assert len(results) == 1 + sum(column.required for column in table.columns)
     assert not any(result.success for result in results.values())
 
@@ -159,24 +122,10 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
         yield opened
 
 
-def _insert(connection: psycopg.Connection[Any], table: TableContract, row: dict[str, Any]) -> None:
-    values = {column.name: _parameter(column.dtype, row[column.name]) for column in table.columns}
-    names = ", ".join(values)
-    places = ", ".join(f"%({column})s" for column in values)
-    with connection.transaction():
-        connection.execute(f"INSERT INTO {table.name} ({names}) VALUES ({places})".encode(), values)
-
-
-def _parameter(dtype: Dtype, value: Any) -> Any:
-    if dtype is Dtype.JSON and isinstance(value, dict | list):
-        return json_text(value)
-    return None if value is pd.NaT else value
-
-
 def _insert_parents(connection: psycopg.Connection[Any], table: TableContract) -> None:
     for key in table.foreign_keys:
         parent = TABLES[key.parent]
-        _insert(connection, parent, clean_row(parent, 0))
+        insert(connection, parent, clean_row(parent, 0))
 
 
 @EACH_TABLE
@@ -185,7 +134,7 @@ def test_postgresql_takes_the_clean_frame(name: str, connection: psycopg.Connect
     _insert_parents(connection, table)
     frame = check_frame(table, clean_frame(name)).frame
     for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
-        _insert(connection, table, row)
+        insert(connection, table, row)
     (count,) = connection.execute(f"SELECT count(*) FROM {name}".encode()).fetchone() or (0,)
     assert count == len(frame)
 
@@ -200,9 +149,9 @@ def test_postgresql_refuses_each_corrupted_row_for_the_same_reason(
     reasons = _reasons(table, rows)
     _insert_parents(connection, table)
     for position, corruption in zip(positions, chosen, strict=True):
-        _insert(connection, table, rows[position - 1])
+        insert(connection, table, rows[position - 1])
         with pytest.raises((psycopg.errors.IntegrityError, psycopg.errors.DataError)) as caught:
-            _insert(connection, table, rows[position])
+            insert(connection, table, rows[position])
         named = _named_rule(table, caught.value)
         if corruption.rule.scope is Scope.DATABASE:
             assert named == corruption.rule.name

@@ -27,6 +27,5 @@ def schema_database(postgres_dsn: str, template_database: str) -> Iterator[str]:
 def sql(schema_database: str) -> Iterator[SqlSession]:
     """A session whose work is undone; a refused statement leaves it usable."""
     connection: psycopg.Connection[dict[str, Any]] = psycopg.connect(schema_database, row_factory=dict_row)
-    with connection:
+    with connection, connection.transaction(force_rollback=True):
         yield SqlSession(connection)
-        connection.rollback()

@@ -1,0 +1,140 @@
+"""e2i effect, show, rerun, report and runs as a user meets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .command_line import CommandLine, study_frame
+
+ASKED = ("--treatment", "t", "--outcome", "y")
+
+
+@pytest.fixture
+def e2i(tmp_path: Path, database_url: str) -> CommandLine:
+    return CommandLine(tmp_path / "var", database_url)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.csv"
+    study_frame(1200).to_csv(path, index=False)
+    return path
+
+
+def test_an_answer_is_kept_shown_repeated_and_reported(e2i: CommandLine, study: Path) -> None:
+    answered = e2i("effect", "--data", str(study), *ASKED, "--confounders", "x", "--json")
+    assert answered.code == 0, answered.err
+    run = answered.document["run"]
+    primary = run["analysis"]["primary"]
+    assert run["verdict"] == "causal effect supported"
+    assert primary["ci"]["lower"] <= 0.8 <= primary["ci"]["upper"]
+
+    assert [line["run_id"] for line in e2i("runs", "--json").document] == [run["run_id"]]
+    shown = e2i("show", run["run_id"][:13], "--json").document
+    assert shown["run"] == run
+    assert shown["dataset"]["content_sha256"] == run["data_sha256"]
+
+    repeated = e2i("rerun", run["run_id"], "--json")
+    assert (repeated.code, repeated.document["identical"], repeated.document["differences"]) == (0, True, [])
+
+    page = e2i("report", run["run_id"], "--out", "-").out
+    assert page.startswith("<!DOCTYPE html>") or page.startswith("<!doctype html>")
+    assert run["run_id"] in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_rerun_names_the_input_that_changed(e2i: CommandLine, study: Path) -> None:
+    run = e2i("effect", "--data", str(study), *ASKED, "--confounders", "x", "--json").document["run"]
+    stored = next((e2i.var / "datasets").glob("*.parquet"))
+    study_frame(1200, effect=0.1).to_parquet(stored)
+    changed = e2i("rerun", run["run_id"])
+    assert changed.code != 0
+    assert "changed" in changed.out + changed.err
+
+
+def test_fail_unless_supported_turns_the_verdict_into_an_exit_code(e2i: CommandLine, study: Path) -> None:
+    refused = e2i("effect", "--data", str(study), *ASKED, "--fail-unless-supported", "--json")
+    assert refused.code == 1
+    assert refused.document["run"]["verdict"] == "association only"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--data", "none.csv", *ASKED), "no such file"),
+        (("--data", "empty.csv", *ASKED), "empty"),
+        (("--data", "binary.csv", *ASKED), "binary"),
+        (("--data", "study.csv", "--treatment", "tt", "--outcome", "y"), "did you mean 't'"),
+        (("--data", "study.csv", "--treatment", "const", "--outcome", "y"), "constant"),
+        (("--data", "study.csv", "--treatment", "t", "--outcome", "name"), "not numeric"),
+        (("--data", "duplicate.csv", *ASKED, "--panel", "unit,month"), "duplicate"),
+        (("--data", "small.csv", *ASKED, "--confounders", "x"), "needs at least 30"),
+        (("--data", "study.csv", *ASKED, "--graph", "cyclic.json"), "cycle"),
+        (("--data", "study.csv", *ASKED, "--graph", "reversed.json"), "contradicts"),
+        (("--data", "study.csv", *ASKED, "--confounders", "t,x"), "also among the confounders"),
+        (("--data", "study.csv", *ASKED, "--confounders", "x", "--estimator", "apiw"), "did you mean 'aipw'"),
+        (("--data", "study.csv", *ASKED, "--confounders", "x", "--where", "x>99"), "no rows are left"),
+        (("--dataset", "nothing", *ASKED), "no dataset 'nothing'"),
+        (ASKED, "--data FILE or --dataset ID"),
+        (("--data", "study.csv", *ASKED, "--panel", "unit"), "UNIT,TIME"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_nothing_written(
+    e2i: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    write_bad_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = written(e2i)
+    refused = e2i("effect", *arguments)
+    assert refused.code == 2
+    assert said in refused.err
+    assert refused.err.count("\n") == 1
+    assert refused.out == ""
+    assert written(e2i) == before
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("did more rep calls cause more Humira prescriptions?", "'Humira'"),
+        ("did rep calls change the patient happiness index of Kisqali?", "happiness"),
+        ("\x00\x01\x02" * 300_000, "characters"),
+        ("", "empty"),
+    ],
+)
+def test_a_question_about_nothing_known_is_refused_in_one_line(e2i: CommandLine, question: str, said: str) -> None:
+    refused = e2i("ask", "-", text=question)
+    assert refused.code == 2
+    assert said in refused.err
+    assert refused.err.count("\n") == 1
+
+
+def test_an_ambiguous_question_is_asked_back(e2i: CommandLine) -> None:
+    back = e2i("ask", "did rep calls and samples change new prescriptions of Kisqali?", "--json")
+    assert back.code == 1
+    assert back.document["options"]
+
+
+@pytest.mark.parametrize("wrong", [("frobnicate",), ("effect", "--no-such-option"), ("db", "status", "--nope")])
+def test_a_wrong_call_is_one_line_and_exit_2(e2i: CommandLine, wrong: tuple[str, ...]) -> None:
+    refused = e2i(*wrong)
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+
+
+def write_bad_files(folder: Path) -> None:
+    frame = study_frame()
+    frame.to_csv(folder / "study.csv", index=False)
+    (folder / "empty.csv").write_text("")
+    (folder / "binary.csv").write_bytes(bytes(range(256)) * 40)
+    frame.iloc[[*range(400), 0]].to_csv(folder / "duplicate.csv", index=False)
+    frame.head(20).to_csv(folder / "small.csv", index=False)
+    (folder / "cyclic.json").write_text('{"edges": [["t", "y"], ["y", "x"], ["x", "t"]]}')
+    (folder / "reversed.json").write_text('{"edges": [["y", "t"]]}')
+
+
+def written(e2i: CommandLine) -> tuple[list[str], str, str]:
+    files = sorted(str(path) for path in e2i.var.rglob("*") if path.is_file())
+    return files, e2i("data", "list", "--json").out, e2i("runs", "--json").out
