@@ -20,7 +20,7 @@ export DO_NOT_TRACK := true
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-seq test-slow test-supabase check lint typecheck layers bench migrate data lock clean
+.PHONY: help setup demo test test-seq test-slow test-supabase check lint typecheck layers contract bench migrate data lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,7 +54,7 @@ test-slow: $(STAMP) ## Run the statistical, fault-injection and scale suites
 test-supabase: $(STAMP) ## Run the gateway contract suite over HTTP (needs Node 20)
 	$(PYTEST) -n 0 -m requires_supabase tests/contracts --run-supabase
 
-check: lint typecheck layers ## Lint, type-check and check the import layers
+check: lint typecheck layers contract ## Lint, type-check, check the import layers and the generated SQL
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests scripts benchmarks
@@ -65,6 +65,9 @@ typecheck: $(STAMP)
 
 layers: $(STAMP)
 	$(BIN)/lint-imports
+
+contract: $(STAMP)
+	$(BIN)/python scripts/gen_contract_sql.py --check
 
 bench: $(STAMP) ## Run the benchmarks and print their tables
 	$(BIN)/python -m benchmarks

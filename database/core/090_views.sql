@@ -37,3 +37,19 @@ SELECT path_id, start_node, end_node, intermediate_nodes, path_length, causal_ef
 FROM causal_paths
 WHERE validation_status = 'proceed'
 ORDER BY abs(causal_effect_size) DESC, path_id;
+
+-- SQL types of columns and of function results, for clients that only see JSON.
+CREATE VIEW v_column_types AS
+SELECT 'relation' AS kind, c.relname::text AS name, a.attname::text AS column_name, format_type(a.atttypid, NULL) AS type_name
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
+  AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT 'function', p.proname::text, coalesce(o.name, ''), format_type(o.type, NULL)
+FROM pg_proc p, unnest(p.proallargtypes, p.proargmodes, p.proargnames) AS o(type, mode, name)
+WHERE p.pronamespace = 'public'::regnamespace AND o.mode IN ('o', 'b', 't')
+UNION ALL
+SELECT 'function', p.proname::text, coalesce(a.attname::text, ''), format_type(coalesce(a.atttypid, p.prorettype), NULL)
+FROM pg_proc p JOIN pg_type t ON t.oid = p.prorettype
+LEFT JOIN pg_attribute a ON a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped
+WHERE p.pronamespace = 'public'::regnamespace AND p.proargmodes IS NULL AND p.prokind = 'f';

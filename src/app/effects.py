@@ -25,6 +25,7 @@ from src.causal_engine.results import Analysis
 from src.causal_engine.serialise import from_json, to_json
 from src.errors import E2IError, EstimationError, RunNotFound
 from src.mlops.tracing.ids import uuid7
+from src.storage.datasets import file_sha256, stored_path
 from src.storage.records import DatasetRecord, RunRecord
 
 
@@ -109,7 +110,7 @@ async def rerun_answer(session: Session, run_id: str) -> Comparison:
     if original.status != "completed":
         raise RunNotFound(f"run {original.run_id} is {original.status}; only a completed run can be asked again")
     request = from_json(ImpactRequest, original.request)
-    dataset = await session.datasets.record(request.dataset_id)
+    dataset = await _as_it_is_now(await session.datasets.record(request.dataset_id))
     run = _new_run(request, dataset, original.request_sha256, original.understood)
     async with session.claim(run.run_id):
         await session.runs.start(run)
@@ -135,6 +136,14 @@ async def resume_answers(session: Session, run_id: str | None) -> list[Answer]:
                 dataset = await session.datasets.record(run.dataset_id)
                 answers.append(await _finish(session, run, dataset, from_json(ImpactRequest, run.request)))
     return answers
+
+
+async def _as_it_is_now(dataset: DatasetRecord) -> DatasetRecord:
+    """The record with the hash of the bytes that are stored now, whatever was registered."""
+    if dataset.kind == "table":
+        return dataset
+    digest = await asyncio.to_thread(file_sha256, stored_path(dataset))
+    return dataclasses.replace(dataset, content_sha256=digest)
 
 
 def _graph_file(question: EffectQuestion) -> DeclaredGraph | None:

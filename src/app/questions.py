@@ -53,11 +53,11 @@ def impact_request(
 ) -> ImpactRequest:
     """The request for the agent. What the caller said wins; a role not said comes from ``declared``.
 
-    Naming confounders, or a graph of one's own, sets the declared graph aside.
+    The declared graph judges also the confounders that the caller names; only a graph of the
+    caller's own, or another question than the declared one, sets it aside.
     """
     spec = _spec(question, declared)
-    own_roles = bool(question.confounders or question.randomized or question.instruments)
-    if graph is None and not own_roles:
+    if graph is None and _is_declared(spec.treatment, spec.outcome, declared):
         graph = _declared_graph(declared)
     return ImpactRequest(
         query=question.text or f"effect of {spec.treatment} on {spec.outcome}",
@@ -75,7 +75,7 @@ def _spec(question: EffectQuestion, declared: Mapping[str, Any]) -> CausalSpec:
     if not treatment or not outcome:
         missing = "treatment" if not treatment else "outcome"
         raise StudyInvalid(f"name the {missing} column (--{missing} COLUMN)")
-    if (treatment, outcome) != (declared.get("treatment"), declared.get("outcome")):
+    if not _is_declared(treatment, outcome, declared):
         declared = {key: declared[key] for key in ("unit_key", "time_key", "cluster_key") if key in declared}
     unit_key, time_key = question.panel or (declared.get("unit_key"), declared.get("time_key"))
     spec = CausalSpec(
@@ -99,6 +99,10 @@ def _spec(question: EffectQuestion, declared: Mapping[str, Any]) -> CausalSpec:
         estimator=question.estimator,
     )
     return spec if question.random_state is None else replace(spec, random_state=question.random_state)
+
+
+def _is_declared(treatment: str, outcome: str, declared: Mapping[str, Any]) -> bool:
+    return (treatment, outcome) == (declared.get("treatment"), declared.get("outcome"))
 
 
 def _declared_graph(declared: Mapping[str, Any]) -> DeclaredGraph | None:

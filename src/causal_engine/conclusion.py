@@ -23,6 +23,8 @@ from src.causal_engine.results import (
 from src.causal_engine.spec import CausalSpec, Design, Estimand
 from src.causal_engine.wording import effect_sentence, effect_unit, interval, number, plain
 
+MAX_SHARE_DROPPED = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class EstimationOutcome:
@@ -116,7 +118,12 @@ def decide_verdict(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
         return Verdict.ASSOCIATION_ONLY, refutation.reasons
     if outcome.primary.ci.covers(0.0):
         return _null_verdict(outcome)
-    doubts = (*_panel_doubts(outcome.panel), *_confounding_doubts(outcome), *_disagreement_doubts(evidence))
+    doubts = (
+        *_panel_doubts(outcome.panel),
+        *_confounding_doubts(outcome),
+        *_disagreement_doubts(evidence),
+        *_trimming_doubts(outcome),
+    )
     if refutation is None:
         doubts = (*doubts, "the refutation tests did not run")
     elif refutation.gate is Gate.REVIEW:
@@ -166,6 +173,14 @@ def _disagreement_doubts(evidence: Evidence) -> tuple[str, ...]:
         for other in _same_adjustment(evidence)
         if other.value * primary.value < 0 and not other.ci.covers(0.0)
     )
+
+
+def _trimming_doubts(outcome: EstimationOutcome) -> tuple[str, ...]:
+    primary = outcome.primary
+    if primary is None or primary.n_dropped <= MAX_SHARE_DROPPED * outcome.n_rows:
+        return ()
+    share = primary.n_dropped / outcome.n_rows
+    return (f"{share:.0%} of the rows have no comparable counterpart and were left out; what remains is a small part",)
 
 
 def _same_adjustment(evidence: Evidence) -> tuple[EffectEstimate, ...]:

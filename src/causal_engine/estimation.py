@@ -47,6 +47,7 @@ def study_for(frame: pd.DataFrame, spec: CausalSpec, identification: Identificat
     adjusted = replace(
         spec,
         confounders=identification.adjustment_set,
+        effect_modifiers=tuple(name for name in spec.effect_modifiers if name not in _excluded(identification)),
         instruments=identification.instruments if identification.design is Design.INSTRUMENT else (),
         mediators=identification.mediators if identification.design is Design.FRONT_DOOR else (),
         treated_value=None,
@@ -159,5 +160,9 @@ def _unadjusted(
 ) -> tuple[ConfoundingFinding, ...]:
     if identification.design is not Design.OBSERVATIONAL:
         return ()
-    excluded = {node.name for node in identification.excluded} | set(post_treatment)
+    excluded = _excluded(identification) | set(post_treatment)
     return confounding_findings(select_arms(frame, spec), study, excluded)
+
+
+def _excluded(identification: Identification) -> set[str]:
+    return {node.name for node in identification.excluded}

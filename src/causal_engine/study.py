@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MIN_PER_ARM = 30
-MAX_LEVELS = 50
+MAX_LEVELS = 60
 SENTINELS = (-999.0, -9999.0, 999999.0)
 
 

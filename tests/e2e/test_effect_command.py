@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from .command_line import CommandLine, study_frame
@@ -135,6 +136,10 @@ def write_bad_files(folder: Path) -> None:
     (folder / "reversed.json").write_text('{"edges": [["y", "t"]]}')
 
 
-def written(e2i: CommandLine) -> tuple[list[str], str, str]:
+def written(e2i: CommandLine) -> tuple[list[str], int]:
+    """Files of the folder, and rows of everything an answer writes."""
     files = sorted(str(path) for path in e2i.var.rglob("*") if path.is_file())
-    return files, e2i("data", "list", "--json").out, e2i("runs", "--json").out
+    tables = ("datasets", "analysis_runs", "agent_activities", "ml_observability_spans", "estimator_evaluations")
+    with psycopg.connect(e2i.dsn) as connection:
+        counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone() for table in tables]
+    return files, sum(row[0] for row in counts if row)
