@@ -66,14 +66,14 @@ async def answer_effect(
 ) -> Answer:
     """Answer ``question``; everything is checked before anything is written.
 
-    ``declared`` replaces what the dataset itself declares about cause and effect. An interrupted
-    run of the same question on the same data is resumed.
+    ``declared`` replaces what the dataset itself declares about cause and effect; a file declares
+    nothing. An interrupted run of the same question on the same data is resumed.
     """
     graph = _graph_file(question)
     async with session.dataset_for(question) as staged:
-        request = impact_request(
-            question, staged.record, staged.record.declared if declared is None else declared, graph
-        )
+        if declared is None:
+            declared = staged.record.declared if question.data is None else {}
+        request = impact_request(question, staged.record, declared, graph)
         await check_request(staged, request)
         dataset = await staged.commit()
     request = dataclasses.replace(request, dataset_id=dataset.dataset_id)

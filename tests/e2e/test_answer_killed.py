@@ -1,0 +1,102 @@
+"""An answer killed at any moment is resumed to the same numbers; a killed database server loses nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from .command_line import CommandLine, study_frame
+
+FEW, MANY = 3, 20
+
+
+@pytest.fixture
+def e2i(tmp_path: Path, database_url: str) -> CommandLine:
+    return CommandLine(tmp_path / "var", database_url)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> tuple[str, ...]:
+    path = tmp_path / "study.csv"
+    study_frame(1200).to_csv(path, index=False)
+    return ("effect", "--data", str(path), "--treatment", "t", "--outcome", "y", "--confounders", "x", "--json")
+
+
+@pytest.mark.parametrize("points", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+def test_sigkill_at_random_points_leaves_an_answer_that_resumes_to_the_same_numbers(
+    e2i: CommandLine, asked: tuple[str, ...], points: int
+) -> None:
+    began = time.monotonic()
+    unbroken = e2i(*asked).document["run"]
+    seconds = time.monotonic() - began
+    moments = random.Random(points)
+    for _ in range(points):
+        killed_after(e2i, asked, moments.uniform(0.2, seconds))
+        resumed = e2i("resume", "--json")
+        assert resumed.code == 0, resumed.err
+        again = e2i(*asked)
+        assert again.code == 0, again.err
+        for run in [*(answer["run"] for answer in resumed.document), again.document["run"]]:
+            assert run["status"] == "completed"
+            assert run["analysis"] == unbroken["analysis"]
+        assert_nothing_half_done(e2i)
+
+
+def test_asking_again_resumes_the_interrupted_answer_instead_of_starting_another(
+    e2i: CommandLine, asked: tuple[str, ...]
+) -> None:
+    process = e2i.start(*asked)
+    wait_for(lambda: rows(e2i, "SELECT status FROM analysis_runs") == [("running",)])
+    process.kill()
+    process.wait()
+    interrupted = rows(e2i, "SELECT run_id::text FROM analysis_runs")
+    assert e2i(*asked).document["run"]["run_id"] == interrupted[0][0]
+    assert len(rows(e2i, "SELECT run_id FROM analysis_runs")) == 1
+
+
+def test_an_answer_survives_sigkill_of_the_database_server(tmp_path: Path, asked: tuple[str, ...]) -> None:
+    e2i = CommandLine(tmp_path / "var", "")
+    unbroken = e2i(*asked).document["run"]
+    process = e2i.start(*asked)
+    time.sleep(2.0)
+    server = e2i("db", "status", "--json").document
+    os.kill(server["pid"], signal.SIGKILL)
+    process.wait(timeout=120)
+    again = e2i(*asked)
+    assert again.code == 0, again.err
+    assert again.document["run"]["analysis"] == unbroken["analysis"]
+    assert {run["status"] for run in e2i("runs", "--json").document} == {"completed"} or process.returncode != 0
+    assert e2i("show", unbroken["run_id"], "--json").document["run"] == unbroken
+
+
+def killed_after(e2i: CommandLine, arguments: tuple[str, ...], seconds: float) -> None:
+    process = e2i.start(*arguments)
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+
+
+def assert_nothing_half_done(e2i: CommandLine) -> None:
+    assert rows(e2i, "SELECT run_id FROM analysis_runs WHERE status <> 'completed'") == []
+    assert rows(e2i, "SELECT thread_id FROM checkpoints.checkpoints") == []
+    stored = {path.name for path in (e2i.var / "datasets").iterdir() if path.is_file()}
+    assert stored == {f"{digest}.parquet" for (digest,) in rows(e2i, "SELECT content_sha256 FROM datasets")}
+
+
+def rows(e2i: CommandLine, query: str) -> list[Any]:
+    with psycopg.connect(e2i.dsn) as connection:
+        return connection.execute(query).fetchall()
+
+
+def wait_for(condition: Any, *, patience_s: float = 60.0) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, "the run was never recorded"
+        time.sleep(0.05)
