@@ -43,9 +43,9 @@ def plain(column: str) -> str:
 
 
 def effect_unit(spec: CausalSpec, *, binary: bool) -> str:
-    """What one unit of the effect is: "NRx per additional rep call" or "NRx, with against without"."""
+    """What one unit of the effect is: "NRx per additional rep call" or "NRx, with versus without"."""
     if binary:
-        return f"{plain(spec.outcome)}, with against without {plain(spec.treatment)}"
+        return f"{plain(spec.outcome)}, with versus without {plain(spec.treatment)}"
     return f"{plain(spec.outcome)} per additional unit of {plain(spec.treatment)}"
 
 

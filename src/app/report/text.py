@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from src.app.report.numbers import columns, interval, number
 from src.app.report.plots.specification_curve import Specification, specifications
-from src.app.report.sections.answer import effect_line
 from src.app.report.sections.robustness import result_word
-from src.app.report.wording import MEANING, TONE, overstatements, plain, say
+from src.app.report.wording import TONE, overstatements, plain
 from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
 from src.storage.records import RunRecord
 
@@ -21,7 +20,7 @@ _MOST_ESTIMATES = 8
 
 
 def terminal_summary(run: RunRecord, analysis: Analysis) -> RenderableType:
-    """A rich panel: verdict, headline, effect, main estimates, refutations, warnings, next step.
+    """A rich panel: what was understood, verdict, headline, findings, estimates, refutations, warnings, next step.
 
     Texts from the data are never read as rich markup.
     """
@@ -31,27 +30,30 @@ def terminal_summary(run: RunRecord, analysis: Analysis) -> RenderableType:
 
     conclusion = analysis.conclusion
     colour = _COLOURS[TONE[conclusion.verdict]]
-    parts: list[RenderableType] = [
+    parts: list[RenderableType] = [Text(line, style="dim") for line in _understood(run)]
+    parts += [
         Text.assemble(
             (str(conclusion.verdict).capitalize(), f"bold {colour}"), f"  (confidence: {conclusion.confidence})"
         ),
         Text(conclusion.headline),
-        Text(say(MEANING[conclusion.verdict], analysis.treatment, analysis.outcome), style="dim"),
     ]
-    parts.insert(1, Text(effect_line(run, analysis), style="bold"))
+    for heading, lines in (("Found", conclusion.findings), ("To do", conclusion.recommendations)):
+        parts += [Text(), *(Text(f"{heading}: {line}" if line is lines[0] else f"· {line}") for line in lines)]
     for table in (_estimates(analysis), _refutations(analysis.refutation)):
         parts += [Text(), table] if table is not None else []
     parts.append(Text())
     beyond = overstatements(conclusion.verdict, (conclusion.headline, *conclusion.findings))
     parts += [Text(f"! {warning}", style="yellow") for warning in conclusion.warnings]
     parts += [Text(f"! claims more than the verdict allows: {text}", style="yellow") for text in beyond]
-    parts += [
-        Text(f"! {failure.estimator} could not answer: {failure.message}", style="yellow")
-        for failure in analysis.failures
-    ]
     parts.append(Text.assemble("Next: ", (f"e2i report {run.run_id}", "bold")))
     title = Text(f"{analysis.treatment} → {analysis.outcome}")
     return Panel(Group(*parts), title=title, border_style=colour, padding=(1, 2))
+
+
+def _understood(run: RunRecord) -> list[str]:
+    """What was made of a question in plain words, with the assumptions made on the way."""
+    sentence = run.understood.get("sentence")
+    return [sentence, *(f"Assumed: {line}." for line in run.understood.get("assumptions", ()))] if sentence else []
 
 
 def _estimates(analysis: Analysis) -> Table | None:

@@ -37,7 +37,7 @@ def specification_curve(
 
     ``control_sets`` are (label, columns) pairs; by default all confounders, each left out in turn
     (the ten most confounding), none. Nuisance learners are chosen once, on the first set, and
-    shared by the estimators of a set. ``on_progress(done, total)`` is called after each estimate.
+    shared by the estimators of a set. ``on_progress(done, total)`` is called after each set.
     Estimators that refuse are returned under their own name.
     """
     sets = list(control_sets) if control_sets is not None else default_control_sets(study)
@@ -47,13 +47,14 @@ def specification_curve(
     learners: dict[str, str] = {}
     for position, (label, columns) in enumerate(sets):
         fitter = _Fitter(_with_controls(study, columns), learners)
-        for offset, name in enumerate(names):
+        # Without any control all estimators repeat the unadjusted contrast: one shows it.
+        for name in names if columns or not study.spec.confounders else names[:1]:
             try:
                 estimates.append(replace(fitter.fit(name).estimate, label=label))
             except EstimationError as error:
                 failures.append(FailedEstimate(name, label, type(error).__name__, str(error)))
-            if on_progress is not None:
-                on_progress(position * len(names) + offset + 1, len(sets) * len(names))
+        if on_progress is not None:
+            on_progress(position + 1, len(sets))
         learners = learners or fitter.learners
     return tuple(estimates), tuple(failures)
 

@@ -39,9 +39,9 @@ def test_every_default_estimator_meets_every_control_set_and_progress_is_told() 
     estimates, _ = specification_curve(study, Design.OBSERVATIONAL, on_progress=lambda *step: steps.append(step))
     names = default_estimators(study, Design.OBSERVATIONAL)
     labels = [label for label, _ in default_control_sets(study)]
-    assert {(e.estimator, e.label) for e in estimates} == {(name, label) for name in names for label in labels}
-    assert steps[-1] == (len(names) * len(labels), len(names) * len(labels))
-    assert [done for done, _ in steps] == list(range(1, len(steps) + 1))
+    adjusted = {(name, label) for name in names for label in labels if label != "no confounders"}
+    assert {(e.estimator, e.label) for e in estimates} == adjusted | {(names[0], "no confounders")}
+    assert steps == [(done, len(labels)) for done in range(1, len(labels) + 1)]
 
 
 def test_the_curve_holds_the_primary_answer_itself() -> None:

@@ -75,7 +75,7 @@ def test_column_lists_are_cut_only_when_asked() -> None:
     [
         ({"units": "NRx per call"}, False, "NRx per call"),
         ({}, False, "NRx per additional unit of calls"),
-        ({"units": ""}, True, "NRx, with against without calls"),
+        ({"units": ""}, True, "NRx, with versus without calls"),
     ],
 )
 def test_units_are_as_stated_or_from_the_columns(understood: dict[str, str], two_arms: bool, units: str) -> None:
