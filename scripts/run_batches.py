@@ -24,8 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.process_family import ProcessFamily  # noqa: E402 — the checkout has to be on the path first
 from src.agents.tiers import AGENT_TIERS  # noqa: E402
+from src.errors import E2IError  # noqa: E402
 from src.settings import PROJECT_ROOT, var_dir  # noqa: E402
 from src.storage.partial_files import PartialFile  # noqa: E402
+
+
+class NothingToRun(E2IError):
+    """A phase names no test, or the progress of earlier runs cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,11 @@ def fingerprint(root: Path) -> str:
 
 
 def command(phase: Phase, workers: int, counts: Path) -> list[str]:
-    """The pytest call of a phase. Raises ValueError for a path that matches no file."""
+    """The pytest call of a phase. Raises NothingToRun for a path that matches no file."""
     files = []
     for pattern in phase.paths.split():
         if not (found := sorted((ROOT / "tests").glob(pattern))):
-            raise ValueError(f"phase {phase.name}: no file matches tests/{pattern}")
+            raise NothingToRun(f"phase {phase.name}: no file matches tests/{pattern}")
         files += [str(path.relative_to(ROOT)) for path in found]
     chosen = ["-m", f"{phase.marker} and {SELECTABLE}"] if phase.marker else []
     spread = ["-n", str(workers if phase.parallel else 0), "--dist=loadscope", "--maxfail=3"]
@@ -125,12 +130,12 @@ def read_counts(file: Path) -> tuple[int, int, int]:
 
 
 def load_progress(file: Path) -> dict[str, Result]:
-    """Results of earlier runs by phase. Raises ValueError when the file is not one of ours."""
+    """Results of earlier runs by phase. Raises NothingToRun when the file is not one of ours."""
     try:
         stored = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
         return {row["phase"]: Result(**row) for row in stored}
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file} cannot be read ({error}); delete it") from error
+        raise NothingToRun(f"{file} cannot be read ({error}); delete it") from error
 
 
 def store_progress(file: Path, results: dict[str, Result]) -> None:
@@ -196,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         results = run(chosen_phases(options), options.workers, fresh=options.fresh)
-    except ValueError as error:
+    except E2IError as error:
         say(f"run_batches: {error}")
         return 2
     except KeyboardInterrupt:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from tests.suite_rules import folder_markers, refuse_foreign, skip_problem
+from src.agents.tiers import AGENT_TIERS
+from tests.suite_rules import NoTier, folder_markers, refuse_foreign, skip_problem, tier_marker
 
 TESTS = Path(__file__).resolve().parent
 TEMPLATE = "e2i_template"
@@ -50,8 +51,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         for marker in folder_markers(item.path, TESTS):
             item.add_marker(marker)
+        if (tier := _tier_marker(item.path)) is not None:
+            item.add_marker(tier)
         if item.get_closest_marker("requires_supabase") and not config.getoption("--run-supabase"):
             item.add_marker(pytest.mark.skip(reason="needs a PostgREST-compatible server: pass --run-supabase"))
+
+
+def _tier_marker(path: Path) -> str | None:
+    try:
+        return tier_marker(path, TESTS, AGENT_TIERS)
+    except NoTier as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(wrapper=True)

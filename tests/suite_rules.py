@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,25 @@ class NetworkRefused(RuntimeError):
     """A test tried to talk to a machine other than this one."""
 
 
+class NoTier(LookupError):
+    """A test stands among those of the agents but belongs to none."""
+
+
 def folder_markers(path: Path, tests: Path) -> tuple[str, ...]:
     """Markers of every test under a folder of ``tests``."""
     parts = path.relative_to(tests).parts if path.is_relative_to(tests) else ()
     return FOLDER_MARKERS.get(parts[0], ()) if len(parts) > 1 else ()
+
+
+def tier_marker(path: Path, tests: Path, tiers: Mapping[str, int]) -> str | None:
+    """Marker of a test under ``unit/test_agents/test_<agent>``, None elsewhere; raises NoTier for an agent without tier."""
+    agents = tests / "unit" / "test_agents"
+    if not path.is_relative_to(agents):
+        return None
+    agent = path.relative_to(agents).parts[0].removeprefix("test_")
+    if agent not in tiers:
+        raise NoTier(f"{path.relative_to(tests.parent)}: agent '{agent}' has no tier in src/agents/tiers.py")
+    return f"tier{tiers[agent]}"
 
 
 def skip_problem(reason: str) -> str | None:

@@ -17,12 +17,16 @@ from src.agents.runtime import Deps
 from src.app.provenance import code_version, library_versions, stable_sha256
 from src.app.questions import EffectQuestion, impact_request
 from src.app.session import Session
+from src.app.staging import StagedDataset
 from src.app.trail import record_result
 from src.causal_engine.estimation import study_for
 from src.causal_engine.estimators.registry import get_estimator
 from src.causal_engine.identification import identify, load_graph
 from src.causal_engine.results import Analysis
 from src.causal_engine.serialise import from_json, to_json
+from src.causal_engine.spec import OutcomeKind
+from src.causal_engine.study import Study
+from src.causal_engine.wording import effect_unit
 from src.errors import E2IError, EstimationError, RunNotFound
 from src.mlops.tracing.ids import uuid7
 from src.storage.datasets import file_sha256, stored_path
@@ -74,7 +78,7 @@ async def answer_effect(
         if declared is None:
             declared = staged.record.declared if question.data is None else {}
         request = impact_request(question, staged.record, declared, graph)
-        await check_request(staged, request)
+        study = await check_request(staged, request)
         dataset = await staged.commit()
     request = dataclasses.replace(request, dataset_id=dataset.dataset_id)
     digest = stable_sha256({"request": to_json(request), "data": dataset.content_sha256})
@@ -83,19 +87,23 @@ async def answer_effect(
             if mine:
                 session.on_progress("resuming an interrupted run")
                 return await _finish(session, interrupted, dataset, request)
-    run = _new_run(request, dataset, digest, dict(understood or {}))
+    run = _new_run(request, dataset, digest, {**(understood or {}), "units": _units(study)})
     async with session.claim(run.run_id):
         await session.runs.start(run)
         return await _finish(session, run, dataset, request)
 
 
-async def check_request(staged: Any, request: ImpactRequest) -> None:
-    """Refuse a request that its data cannot answer: wrong columns, constant treatment, cyclic graph…"""
+async def check_request(staged: StagedDataset, request: ImpactRequest) -> Study:
+    """The study a request asks for; refuses what its data cannot answer: wrong columns, constant treatment…"""
     if request.spec.estimator is not None:
         get_estimator(request.spec.estimator)
     loaded = await staged.load(request.filters)
     identification = identify(request.spec, list(loaded.frame.columns), causal_graph(request.graph))
-    await asyncio.to_thread(study_for, loaded.frame, request.spec, identification)
+    return await asyncio.to_thread(study_for, loaded.frame, request.spec, identification)
+
+
+def _units(study: Study) -> str:
+    return effect_unit(study.spec, binary=study.is_binary, binary_outcome=study.outcome_kind is OutcomeKind.BINARY)
 
 
 async def load_answer(session: Session, run_id: str) -> Answer:

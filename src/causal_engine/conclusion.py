@@ -32,6 +32,7 @@ class EstimationOutcome:
 
     n_rows: int
     binary_treatment: bool
+    binary_outcome: bool
     primary: EffectEstimate | None
     refusal: FailedEstimate | None
     naive: EffectEstimate | None
@@ -58,7 +59,7 @@ class Evidence:
     @property
     def unit(self) -> str:
         """Unit of the effect in words."""
-        return effect_unit(self.spec, binary=self.outcome.binary_treatment)
+        return effect_unit(self.spec, binary=self.outcome.binary_treatment, binary_outcome=self.outcome.binary_outcome)
 
 
 def conclude(evidence: Evidence) -> Conclusion:

@@ -26,7 +26,7 @@ from src.causal_engine.results import (
     Identification,
     OverlapReport,
 )
-from src.causal_engine.spec import CausalSpec, Design
+from src.causal_engine.spec import CausalSpec, Design, OutcomeKind
 from src.causal_engine.study import FloatArray, Study, prepare_study, select_arms
 from src.errors import EstimationError
 
@@ -96,6 +96,7 @@ def estimate_effect(
     return EstimationOutcome(
         n_rows=study.n,
         binary_treatment=study.is_binary,
+        binary_outcome=study.outcome_kind is OutcomeKind.BINARY,
         primary=fitted.estimate if fitted else None,
         refusal=refusal,
         naive=naive,
@@ -121,6 +122,7 @@ def _unidentified(study: Study, naive: EffectEstimate) -> EstimationOutcome:
     return EstimationOutcome(
         n_rows=study.n,
         binary_treatment=study.is_binary,
+        binary_outcome=study.outcome_kind is OutcomeKind.BINARY,
         primary=None,
         refusal=None,
         naive=naive,

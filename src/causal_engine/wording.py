@@ -42,11 +42,12 @@ def plain(column: str) -> str:
     return " ".join(ACRONYMS.get(word.lower(), word) for word in words) or column
 
 
-def effect_unit(spec: CausalSpec, *, binary: bool) -> str:
-    """What one unit of the effect is: "NRx per additional rep call" or "NRx, with versus without"."""
+def effect_unit(spec: CausalSpec, *, binary: bool, binary_outcome: bool = False) -> str:
+    """What one unit of the effect is: "NRx per additional unit of rep calls", "in the probability of visit, …"."""
+    outcome = f"in the probability of {plain(spec.outcome)}" if binary_outcome else plain(spec.outcome)
     if binary:
-        return f"{plain(spec.outcome)}, with versus without {plain(spec.treatment)}"
-    return f"{plain(spec.outcome)} per additional unit of {plain(spec.treatment)}"
+        return f"{outcome}, with versus without {plain(spec.treatment)}"
+    return f"{outcome} per additional unit of {plain(spec.treatment)}"
 
 
 def effect_sentence(estimate: EffectEstimate, unit: str) -> str:

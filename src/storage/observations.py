@@ -31,7 +31,3 @@ class ObservationRepository:
     async def add_validations(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store one ``causal_validations`` row per refutation test."""
         await self._gateway.insert("causal_validations", rows)
-
-    async def add_path(self, path: Mapping[str, Any]) -> None:
-        """Store one ``causal_paths`` row; the same path again keeps one."""
-        await self._gateway.upsert("causal_paths", [path], on_conflict=["path_id"])

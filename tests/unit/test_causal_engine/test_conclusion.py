@@ -66,7 +66,7 @@ POWER = PowerReport(900, None, 0.05, 0.1, "0.2 standard deviations", True, 500)
 
 def outcome(primary: EffectEstimate | None = None, **changes: object) -> EstimationOutcome:
     base = EstimationOutcome(
-        900, False, primary, None, estimate(0.9, 0.8, 1.0, "naive"), (), (), None, (), POWER, None, (), ()
+        900, False, False, primary, None, estimate(0.9, 0.8, 1.0, "naive"), (), (), None, (), POWER, None, (), ()
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -121,6 +121,11 @@ def test_an_interval_over_zero_is_no_effect_only_when_an_effect_would_have_shown
     conclusion = conclude(evidence)
     assert conclusion.verdict is verdict
     assert ("4,000" in " ".join(conclusion.recommendations)) is not adequate
+
+
+def test_the_effect_on_a_yes_no_outcome_is_told_as_a_probability() -> None:
+    evidence = replace(GOOD, outcome=replace(GOOD.outcome, binary_treatment=True, binary_outcome=True))
+    assert "0.300 in the probability of NRx, with versus without rep calls" in conclude(evidence).headline
 
 
 def test_without_identification_no_number_is_headlined() -> None:

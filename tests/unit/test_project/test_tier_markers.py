@@ -1,0 +1,53 @@
+"""Do tests of an agent carry the marker of its tier?"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.agents.tiers import AGENT_TIERS
+from tests.suite_rules import NoTier, tier_marker
+from tests.unit.test_project.checkout import ROOT
+
+TESTS = Path("/x/tests")
+AGENTS = "tests/unit/test_agents"
+
+
+def selected(*arguments: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", *arguments],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout[-500:]
+    return len(re.findall(r"^\S+::", done.stdout, flags=re.MULTILINE))
+
+
+def test_the_marker_follows_the_table_of_tiers() -> None:
+    path = TESTS / "unit/test_agents/test_causal_impact/test_graph.py"
+    assert tier_marker(path, TESTS, AGENT_TIERS) == "tier2"
+    assert tier_marker(path, TESTS, {"causal_impact": 5}) == "tier5"
+
+
+@pytest.mark.parametrize("path", ["unit/test_domain/test_a.py", "integration/test_agents.py", "test_a.py"])
+def test_other_tests_belong_to_no_tier(path: str) -> None:
+    assert tier_marker(TESTS / path, TESTS, AGENT_TIERS) is None
+
+
+@pytest.mark.parametrize("path", ["test_agents/test_nobody/test_a.py", "test_agents/test_a.py"])
+def test_a_test_of_no_known_agent_is_refused(path: str) -> None:
+    with pytest.raises(NoTier, match=r"has no tier in src/agents/tiers\.py"):
+        tier_marker(TESTS / "unit" / path, TESTS, AGENT_TIERS)
+
+
+def test_the_markers_select_every_test_of_the_agents() -> None:
+    tiers = " or ".join(f"tier{tier}" for tier in sorted(set(AGENT_TIERS.values())))
+    assert selected("-m", tiers, AGENTS) == selected("-m", "", AGENTS) > 0
