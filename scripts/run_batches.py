@@ -51,7 +51,7 @@ PHASES = (
     Phase("synthetic", "unit/test_synthetic"),
     Phase("engine-estimation", "unit/test_causal_engine/test_[d-p]*.py"),
     Phase("engine-robustness", "unit/test_causal_engine/test_[!d-p]*.py"),
-    Phase("agents", "unit/test_agents integration/test_answers.py"),
+    Phase("agents", "unit/test_agents integration/test_answers.py integration/test_public_data.py"),
     Phase("domain", "unit/test_domain integration/test_kpis.py"),
     Phase("reports", "unit/test_report"),
     Phase("datasets", "unit/test_datasets integration/test_loading*.py integration/test_catalogue.py"),
@@ -113,10 +113,9 @@ def run_phase(phase: Phase, workers: int, folder: Path) -> Result:
         while family.exit_code() is None:
             peak = max(peak, family.resident_mb())
             time.sleep(SAMPLE_SECONDS)
-    passed, failed, skipped = read_counts(counts)
     state = "failed" if family.exit_code() else "over memory" if peak > PEAK_LIMIT_MB else "passed"
     seconds, now = round(time.monotonic() - started, 1), datetime.now(UTC).isoformat(timespec="seconds")
-    return Result(phase.name, code, state, passed, failed, skipped, seconds, peak, now)
+    return Result(phase.name, code, state, *read_counts(counts), seconds, peak, now)
 
 
 def read_counts(file: Path) -> tuple[int, int, int]:
@@ -173,22 +172,21 @@ def table(results: list[Result]) -> str:
     rows = [[name.replace("_", " ") for name in COLUMNS]]
     rows += [[str(getattr(result, name)) for name in COLUMNS] for result in results]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def chosen_phases(options: argparse.Namespace) -> tuple[Phase, ...]:
     """The phases the options name; a tier has one small phase per agent."""
     if options.tier is not None:
-        agents = [name for name, tier in AGENT_TIERS.items() if tier == options.tier]
         mark = f"tier{options.tier}"
+        agents = [name for name, tier in AGENT_TIERS.items() if tier == options.tier]
         return tuple(Phase(f"{mark}-{name}", f"unit/test_agents/test_{name}", marker=mark) for name in agents)
-    names = [phase.name for phase in PHASES]
-    first = names.index(options.only or options.start or names[0])
+    first = [phase.name for phase in PHASES].index(options.only or options.start or PHASES[0].name)
     return PHASES[first : first + 1] if options.only else PHASES[first:]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the chosen phases and print their table."""
+def options_of(arguments: list[str] | None) -> argparse.Namespace:
+    """The parsed command line."""
     names = [phase.name for phase in PHASES]
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     which = parser.add_mutually_exclusive_group()
@@ -198,7 +196,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, choices=range(5), default=2, help="pytest workers of a phase")
     parser.add_argument("--fresh", action="store_true", help="run phases again that passed on this code")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the table")
-    options = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the chosen phases and print their table."""
+    options = options_of(arguments)
     try:
         results = run(chosen_phases(options), options.workers, fresh=options.fresh)
     except E2IError as error:

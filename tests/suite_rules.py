@@ -34,7 +34,7 @@ def folder_markers(path: Path, tests: Path) -> tuple[str, ...]:
 
 
 def tier_marker(path: Path, tests: Path, tiers: Mapping[str, int]) -> str | None:
-    """Marker of a test under ``unit/test_agents/test_<agent>``, None elsewhere; raises NoTier for an agent without tier."""
+    """Marker of a test under ``unit/test_agents/test_<agent>``, else None. Raises NoTier."""
     agents = tests / "unit" / "test_agents"
     if not path.is_relative_to(agents):
         return None

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
+
 from src.agents.causal_impact.agent import ImpactResult
 from src.agents.causal_impact.nodes.build_graph import causal_graph
 from src.agents.causal_impact.state import DeclaredGraph, ImpactRequest
@@ -19,15 +21,18 @@ from src.app.questions import EffectQuestion, impact_request
 from src.app.session import Session
 from src.app.staging import StagedDataset
 from src.app.trail import record_result
+from src.causal_engine.diagnostics.panel import panel_diagnostics
+from src.causal_engine.diagnostics.power import power_report
 from src.causal_engine.estimation import study_for
+from src.causal_engine.estimators.curve import naive_contrast
 from src.causal_engine.estimators.registry import get_estimator
 from src.causal_engine.identification import identify, load_graph
-from src.causal_engine.results import Analysis
+from src.causal_engine.results import Analysis, Identification
 from src.causal_engine.serialise import from_json, to_json
-from src.causal_engine.spec import OutcomeKind
+from src.causal_engine.spec import CausalSpec, OutcomeKind
 from src.causal_engine.study import Study
 from src.causal_engine.wording import effect_unit
-from src.errors import E2IError, EstimationError, RunNotFound
+from src.errors import E2IError, EstimationError, RunNotFound, TooFewRows
 from src.mlops.tracing.ids import uuid7
 from src.storage.datasets import file_sha256, stored_path
 from src.storage.records import DatasetRecord, RunRecord
@@ -98,8 +103,21 @@ async def check_request(staged: StagedDataset, request: ImpactRequest) -> Study:
     if request.spec.estimator is not None:
         get_estimator(request.spec.estimator)
     loaded = await staged.load(request.filters)
+    if loaded.frame.empty and request.filters:
+        conditions = " and ".join(f"{one.column} {one.op} {one.value}" for one in request.filters)
+        raise TooFewRows(f"the data has no rows with {conditions}")
     identification = identify(request.spec, list(loaded.frame.columns), causal_graph(request.graph))
-    return await asyncio.to_thread(study_for, loaded.frame, request.spec, identification)
+    return await asyncio.to_thread(_checked_study, loaded.frame, request.spec, identification)
+
+
+def _checked_study(frame: pd.DataFrame, spec: CausalSpec, identification: Identification) -> Study:
+    """The study, encoded, with an unadjusted contrast: what fails here would fail before any estimate."""
+    study = study_for(frame, spec, identification)
+    power_report(study, None)
+    naive_contrast(study)
+    if study.spec.is_panel:
+        panel_diagnostics(study)
+    return study
 
 
 def _units(study: Study) -> str:
@@ -233,7 +251,7 @@ async def _store(
 
 
 def _expected(problem: tuple[str, str]) -> E2IError:
-    return EstimationError(f"{problem[0]}: {problem[1]}")
+    return EstimationError(problem[1])
 
 
 def _analysis(run: RunRecord) -> Analysis | None:

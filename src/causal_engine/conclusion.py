@@ -24,6 +24,7 @@ from src.causal_engine.spec import CausalSpec, Design, Estimand
 from src.causal_engine.wording import effect_sentence, effect_unit, interval, number, plain
 
 MAX_SHARE_DROPPED = 0.5
+MIN_RANDOMIZATION_P = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class EstimationOutcome:
     panel: PanelDiagnostics | None
     confounding: tuple[ConfoundingFinding, ...]
     warnings: tuple[str, ...]
+    randomization_p_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +119,15 @@ def decide_verdict(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
     refutation = evidence.refutation
     if refutation is not None and refutation.gate is Gate.BLOCK:
         return Verdict.ASSOCIATION_ONLY, refutation.reasons
-    if outcome.primary.ci.covers(0.0):
-        return _null_verdict(outcome)
     doubts = (
+        *_randomization_doubts(outcome),
         *_panel_doubts(outcome.panel),
         *_confounding_doubts(outcome),
         *_disagreement_doubts(evidence),
         *_trimming_doubts(outcome),
     )
+    if outcome.primary.ci.covers(0.0):
+        return (Verdict.ASSOCIATION_ONLY, doubts) if doubts else _null_verdict(outcome)
     if refutation is None:
         doubts = (*doubts, "the refutation tests did not run")
     elif refutation.gate is Gate.REVIEW:
@@ -167,7 +170,7 @@ def _confounding_doubts(outcome: EstimationOutcome) -> tuple[str, ...]:
 
 def _disagreement_doubts(evidence: Evidence) -> tuple[str, ...]:
     primary = evidence.outcome.primary
-    if primary is None or evidence.identification.design is not Design.OBSERVATIONAL:
+    if primary is None:
         return ()
     return tuple(
         f"{other.estimator} with the same adjustment finds the opposite sign ({number(other.value)})"
@@ -176,9 +179,21 @@ def _disagreement_doubts(evidence: Evidence) -> tuple[str, ...]:
     )
 
 
+def _randomization_doubts(outcome: EstimationOutcome) -> tuple[str, ...]:
+    chance = outcome.randomization_p_value
+    if chance is None or chance >= MIN_RANDOMIZATION_P:
+        return ()
+    return (
+        f"the arms differ in the named covariates more than chance allows (p = {number(chance)}), "
+        "so the treatment was hardly assigned at random",
+    )
+
+
 def _trimming_doubts(outcome: EstimationOutcome) -> tuple[str, ...]:
     primary = outcome.primary
-    if primary is None or primary.n_dropped <= MAX_SHARE_DROPPED * outcome.n_rows:
+    if primary is None or primary.estimand is not Estimand.ATE_TRIMMED:
+        return ()
+    if primary.n_dropped <= MAX_SHARE_DROPPED * outcome.n_rows:
         return ()
     share = primary.n_dropped / outcome.n_rows
     return (f"{share:.0%} of the rows have no comparable counterpart and were left out; what remains is a small part",)
@@ -186,12 +201,24 @@ def _trimming_doubts(outcome: EstimationOutcome) -> tuple[str, ...]:
 
 def _same_adjustment(evidence: Evidence) -> tuple[EffectEstimate, ...]:
     primary = evidence.outcome.primary
-    if primary is None:
+    if primary is None or evidence.identification.design is not Design.OBSERVATIONAL:
         return ()
     return tuple(
         other
         for other in evidence.outcome.curve
         if other.estimator != primary.estimator and set(other.adjusted_for) == set(primary.adjusted_for)
+    )
+
+
+def _disjoint(evidence: Evidence) -> tuple[EffectEstimate, ...]:
+    """Estimates with the primary's adjustment whose intervals do not even touch the primary's."""
+    primary = evidence.outcome.primary
+    if primary is None:
+        return ()
+    return tuple(
+        other
+        for other in _same_adjustment(evidence)
+        if other.ci.lower > primary.ci.upper or other.ci.upper < primary.ci.lower
     )
 
 
@@ -201,7 +228,8 @@ def _confidence(evidence: Evidence, verdict: Verdict) -> str:
     if evidence.identification.design is Design.RANDOMIZED:
         return "high"
     fragile = evidence.sensitivity is not None and evidence.sensitivity.fragile
-    return "low" if fragile and verdict is Verdict.SUPPORTED else "moderate"
+    disputed = 2 * len(_disjoint(evidence)) > len(_same_adjustment(evidence))
+    return "low" if disputed or (fragile and verdict is Verdict.SUPPORTED) else "moderate"
 
 
 def _headline(evidence: Evidence, verdict: Verdict, reasons: tuple[str, ...]) -> str:
@@ -303,9 +331,7 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
     lines.extend(
         f"{other.estimator} finds {number(other.value)} ({interval(other.ci)}), outside the interval of the main "
         "estimate; the answer depends on the form of the adjustment."
-        for other in _same_adjustment(evidence)
-        if outcome.primary is not None
-        and (other.ci.lower > outcome.primary.ci.upper or other.ci.upper < outcome.primary.ci.lower)
+        for other in _disjoint(evidence)
     )
     if evidence.sensitivity is not None and evidence.sensitivity.fragile:
         lines.append(
@@ -333,6 +359,9 @@ def _recommendations(evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
     match verdict:
         case Verdict.SUPPORTED if primary is not None:
             near = primary.ci.lower if primary.value > 0 else primary.ci.upper
+            smallest = evidence.spec.minimum_effect
+            if smallest is not None and max(abs(primary.ci.lower), abs(primary.ci.upper)) < smallest:
+                return (f"The effect is below the smallest that matters ({number(smallest)}): no reason to act on it.",)
             lines = [f"Plan {treatment} with the cautious end of the interval, {number(near)} {evidence.unit}."]
             if evidence.identification.design is not Design.RANDOMIZED:
                 lines.append("Confirm with a randomised hold-out before a large reallocation.")
@@ -368,5 +397,7 @@ def _would_change(evidence: Evidence, verdict: Verdict) -> tuple[str, ...]:
         )
     if evidence.outcome.confounding:
         names = ", ".join(plain(finding.column) for finding in evidence.outcome.confounding)
-        lines.append(f"Adjusting for {names}, if measured before the treatment.")
+        lines.append(
+            f"Adjusting for {names} if measured before the treatment; if measured after it, say so (--post-treatment)."
+        )
     return tuple(lines)

@@ -14,6 +14,7 @@ from src.causal_engine.diagnostics.confounding import confounding_findings
 from src.causal_engine.diagnostics.overlap import overlap_report
 from src.causal_engine.diagnostics.panel import panel_diagnostics
 from src.causal_engine.diagnostics.power import power_report
+from src.causal_engine.diagnostics.randomization import randomization_p_value
 from src.causal_engine.estimators.base import FittedEffect
 from src.causal_engine.estimators.curve import naive_contrast, specification_curve
 from src.causal_engine.estimators.nuisance import cross_fit
@@ -108,6 +109,7 @@ def estimate_effect(
         panel=panel_diagnostics(study) if identification.design is Design.PANEL else None,
         confounding=_unadjusted(frame, spec, study, identification, post_treatment),
         warnings=study.warnings,
+        randomization_p_value=randomization_p_value(study) if identification.design is Design.RANDOMIZED else None,
     ), FittedStudy(study, fitted)
 
 

@@ -141,7 +141,9 @@ def prepare_study(frame: pd.DataFrame, spec: CausalSpec) -> Study:
     data[spec.treatment], treatment_kind = _numeric_treatment(data[spec.treatment], spec)
     data[spec.outcome] = _numeric_outcome(data[spec.outcome], spec.outcome)
     for column in spec.columns:
-        warnings.extend(_sentinel_warnings(data[column]))
+        _refuse_sentinels(data[column])
+    for column in (*spec.confounders, *spec.effect_modifiers):
+        warnings.extend(_missing_warnings(data[column]))
     if spec.is_panel:
         _check_panel(data, spec)
     _check_size(data, spec, treatment_kind)
@@ -253,12 +255,29 @@ def _outcome_kind(values: pd.Series) -> OutcomeKind:
     return OutcomeKind.CONTINUOUS
 
 
-def _sentinel_warnings(series: pd.Series) -> list[str]:
+def _refuse_sentinels(series: pd.Series) -> None:
+    """Refuse -999 and its like where the other values lie far away: it stands for "missing"."""
     if not pd.api.types.is_numeric_dtype(series):
-        return []
+        return
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    found = [value for value in SENTINELS if np.count_nonzero(values == value) > 0]
-    return [f"column '{series.name}' holds {value:g}, which often stands for 'missing'" for value in found]
+    for sentinel in SENTINELS:
+        others = values[np.isfinite(values) & (values != sentinel)]
+        count = int(np.count_nonzero(values == sentinel))
+        if count and len(others) and np.abs(others - sentinel).min() > np.ptp(others):
+            raise StudyInvalid(
+                f"column '{series.name}' holds {sentinel:g} in {count} rows, far from all other values; it seems to "
+                "stand for 'missing': leave those cells empty, or remove the rows"
+            )
+
+
+def _missing_warnings(series: pd.Series) -> list[str]:
+    missing = int(series.isna().sum())
+    if not missing:
+        return []
+    return [
+        f"'{series.name}' is missing in {missing:,} of {len(series):,} rows; a level of its own stands for 'missing', "
+        "which adjusts fully only if missingness itself tells what matters"
+    ]
 
 
 def _check_panel(data: pd.DataFrame, spec: CausalSpec) -> None:

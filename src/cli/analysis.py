@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
 from pathlib import Path
@@ -271,7 +272,9 @@ def _run_line(run: Any) -> dict[str, Any]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    """Column names between commas; a name that holds a comma is put in double quotes."""
+    names = (name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row)
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _panel(text: str) -> tuple[str, str] | None:

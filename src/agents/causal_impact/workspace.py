@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from src.agents.causal_impact.state import CausalImpactState, ImpactRequest
 from src.agents.runtime import Deps
 from src.causal_engine.estimation import FittedStudy, fit_primary, study_for
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
+
+async def compute(work: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
+    """Run numeric work in a thread, with linear algebra on one core: sums in the same order give the same bits."""
+
+    def alone() -> Value:
+        with threadpool_limits(limits=1):
+            return work(*args, **kwargs)
+
+    return await asyncio.to_thread(alone)
 
 
 async def rows(request: ImpactRequest, deps: Deps) -> pd.DataFrame:
@@ -25,6 +40,6 @@ async def fitted_study(state: CausalImpactState, deps: Deps) -> FittedStudy:
     if "fitted" not in deps.workspace:
         frame = await rows(state["request"], deps)
         study = study_for(frame, state["request"].spec, state["identification"])
-        fitted, _ = await asyncio.to_thread(fit_primary, study, state["identification"])
+        fitted, _ = await compute(fit_primary, study, state["identification"])
         deps.workspace["fitted"] = FittedStudy(study, fitted)
     return cast(FittedStudy, deps.workspace["fitted"])

@@ -13,7 +13,7 @@ from src.causal_engine.estimators.segments import segment_effects, segment_label
 from src.causal_engine.results import SegmentEffect
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import FloatArray, Study
-from src.errors import EstimationError
+from src.errors import EstimationError, StudyInvalid
 
 
 def fit_difference_in_means(study: Study) -> FittedEffect:
@@ -46,6 +46,10 @@ def difference(study: Study) -> tuple[float, Uncertainty, FloatArray]:
         return float(fit.coefficients[1]), fit.uncertainty(1), fit.influence[:, 1]
     treated, control = y[t == 1], y[t == 0]
     parts = np.array([treated.var(ddof=1) / len(treated), control.var(ddof=1) / len(control)])
+    if parts.sum() == 0:
+        raise StudyInvalid(
+            f"outcome '{study.spec.outcome}' has a single value in each arm: it is a copy of the treatment, no outcome"
+        )
     freedom = parts.sum() ** 2 / (parts**2 / (np.array([len(treated), len(control)]) - 1)).sum()
     influence = np.empty(study.n)
     for arm, sign in ((1.0, 1.0), (0.0, -1.0)):

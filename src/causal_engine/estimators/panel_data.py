@@ -81,7 +81,8 @@ def calendar_steps(series: pd.Series) -> IntArray:
 
     Whole numbers step by their greatest common difference, except that 202412 and 202501 are
     months; dates by months when all share a day of the month, else by their common number of days.
-    Other labels are taken as consecutive in sorted order.
+    Labels that begin with the year ("2024Q1", "2024-W07") are consecutive in sorted order; any other
+    text has no order that can be trusted and raises StudyInvalid.
     """
     if pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
         values = series.to_numpy(dtype=np.float64)
@@ -93,7 +94,13 @@ def calendar_steps(series: pd.Series) -> IntArray:
         return _steps(year * 12 + month if in_calendar.all() else whole)
     dates = _dates(series)
     if dates is None:
-        return _ranks(series.astype(str))
+        labels = series.astype(str)
+        if not labels.str.match(r"\d{4}\D").all():
+            raise StudyInvalid(
+                f"time key '{series.name}' holds '{labels.iloc[0][:20]}', whose order in time is unclear; "
+                "write dates as YYYY-MM-DD or YYYY-MM, or number the periods"
+            )
+        return _ranks(labels)
     if dates.dt.day.nunique() == 1:
         return _steps((dates.dt.year * 12 + dates.dt.month).to_numpy(dtype=np.int64))
     return _steps(dates.to_numpy().astype("datetime64[D]").astype(np.int64))

@@ -89,7 +89,8 @@ def _for_randomised(study: Study) -> tuple[str, ...]:
         return ("ols", "linear_dml")
     if study.x.shape[1] == 0:
         return ("difference_in_means",)
-    return ("difference_in_means", "lin", "ols", "aipw")
+    names = ("difference_in_means", "lin", "ols", "aipw")
+    return tuple(name for name in names if name != "ols") if study.spec.estimand is Estimand.ATT else names
 
 
 def _for_panel(study: Study) -> tuple[str, ...]:

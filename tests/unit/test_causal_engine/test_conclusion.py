@@ -110,6 +110,32 @@ def test_any_doubt_leaves_association_only(evidence: Evidence) -> None:
     assert conclusion.confidence == "low"
 
 
+NULL = estimate(0.01, -0.1, 0.12)
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [{"panel": LEAD}, {"confounding": (ConfoundingFinding("volume", 0.4, 1e-6),)}, {"randomization_p_value": 1e-8}],
+    ids=["lead not silent", "confounder left out", "arms differ"],
+)
+def test_an_interval_over_zero_does_not_hide_a_doubt(doubt: dict[str, object]) -> None:
+    evidence = replace(GOOD, outcome=outcome(NULL, **doubt), refutation=refutation(Gate.NO_EFFECT))
+    assert conclude(evidence).verdict is Verdict.ASSOCIATION_ONLY
+
+
+def test_estimates_that_mostly_contradict_the_main_one_lower_the_confidence() -> None:
+    others = (estimate(0.9, 0.8, 1.0, "ols"), estimate(0.95, 0.85, 1.05, "lin"), estimate(0.3, 0.2, 0.4, "ipw"))
+    conclusion = conclude(replace(GOOD, outcome=replace(GOOD.outcome, curve=others)))
+    assert conclusion.confidence == "low"
+    assert sum("outside the interval of the main estimate" in warning for warning in conclusion.warnings) == 2
+
+
+def test_an_effect_below_the_smallest_that_matters_is_not_recommended() -> None:
+    conclusion = conclude(replace(GOOD, spec=replace(SPEC, minimum_effect=5.0)))
+    assert conclusion.verdict is Verdict.SUPPORTED
+    assert "below the smallest that matters (5.00)" in conclusion.recommendations[0]
+
+
 @pytest.mark.parametrize(("adequate", "verdict"), [(True, Verdict.NO_DETECTABLE_EFFECT), (False, Verdict.UNDERPOWERED)])
 def test_an_interval_over_zero_is_no_effect_only_when_an_effect_would_have_shown(
     adequate: bool, verdict: Verdict

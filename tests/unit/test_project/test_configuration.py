@@ -24,6 +24,15 @@ MODELS: dict[str, type[ConfigModel]] = {
     "domain_vocabulary.yaml": Vocabulary,
     "kpi_definitions.yaml": kpis._KpiFile,
 }
+# Keys that only readers of the file use so far. No key may join them; a key leaves when code reads it.
+READ_BY_PEOPLE_ONLY = {
+    "Kpi.calculation",
+    "Kpi.definition",
+    "Kpi.formula",
+    "Kpi.frequency",
+    "Kpi.workstream",
+    "Measure.kpi",
+}
 Place = tuple[str | int, ...]
 
 
@@ -95,15 +104,15 @@ def test_an_unknown_key_is_refused_with_file_and_key(file: str, place: Place, tm
     assert str(caught.value) == f"{copy}: {'.'.join(map(str, (*place, 'surprise')))}: unknown key"
 
 
-@pytest.mark.parametrize("file", MODELS)
-def test_code_reads_every_key(file: str) -> None:
-    unread = [
+def test_code_reads_every_key() -> None:
+    unread = {
         f"{model.__name__}.{name}"
-        for model in reachable(MODELS[file])
+        for top in MODELS.values()
+        for model in reachable(top)
         for name in model.model_fields
         if name not in attributes_read()
-    ]
-    assert unread == []
+    }
+    assert unread == READ_BY_PEOPLE_ONLY
 
 
 def test_budgets_name_the_agents_and_their_nodes() -> None:

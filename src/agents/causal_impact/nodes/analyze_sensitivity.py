@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from langgraph.runtime import Runtime
 
 from src.agents.causal_impact.state import CausalImpactState, CausalImpactUpdate
-from src.agents.causal_impact.workspace import fitted_study
+from src.agents.causal_impact.workspace import compute, fitted_study
 from src.agents.runtime import Deps, traced_node
 from src.causal_engine.sensitivity.report import sensitivity_report
 from src.errors import EstimationError
@@ -19,7 +17,5 @@ async def analyze_sensitivity(state: CausalImpactState, runtime: Runtime[Deps]) 
     held = await fitted_study(state, runtime.context)
     if held.fitted is None:
         raise EstimationError("there is no estimate to examine")
-    report = await asyncio.to_thread(
-        sensitivity_report, held.study, held.fitted.estimate, state["identification"].design
-    )
+    report = await compute(sensitivity_report, held.study, held.fitted.estimate, state["identification"].design)
     return {"sensitivity": report}

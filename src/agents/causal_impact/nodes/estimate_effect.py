@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from langgraph.runtime import Runtime
 
 from src.agents.causal_impact.state import CausalImpactState, CausalImpactUpdate
-from src.agents.causal_impact.workspace import rows
+from src.agents.causal_impact.workspace import compute, rows
 from src.agents.runtime import Deps, traced_node
 from src.causal_engine import estimation
 
@@ -17,7 +15,7 @@ async def estimate_effect(state: CausalImpactState, runtime: Runtime[Deps]) -> C
     """Estimate with the design's estimator; keep the fitted model for the refutation tests."""
     request, deps = state["request"], runtime.context
     frame = await rows(request, deps)
-    outcome, fitted = await asyncio.to_thread(
+    outcome, fitted = await compute(
         estimation.estimate_effect,
         frame,
         request.spec,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from langgraph.runtime import Runtime
 
 from src.agents.causal_impact.state import CausalImpactState, CausalImpactUpdate
-from src.agents.causal_impact.workspace import fitted_study
+from src.agents.causal_impact.workspace import compute, fitted_study
 from src.agents.runtime import Deps, traced_node
 from src.causal_engine.refutation.refute import refute
 from src.errors import EstimationError
@@ -19,7 +17,7 @@ async def refute_estimate(state: CausalImpactState, runtime: Runtime[Deps]) -> C
     held = await fitted_study(state, runtime.context)
     if held.fitted is None:
         raise EstimationError("there is no estimate to refute")
-    report = await asyncio.to_thread(
+    report = await compute(
         refute,
         held.study,
         held.fitted,
