@@ -20,7 +20,7 @@ export DO_NOT_TRACK := true
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-seq test-slow test-supabase check lint typecheck layers contract bench migrate data lock clean
+.PHONY: help setup demo test test-seq test-slow test-supabase check lint typecheck layers contract bench batches migrate data lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ contract: $(STAMP)
 
 bench: $(STAMP) ## Run the benchmarks and print their tables
 	$(BIN)/python -m benchmarks
+
+batches: $(STAMP) ## Run the suite phase by phase with memory sampled; resumes where it stopped
+	$(BIN)/python scripts/run_batches.py --workers $(WORKERS)
 
 migrate: $(STAMP) ## Apply the database migrations
 	$(BIN)/python scripts/migrate.py

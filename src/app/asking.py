@@ -105,6 +105,7 @@ def _document(understood: Understood) -> dict[str, Any]:
         "period": str(understood.period) if understood.period else None,
         "treatment": understood.treatment,
         "outcome": understood.outcome,
+        "kpi": next((one.kpi for one in load_vocabulary().measures if one.column == understood.outcome), None),
         "lag": understood.lag,
         "direction_pushed": understood.direction_pushed,
         "assumptions": list(understood.assumptions),

@@ -11,6 +11,7 @@ import typer
 from src.cli import data, db
 from src.cli.analysis import ask, effect, report, rerun, resume, runs, show
 from src.cli.demo import demo
+from src.cli.kpis import kpis
 from src.errors import E2IError
 
 BAD_INPUT = 2
@@ -24,7 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(data.app, name="data")
-for command in (effect, ask, show, runs, rerun, resume, report, demo):
+for command in (effect, ask, show, runs, rerun, resume, report, kpis, demo):
     app.command()(command)
 
 

@@ -76,7 +76,7 @@ def test_fail_unless_supported_turns_the_verdict_into_an_exit_code(e2i: CommandL
         (("--data", "study.csv", *ASKED, "--graph", "reversed.json"), "contradicts"),
         (("--data", "study.csv", *ASKED, "--confounders", "t,x"), "also among the confounders"),
         (("--data", "study.csv", *ASKED, "--confounders", "x", "--estimator", "apiw"), "did you mean 'aipw'"),
-        (("--data", "study.csv", *ASKED, "--confounders", "x", "--where", "x>99"), "no rows are left"),
+        (("--data", "study.csv", *ASKED, "--confounders", "x", "--where", "x>99"), "has no rows with x gt 99"),
         (("--dataset", "nothing", *ASKED), "no dataset 'nothing'"),
         (ASKED, "--data FILE or --dataset ID"),
         (("--data", "study.csv", *ASKED, "--panel", "unit"), "UNIT,TIME"),

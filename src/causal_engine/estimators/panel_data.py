@@ -81,7 +81,8 @@ def calendar_steps(series: pd.Series) -> IntArray:
 
     Whole numbers step by their greatest common difference, except that 202412 and 202501 are
     months; dates by months when all share a day of the month, else by their common number of days.
-    Labels that begin with the year ("2024Q1", "2024-W07") are consecutive in sorted order; any other
+    Numbered labels ("P1", "P2") step by their number. Labels that begin with the year ("2024Q1",
+    "2024-W07") are consecutive in sorted order; any other
     text has no order that can be trusted and raises StudyInvalid.
     """
     if pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
@@ -95,6 +96,9 @@ def calendar_steps(series: pd.Series) -> IntArray:
     dates = _dates(series)
     if dates is None:
         labels = series.astype(str)
+        numbered = labels.str.extract(r"^(\D*)(\d+)$")
+        if numbered.notna().all(axis=None) and numbered[0].nunique() == 1:
+            return _steps(numbered[1].to_numpy(dtype=np.int64))
         if not labels.str.match(r"\d{4}\D").all():
             raise StudyInvalid(
                 f"time key '{series.name}' holds '{labels.iloc[0][:20]}', whose order in time is unclear; "
