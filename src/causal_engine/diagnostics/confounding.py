@@ -84,6 +84,11 @@ def _can_confound(series: pd.Series) -> bool:
     """Whether a column is a property of a row rather than its name, its date, or a constant."""
     if pd.api.types.is_datetime64_any_dtype(series) or isinstance(series.dtype, pd.PeriodDtype):
         return False
+    if (
+        series.dtype == object
+        and not series.dropna().map(lambda value: isinstance(value, str | bool | int | float)).all()
+    ):
+        return False  # lists, documents and dates are no covariates as they are
     distinct = series.nunique(dropna=False)
     if distinct < 2:
         return False

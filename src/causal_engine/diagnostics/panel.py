@@ -13,7 +13,7 @@ from src.causal_engine.spec import OutcomeKind
 from src.causal_engine.study import FloatArray, Study
 from src.errors import EstimationError, TooFewRows
 
-LEAD_ALPHA = 0.05
+LEAD_ALPHA = 0.01
 NEGLIGIBLE_LEAD = 0.10
 MAX_LEADS_BEFORE_ADOPTION = 5
 _MIN_PERIODS_FOR_LEADS = 3
@@ -51,7 +51,7 @@ def lead_tests(study: Study, panel: Panel) -> tuple[tuple[LeadTest, ...], str]:
 
     If next period's treatment 'explains' today's outcome, treatment follows the outcome (Granger
     1969; Rothstein 2010) and the effect is not identified. Passes when the lead is not significant
-    at 5 %, or is below a tenth of the effect in size: in large panels trifles are significant.
+    at 1 %, or is below a tenth of the effect in size: in large panels trifles are significant.
     Without three periods, or when the lead does not vary beside the treatment, there are no tests
     and the second value says why.
     """
