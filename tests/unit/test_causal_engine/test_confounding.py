@@ -34,7 +34,7 @@ def frame_of(n: int = 3_000, seed: int = 1) -> pd.DataFrame:
             "name": [f"hcp_{i}" for i in range(n)],
             "day": pd.date_range("2024-01-01", periods=n, tz="UTC"),
             "constant": 1.0,
-            "codes": [["C50", "Z17"], ["C50"], []] * (n // 3),
+            "codes": [["C50", "Z17"], ["C50"]] * (n // 2),
         }
     )
 
