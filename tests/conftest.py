@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from hypothesis import settings
 
 from src.agents.tiers import AGENT_TIERS
 from tests.suite_rules import NoTier, folder_markers, refuse_foreign, skip_problem, tier_marker
@@ -22,6 +23,10 @@ TESTS = Path(__file__).resolve().parent
 TEMPLATE = "e2i_template"
 # A developer's own servers and keys are none of the tests' business.
 FOREIGN_VARIABLES = ("DATABASE_URL", "SUPABASE_DB_URL", "SUPABASE_URL", "SUPABASE_KEY", "ANTHROPIC_API_KEY")
+
+# The same examples every time: a run that fails fails again.
+settings.register_profile("e2i", derandomize=True, deadline=None)
+settings.load_profile("e2i")
 
 _var_dir = pytest.StashKey[Path]()
 _numbers = itertools.count(1)

@@ -99,7 +99,7 @@ problems = st.builds(
     TuningProblem,
     n_samples=st.integers(1, 10**7),
     n_features=st.integers(1, 10**4),
-    class_balance=st.none() | st.floats(0, 0.5),
+    class_balance=st.none() | st.floats(0, 0.5, allow_subnormal=False),
     target_scale=st.none() | st.floats(1e-3, 1e3),
     feature_types=st.none() | st.dictionaries(st.sampled_from("abc"), st.integers(1, 50), min_size=1),
     parameters=st.none() | st.sets(st.sampled_from(["depth", "rate", "leaves", "rounds"]), min_size=1),
