@@ -61,10 +61,6 @@ class WeakInstrument(EstimationError):
     """The instrument barely moves the treatment."""
 
 
-class NotIdentified(EstimationError):
-    """The assumptions given do not allow a causal reading of the data."""
-
-
 class GraphInvalid(E2IError):
     """A causal graph file is unreadable, cyclic or contradicts the question."""
 

@@ -41,7 +41,7 @@ class Exhibit:
 
 
 async def demonstrate(on_progress: Progress) -> list[Exhibit]:
-    """Generate the panel, answer five questions and write their reports."""
+    """Generate the panel, answer six questions and write their reports."""
     async with open_session(on_progress) as session:
         on_progress("generating and loading the HCP-month panel")
         truth = await _panel(session, on_progress)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
+import psycopg
 
 from src.agents.causal_impact.agent import ImpactResult
 from src.agents.causal_impact.nodes.build_graph import causal_graph
@@ -32,10 +33,12 @@ from src.causal_engine.serialise import from_json, to_json
 from src.causal_engine.spec import CausalSpec, OutcomeKind
 from src.causal_engine.study import Study
 from src.causal_engine.wording import effect_unit
-from src.errors import E2IError, EstimationError, RunNotFound, TooFewRows
+from src.errors import DatabaseUnavailable, EstimationError, RunNotFound, TooFewRows
 from src.mlops.tracing.ids import uuid7
 from src.storage.datasets import file_sha256, stored_path
 from src.storage.records import DatasetRecord, RunRecord
+
+OUTAGES = (DatabaseUnavailable, psycopg.OperationalError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ async def answer_effect(
     digest = stable_sha256({"request": to_json(request), "data": dataset.content_sha256})
     for interrupted in await session.runs.unfinished(digest):
         async with session.claim(interrupted.run_id) as mine:
-            if mine:
+            if mine and await _still_resumable(session, interrupted):
                 session.on_progress("resuming an interrupted run")
                 return await _finish(session, interrupted, dataset, request)
     run = _new_run(request, dataset, digest, {**(understood or {}), "units": _units(study)})
@@ -147,7 +150,10 @@ async def rerun_answer(session: Session, run_id: str) -> Comparison:
 
 
 async def resume_answers(session: Session, run_id: str | None) -> list[Answer]:
-    """Finish one interrupted run, or all; runs that another process is working on are left alone."""
+    """Finish one interrupted run, or all; runs that another process is working on are left alone.
+
+    A run begun by other code is given up: half its numbers would be another version's.
+    """
     if run_id is None:
         interrupted = await session.runs.unfinished()
     else:
@@ -158,7 +164,7 @@ async def resume_answers(session: Session, run_id: str | None) -> list[Answer]:
     answers = []
     for run in interrupted:
         async with session.claim(run.run_id) as mine:
-            if mine:
+            if mine and await _still_resumable(session, run):
                 dataset = await session.datasets.record(run.dataset_id)
                 answers.append(await _finish(session, run, dataset, from_json(ImpactRequest, run.request)))
     return answers
@@ -170,6 +176,14 @@ async def _as_it_is_now(dataset: DatasetRecord) -> DatasetRecord:
         return dataset
     digest = await asyncio.to_thread(file_sha256, stored_path(dataset))
     return dataclasses.replace(dataset, content_sha256=digest)
+
+
+async def _still_resumable(session: Session, run: RunRecord) -> bool:
+    """Whether the code that began a run is the code here; a run of other code is recorded as failed."""
+    if run.code_version == code_version():
+        return True
+    await _give_up(session, run, ("Interrupted", "the code changed since the run was interrupted; ask again"))
+    return False
 
 
 def _graph_file(question: EffectQuestion) -> DeclaredGraph | None:
@@ -216,10 +230,10 @@ async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, requ
         async with asyncio.timeout(session.budget.timeout_seconds):
             result = await session.agent.run(request, deps)
             await rows(request, deps)
+    except OUTAGES:
+        raise  # the run stays unfinished and its checkpoints stay, so that it can be resumed
     except Exception as error:
-        await session.runs.finish(
-            run.run_id, status="failed", ended_at=datetime.now(UTC), error=(type(error).__name__, str(error)[:2000])
-        )
+        await _give_up(session, run, (type(error).__name__, str(error)[:2000]))
         raise
     finally:
         await session.spans.flush()
@@ -230,17 +244,15 @@ async def _store(
     session: Session, run: RunRecord, dataset: DatasetRecord, result: ImpactResult, query: dict[str, Any]
 ) -> Answer:
     await record_result(session.observations, run.run_id, run.request_sha256, result)
-    ended = datetime.now(UTC)
     if result.analysis is None:
         error = result.error
         problem = (error.type, error.message) if error else ("EstimationError", "the run ended without a result")
-        await session.runs.finish(run.run_id, status="failed", ended_at=ended, error=problem)
-        await session.forget(run.run_id)
-        raise _expected(problem)
+        await _give_up(session, run, problem)
+        raise EstimationError(problem[1])
     await session.runs.finish(
         run.run_id,
         status="completed",
-        ended_at=ended,
+        ended_at=datetime.now(UTC),
         verdict=result.analysis.conclusion.verdict.value,
         analysis=to_json(result.analysis),
         queries=[query],
@@ -250,8 +262,10 @@ async def _store(
     return Answer(finished, dataset, _analysis(finished))
 
 
-def _expected(problem: tuple[str, str]) -> E2IError:
-    return EstimationError(problem[1])
+async def _give_up(session: Session, run: RunRecord, problem: tuple[str, str]) -> None:
+    """Record that a run failed, with (type, message), and delete its checkpoints."""
+    await session.runs.finish(run.run_id, status="failed", ended_at=datetime.now(UTC), error=problem)
+    await session.forget(run.run_id)
 
 
 def _analysis(run: RunRecord) -> Analysis | None:

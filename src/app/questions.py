@@ -65,7 +65,6 @@ def impact_request(
         spec=spec,
         graph=graph,
         filters=question.filters,
-        post_treatment=question.post_treatment or tuple(declared.get("post_treatment", ())),
     )
 
 
@@ -97,6 +96,7 @@ def _spec(question: EffectQuestion, declared: Mapping[str, Any]) -> CausalSpec:
         trim=question.trim,
         minimum_effect=question.minimum_effect,
         estimator=question.estimator,
+        bad_controls=question.post_treatment or tuple(declared.get("post_treatment", ())),
     )
     return spec if question.random_state is None else replace(spec, random_state=question.random_state)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,13 +71,11 @@ def estimate_effect(
     spec: CausalSpec,
     identification: Identification,
     *,
-    post_treatment: Collection[str] = (),
     on_progress: Progress = lambda _: None,
 ) -> tuple[EstimationOutcome, FittedStudy]:
     """Estimate the effect, the specification curve and the diagnostics of one question.
 
-    ``post_treatment`` names columns of ``frame`` known to be measured after the treatment; they
-    are no candidates for the search for unadjusted confounders.
+    The spec's bad controls are no candidates for the search for unadjusted confounders.
     Raises StudyInvalid, UnknownColumn or TooFewRows when the frame is no analysable study; an
     estimator's refusal is returned in ``refusal``.
     """
@@ -107,7 +105,7 @@ def estimate_effect(
         balance=balance,
         power=power_report(study, fitted.estimate.std_error if fitted else None),
         panel=panel_diagnostics(study) if identification.design is Design.PANEL else None,
-        confounding=_unadjusted(frame, spec, study, identification, post_treatment),
+        confounding=_unadjusted(frame, spec, study, identification),
         warnings=study.warnings,
         randomization_p_value=randomization_p_value(study) if identification.design is Design.RANDOMIZED else None,
     ), FittedStudy(study, fitted)
@@ -160,11 +158,10 @@ def _unadjusted(
     spec: CausalSpec,
     study: Study,
     identification: Identification,
-    post_treatment: Collection[str],
 ) -> tuple[ConfoundingFinding, ...]:
     if identification.design is not Design.OBSERVATIONAL:
         return ()
-    excluded = _excluded(identification) | set(post_treatment)
+    excluded = _excluded(identification) | set(spec.bad_controls)
     return confounding_findings(select_arms(frame, spec), study, excluded)
 
 

@@ -44,7 +44,8 @@ class CausalSpec:
 
     ``confounders`` are what the analyst says must be adjusted for; a ``graph`` (see
     ``identification``) replaces them by the adjustment set it implies before estimation.
-    ``lag`` is the number of periods between treatment and outcome on a panel.
+    ``bad_controls`` are columns known to be measured after the
+    treatment. ``lag`` is the number of periods between treatment and outcome on a panel.
     """
 
     treatment: str

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from src.agents.causal_impact.agent import CausalImpactAgent
 from src.app.asking import Clarification, answer_question, read_question
-from src.app.effects import Answer, answer_effect, load_answer, rerun_answer
+from src.app.effects import Answer, answer_effect, load_answer, rerun_answer, resume_answers
 from src.app.generated_data import PANEL_NAME, read_truth, register_panel, register_synthetic
 from src.app.questions import EffectQuestion
 from src.app.session import Session, open_session
 from src.causal_engine.results import Verdict
 from src.causal_engine.spec import Estimand
+from src.errors import DatabaseUnavailable
+from src.mlops.tracing.ids import uuid7
 from src.synthetic.panel.knowledge import PANEL_QUESTIONS, PanelQuestion
 
 ROWS, STATE = 3_000, 11
@@ -182,3 +186,43 @@ async def test_a_run_that_another_process_works_on_is_not_claimed(session: Sessi
     async with session.claim("one-run") as mine, session.claim("one-run") as theirs:
         assert mine
         assert not theirs
+
+
+async def test_a_column_said_to_come_after_the_treatment_is_not_adjusted_for(session: Session, tmp_path: Path) -> None:
+    made = await register_synthetic(session.catalogue, "collider_trap", ROWS, STATE)
+    path = tmp_path / "collider.csv"
+    (await session.catalogue.load(made.record)).frame.to_csv(path, index=False)
+    named = {"data": path, "treatment": "treatment", "outcome": "outcome", "post_treatment": ("engagement_score",)}
+    question = EffectQuestion(confounders=("severity", "academic", "engagement_score"), **named)
+    answer = await answer_effect(session, question)
+    assert answer.analysis is not None
+    assert answer.analysis.primary is not None
+    assert "engagement_score" not in answer.analysis.primary.adjusted_for
+    assert covers(answer, read_truth(made.record)["ate"])
+
+
+async def test_an_interrupted_run_of_other_code_is_given_up_not_finished(session: Session) -> None:
+    answer, _ = await answer_on(session, "confounded")
+    interrupted = replace(
+        answer.run, run_id=str(uuid7()), code_version="0.0.0+src.other", status="running", ended_at=None,
+        verdict=None, analysis=None,
+    )  # fmt: skip
+    await session.runs.start(interrupted)
+    assert await resume_answers(session, None) == []
+    given_up = await session.runs.get(interrupted.run_id)
+    assert (given_up.status, given_up.error_type) == ("failed", "Interrupted")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(DatabaseUnavailable("gone"), "running"), (RuntimeError("a defect"), "failed")]
+)
+async def test_an_outage_leaves_a_run_to_resume_and_a_defect_ends_it(
+    session: Session, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(CausalImpactAgent, "run", broken)
+    with pytest.raises(type(error)):
+        await answer_on(session, "confounded")
+    assert [run.status for run in await session.runs.recent()] == [status]

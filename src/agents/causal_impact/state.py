@@ -22,17 +22,13 @@ class DeclaredGraph:
 
 @dataclass(frozen=True, slots=True)
 class ImpactRequest:
-    """One causal question over one catalogued dataset.
-
-    ``post_treatment`` are columns known to be measured after the treatment.
-    """
+    """One causal question over one catalogued dataset."""
 
     query: str
     dataset_id: str
     spec: CausalSpec
     graph: DeclaredGraph | None = None
     filters: tuple[Filter, ...] = ()
-    post_treatment: tuple[str, ...] = ()
 
 
 class CausalImpactState(TypedDict, total=False):

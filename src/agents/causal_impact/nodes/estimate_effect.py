@@ -20,7 +20,6 @@ async def estimate_effect(state: CausalImpactState, runtime: Runtime[Deps]) -> C
         frame,
         request.spec,
         state["identification"],
-        post_treatment=request.post_treatment,
         on_progress=deps.on_progress,
     )
     deps.workspace["fitted"] = fitted
