@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from src.causal_engine.spec import Design
-from src.causal_engine.study import FloatArray, IntArray, Study, encode
+from src.causal_engine.study import FloatArray, IntArray, Study
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,6 @@ def residual(controls: FloatArray, values: FloatArray) -> FloatArray:
         return values
     coefficients, *_ = np.linalg.lstsq(controls, values, rcond=1e-10)
     return np.asarray(values - controls @ coefficients, dtype=np.float64)
-
-
-def covariate_columns(frame: pd.DataFrame, column: str) -> FloatArray:
-    """One column of a frame as a matrix (n, p), encoded as for adjustment and centred."""
-    matrix, _, _ = encode(frame, (column,))
-    return np.asarray(matrix - matrix.mean(axis=0), dtype=np.float64)
 
 
 def _codes(frame: pd.DataFrame, key: str) -> IntArray:
