@@ -73,6 +73,46 @@ class RunNotFound(E2IError):
     """No analysis run of that id is recorded."""
 
 
+class ServiceOutage(E2IError):
+    """A service cannot be reached, is overloaded or fails; trying later may help."""
+
+
+class ServiceRefused(E2IError):
+    """A service answered and said no: wrong credentials, unknown name, invalid request."""
+
+
+class TraceNotFound(DataUnavailable):
+    """No trace of that id is stored."""
+
+
+class SpoolUnusable(E2IError):
+    """The folder that keeps undelivered records cannot be read or written."""
+
+
+class LLMError(E2IError):
+    """A model call did not give a usable reply."""
+
+
+class NoModelConfigured(LLMError):
+    """No provider is configured; the deterministic path answers instead."""
+
+
+class BudgetExhausted(LLMError):
+    """The run's budget of tokens or money does not allow another call."""
+
+
+class MalformedReply(LLMError):
+    """A reply did not match the requested schema, also after one repair."""
+
+
+class ModelRefused(LLMError):
+    """The model declined to answer."""
+
+
+class ModelNotFound(DataUnavailable):
+    """No model of that name, version or address exists."""
+
+
 class HPOError(E2IError):
     """A hyperparameter search cannot be carried out."""
 

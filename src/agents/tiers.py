@@ -1,32 +1,16 @@
-"""Which agent belongs to which tier, and what is it called in spans and rows?"""
+"""Which agents can be run, and what is each called in spans and rows?"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from src.domain.agents import TIER_OF_AGENT, AgentIdentity, agent_identity
 
+RUNNABLE = ("causal_impact", "observability_connector")
 
-@dataclass(frozen=True, slots=True)
-class AgentIdentity:
-    """``tier`` 0–5 and its name as stored (``agent_tier_enum``)."""
-
-    name: str
-    tier: int
-    tier_name: str
-
-
-TIER_NAMES = {
-    0: "ml_foundation",
-    1: "coordination",
-    2: "causal_analytics",
-    3: "monitoring",
-    4: "ml_predictions",
-    5: "self_improvement",
-}
-
-AGENT_TIERS = {"causal_impact": 2}
+AGENT_TIERS = {name: TIER_OF_AGENT[name] for name in RUNNABLE}
 
 
 def identity(name: str) -> AgentIdentity:
-    """Identity of a registered agent; KeyError for any other."""
-    tier = AGENT_TIERS[name]
-    return AgentIdentity(name, tier, TIER_NAMES[tier])
+    """Identity of a runnable agent; KeyError for any other."""
+    if name not in AGENT_TIERS:
+        raise KeyError(name)
+    return agent_identity(name)

@@ -1,0 +1,52 @@
+"""What did a model call cost? A dated price table; an unknown model has no cost, never 0."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import Field
+
+from src.settings import ConfigModel
+
+PER_TOKENS = 1_000_000
+
+
+class ModelPrice(ConfigModel):
+    """US dollars per million tokens, for prompts up to ``max_prompt_tokens``; cached input falls back to input."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cache_read: float | None = Field(default=None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0)
+    max_prompt_tokens: int | None = Field(default=None, gt=0)
+
+
+class PriceTable(ConfigModel):
+    """Prices as published on ``as_of``, by model name."""
+
+    as_of: date
+    models: dict[str, ModelPrice]
+
+    def cost(
+        self,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        *,
+        cache_read_tokens: int = 0,
+        cache_write_tokens: int = 0,
+    ) -> float | None:
+        """US dollars of one call; cache tokens are counted beside ``input_tokens``, not in it.
+
+        None for an unknown model, or a prompt beyond the band its price holds for.
+        """
+        price = self.models.get(model)
+        if price is None:
+            return None
+        prompt = input_tokens + cache_read_tokens + cache_write_tokens
+        if price.max_prompt_tokens is not None and prompt > price.max_prompt_tokens:
+            return None
+        read = price.input if price.cache_read is None else price.cache_read
+        write = price.input if price.cache_write is None else price.cache_write
+        dollars = input_tokens * price.input + output_tokens * price.output
+        return (dollars + cache_read_tokens * read + cache_write_tokens * write) / PER_TOKENS
