@@ -13,7 +13,7 @@ from langgraph.runtime import Runtime
 
 from src.agents.tiers import identity
 from src.errors import E2IError
-from src.mlops.tracing.recorder import SpanRecorder
+from src.mlops.opik_connector import OpikConnector
 from src.storage.gateway import Op
 
 StateT = TypeVar("StateT", contravariant=True)
@@ -78,7 +78,7 @@ class Deps:
     """
 
     datasets: DatasetLoader
-    spans: SpanRecorder
+    tracer: OpikConnector
     run_id: str
     trace_id: str
     node_timeouts: Mapping[str, float] = field(default_factory=dict)
@@ -100,7 +100,7 @@ def traced_node(agent: str, name: str) -> Callable[[Node[StateT]], Node[StateT]]
             deps = runtime.context
             deps.on_progress(name)
             try:
-                with deps.spans.span(name, agent=who.name, tier=who.tier_name, trace_id=deps.trace_id):
+                async with deps.tracer.trace_agent(who.name, name, trace_id=deps.trace_id):
                     async with asyncio.timeout(deps.node_timeouts.get(name)):
                         return await node(state, runtime)
             except E2IError as error:

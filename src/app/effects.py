@@ -220,7 +220,7 @@ def _new_run(request: ImpactRequest, dataset: DatasetRecord, digest: str, unders
 async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, request: ImpactRequest) -> Answer:
     deps = Deps(
         datasets=session.datasets,
-        spans=session.spans,
+        tracer=session.tracer,
         run_id=run.run_id,
         trace_id=run.trace_id,
         node_timeouts=session.budget.node_timeouts,
@@ -235,8 +235,6 @@ async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, requ
     except Exception as error:
         await _give_up(session, run, (type(error).__name__, str(error)[:2000]))
         raise
-    finally:
-        await session.spans.flush()
     return await _store(session, run, dataset, result, deps.workspace["query"])
 
 

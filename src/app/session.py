@@ -16,8 +16,8 @@ from src.agents.configuration import AgentBudget, load_agents_config
 from src.agents.runtime import Filter
 from src.app.questions import EffectQuestion
 from src.app.staging import StagedDataset, stage
-from src.app.trail import DatabaseSink
-from src.mlops.tracing.recorder import SpanRecorder
+from src.app.tracing import open_tracer
+from src.mlops.opik_connector import OpikConnector
 from src.storage.catalogue import Catalogue
 from src.storage.connection import connect
 from src.storage.database import Database
@@ -61,7 +61,7 @@ class Session:
     datasets: CatalogueDatasets
     runs: RunRepository
     observations: ObservationRepository
-    spans: SpanRecorder
+    tracer: OpikConnector
     agent: CausalImpactAgent
     checkpointer: AsyncPostgresSaver
     budget: AgentBudget
@@ -101,7 +101,7 @@ async def open_session(on_progress: Progress = lambda _: None) -> AsyncIterator[
             datasets=CatalogueDatasets(catalogue),
             runs=RunRepository(gateway),
             observations=observations,
-            spans=SpanRecorder(DatabaseSink(observations)),
+            tracer=await open_tracer(database),
             agent=CausalImpactAgent(checkpointer),
             checkpointer=checkpointer,
             budget=load_agents_config().agents[CausalImpactAgent.agent_name],

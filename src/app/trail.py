@@ -8,37 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 from src.agents.causal_impact.agent import ImpactResult
 from src.agents.tiers import identity
 from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
-from src.mlops.tracing.recorder import Span
 from src.storage.observations import ObservationRepository
-
-
-class DatabaseSink:
-    """Writes spans to ``ml_observability_spans``."""
-
-    def __init__(self, observations: ObservationRepository) -> None:
-        self._observations = observations
-
-    async def write(self, spans: Any) -> None:
-        """Store ``spans``."""
-        await self._observations.add_spans([_span_row(span) for span in spans])
-
-
-def _span_row(span: Span) -> dict[str, Any]:
-    return {
-        "trace_id": span.trace_id,
-        "span_id": span.span_id,
-        "parent_span_id": span.parent_span_id,
-        "agent_name": span.agent_name,
-        "agent_tier": span.agent_tier,
-        "operation_type": span.operation_type,
-        "started_at": span.started_at,
-        "ended_at": span.ended_at,
-        "duration_ms": span.duration_ms,
-        "status": span.status,
-        "error_type": span.error_type,
-        "error_message": span.error_message,
-        "attributes": span.attributes,
-    }
 
 
 async def record_result(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import typer
@@ -41,7 +43,8 @@ def options(
 def main() -> None:
     """Run the command line; an expected error or a wrong call is one line on standard error and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        with _traced(sys.argv[1:]):
+            sys.exit(app(standalone_mode=False) or 0)
     except typer.TyperException as error:
         _report_wrong_call(str(getattr(error, "format_message", error.__str__)()))
         sys.exit(BAD_INPUT)
@@ -61,6 +64,18 @@ def main() -> None:
             "(run again with e2i --debug … for the traceback)\n"
         )
         sys.exit(1)
+
+
+def _traced(arguments: list[str]) -> AbstractContextManager[None]:
+    """A span around a command that runs; asking for help is none."""
+    words = [word for word in arguments if not word.startswith("-")]
+    if not words or {"--help", "-h"} & set(arguments):
+        return nullcontext()
+    from src.app.tracing import command_span
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    groups = {group.name for group in app.registered_groups}
+    return command_span(" ".join(words[: 2 if words[0] in groups else 1]))
 
 
 def _report_wrong_call(message: str) -> None:

@@ -1,4 +1,4 @@
-"""Where do spans, agent activities and the trail of estimates go?"""
+"""Where do agent activities and the trail of estimates go?"""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from typing import Any
 
 from src.storage.gateway import Row, TableGateway
 
-SPANS = "ml_observability_spans"
-
 
 class ObservationRepository:
     """Writes what agents did and what they estimated."""
 
     def __init__(self, gateway: TableGateway) -> None:
         self._gateway = gateway
-
-    async def add_spans(self, spans: Sequence[Mapping[str, Any]]) -> None:
-        """Store finished spans; the same span again keeps one."""
-        await self._gateway.upsert(SPANS, spans, on_conflict=["trace_id", "span_id"])
 
     async def add_activity(self, activity: Mapping[str, Any]) -> None:
         """Store one ``agent_activities`` row; the same activity again keeps one."""

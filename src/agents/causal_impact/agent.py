@@ -15,6 +15,7 @@ from src.agents.causal_impact.graph import build_graph
 from src.agents.causal_impact.nodes.interpret_results import evidence_of
 from src.agents.causal_impact.state import CausalImpactState, ImpactRequest
 from src.agents.checkpoints import ResultSerializer
+from src.agents.results import AgentMeta as AgentMeta
 from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 from src.causal_engine.conclusion import EstimationOutcome, to_analysis
@@ -31,19 +32,6 @@ CHECKPOINTED = (
     Conclusion,
     NodeError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class AgentMeta:
-    """How a run went. ``status``: completed, partial (an answer without all its checks) or failed."""
-
-    agent_name: str
-    trace_id: str
-    status: str
-    started_at: datetime
-    duration_ms: float
-    warnings: tuple[str, ...]
-    degraded: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +73,7 @@ class CausalImpactAgent:
         """Answer ``request``. Exceptions other than E2IError leave unchanged; the run can then be resumed."""
         config: RunnableConfig = {"configurable": {"thread_id": deps.run_id}}
         started, began = datetime.now(UTC), time.monotonic()
-        who = identity(self.agent_name)
-        with deps.spans.span("run", agent=who.name, tier=who.tier_name, trace_id=deps.trace_id):
+        async with deps.tracer.trace_agent(self.agent_name, "run", trace_id=deps.trace_id):
             inputs: CausalImpactState | None = {"request": request_from(request)}
             if self._checkpointer is not None and (await self._graph.aget_state(config)).next:
                 inputs = None

@@ -5,63 +5,82 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
 
+from src.domain.agents import TIER_NAMES, TIER_OF_AGENT, UNKNOWN_AGENT
 from src.domain.prices import PriceTable
-from src.errors import ConfigError
+from src.errors import ConfigError, nearest_names
 from src.resilience.circuit_breaker import CircuitBreakerConfig
-from src.settings import CONFIG_DIR, ConfigModel, load_config
+from src.settings import CONFIG_DIR, PROJECT_ROOT, ConfigModel, load_config
 
 OBSERVABILITY_FILE = CONFIG_DIR / "observability.yaml"
 
-Rate = float
+
+def _known_agent(name: str) -> str:
+    if name not in TIER_OF_AGENT and name != UNKNOWN_AGENT:
+        raise ValueError(f"no agent is called '{name}'; {nearest_names(name, TIER_OF_AGENT)}")
+    return name
+
+
+def _http_address(address: str) -> str:
+    # The address itself is not shown: it may hold a password.
+    if address and not address.startswith(("http://", "https://")):
+        raise ValueError("the address must start with http:// or https://")
+    return address
+
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AgentName = Annotated[str, AfterValidator(_known_agent)]
+Tier = Annotated[int, Field(ge=min(TIER_NAMES), le=max(TIER_NAMES))]
+Address = Annotated[str, AfterValidator(_http_address)]
+Window = Literal["1h", "24h", "7d"]
+Environment = Literal["development", "staging", "production"]
 
 
 class OpikSettings(ConfigModel):
     """The Opik server that mirrors the spans."""
 
     enabled: bool = False
-    api_key: str = ""
-    url: str = ""
+    api_key: str = Field(default="", repr=False)
+    url: Address = ""
     use_local: bool = True
-    local_endpoint: str = "http://localhost:5173/api"
+    local_endpoint: Address = "http://localhost:5173/api"
     workspace: str = "default"
     project_name: str = Field(default="e2i-causal-analytics", min_length=1)
-    request_timeout_seconds: float = Field(default=10.0, gt=0)
-    flush_interval_seconds: float = Field(default=10.0, gt=0)
+    request_timeout_seconds: Positive = 10.0
+    flush_interval_seconds: Positive = 10.0
 
     @property
     def base_url(self) -> str:
         """The address in use: ``url``, else the local one while ``use_local``; empty when there is none."""
         return (self.url or (self.local_endpoint if self.use_local else "")).rstrip("/")
 
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        if self.enabled and not self.base_url:
+            raise ValueError("enabled without an address: set url, or use_local with local_endpoint")
+        return self
+
 
 class OtlpSettings(ConfigModel):
     """OTLP/HTTP export; off while ``endpoint`` is empty."""
 
-    endpoint: str = ""
-    headers: dict[str, str] = Field(default_factory=dict)
-    request_timeout_seconds: float = Field(default=10.0, gt=0)
+    endpoint: Address = ""
+    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    request_timeout_seconds: Positive = 10.0
 
 
 class SamplingSettings(ConfigModel):
     """Shares of traces that are mirrored, 0–1."""
 
-    default_rate: float = Field(default=1.0, ge=0, le=1)
+    default_rate: Rate = 1.0
     always_sample_errors: bool = True
-    always_sample_agents: tuple[str, ...] = ()
-    tier_rates: dict[int, Rate] = Field(default_factory=dict)
-    agent_rates: dict[str, Rate] = Field(default_factory=dict)
-
-    @field_validator("tier_rates", "agent_rates")
-    @classmethod
-    def _shares(cls, rates: dict[Any, float]) -> dict[Any, float]:
-        for name, rate in rates.items():
-            if not 0 <= rate <= 1:
-                raise ValueError(f"rate of {name} must lie between 0 and 1, not {rate}")
-        return rates
+    always_sample_agents: tuple[AgentName, ...] = ()
+    tier_rates: dict[Tier, Rate] = Field(default_factory=dict)
+    agent_rates: dict[AgentName, Rate] = Field(default_factory=dict)
 
     def rate(self, agent: str, tier: int) -> float:
         """The share for traces whose root is ``agent``: named agents, then its own rate, its tier's, the default.
@@ -79,16 +98,16 @@ class BatchingSettings(ConfigModel):
     """Records per request, longest wait for a full batch, and repeats of a failed request in a row."""
 
     max_batch_size: int = Field(default=100, ge=1, le=1000)
-    max_wait_seconds: float = Field(default=5.0, gt=0)
+    max_wait_seconds: Positive = 5.0
     max_retries: int = Field(default=3, ge=0)
-    retry_delay_seconds: float = Field(default=1.0, gt=0)
+    retry_delay_seconds: Positive = 1.0
 
 
 class BreakerSettings(ConfigModel):
     """Settings of a circuit breaker."""
 
     failure_threshold: int = Field(default=5, ge=1)
-    reset_timeout_seconds: float = Field(default=30.0, gt=0)
+    reset_timeout_seconds: Positive = 30.0
     half_open_max_calls: int = Field(default=3, ge=1)
     success_threshold: int = Field(default=2, ge=1)
 
@@ -102,8 +121,8 @@ class FallbackSettings(ConfigModel):
 
     spool_path: str = Field(default="spool/spans", min_length=1)
     database: bool = True
-    max_mb: float = Field(default=256.0, gt=0)
-    segment_mb: float = Field(default=8.0, gt=0)
+    max_mb: Positive = 256.0
+    segment_mb: Positive = 8.0
     fsync: bool = True
 
 
@@ -111,29 +130,40 @@ class CacheSettings(ConfigModel):
     """The cache of quality metrics; ``ttl`` is in seconds by window."""
 
     backend: Literal["memory", "redis"] = "memory"
-    redis_url: str = ""
-    ttl: dict[Literal["1h", "24h", "7d"], float] = Field(default_factory=lambda: {"1h": 60, "24h": 300, "7d": 600})
+    redis_url: str = Field(default="", repr=False)
+    ttl: dict[Window, Positive] = {"1h": 60, "24h": 300, "7d": 600}
     max_entries: int = Field(default=1000, ge=1)
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.backend == "redis" and not self.redis_url:
+            raise ValueError("backend redis needs redis_url")
+        if missing := [window for window in get_args(Window) if window not in self.ttl]:
+            raise ValueError(f"ttl has no seconds for {', '.join(missing)}")
+        return self
 
 
 class RetentionSettings(ConfigModel):
     """Days that spans are kept in PostgreSQL, and rows deleted per statement."""
 
-    days: float = Field(default=30, gt=0)
+    days: Positive = 30
     batch: int = Field(default=1000, ge=1)
 
 
 class SpanSettings(ConfigModel):
     """Size limits in kilobytes, and further keys whose values are never recorded."""
 
-    max_input_kb: float = Field(default=10, gt=0)
-    max_output_kb: float = Field(default=10, gt=0)
-    max_attributes_kb: float = Field(default=4, gt=0)
+    max_input_kb: Positive = 10
+    max_output_kb: Positive = 10
+    max_attributes_kb: Positive = 4
     redact: tuple[str, ...] = ()
 
 
 class ObservabilityConfig(ConfigModel):
     """Everything in config/observability.yaml."""
+
+    # A rejected section may hold a key or a password; the error that names it must not.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     opik: OpikSettings = OpikSettings()
     otlp: OtlpSettings = OtlpSettings()
@@ -145,19 +175,27 @@ class ObservabilityConfig(ConfigModel):
     retention: RetentionSettings = RetentionSettings()
     spans: SpanSettings = SpanSettings()
     prices: PriceTable
-    environments: dict[Literal["development", "staging", "production"], dict[str, Any]] = Field(default_factory=dict)
+    environments: dict[Environment, dict[str, Any]] = Field(default_factory=dict)
 
     def for_environment(self, name: str) -> Self:
         """This configuration with the overrides of ``name`` applied; raises ConfigError for a bad override."""
         override = next((changes for known, changes in self.environments.items() if known == name), {})
-        merged = _merge(self.model_dump(), override)
+        if "environments" in override:
+            raise ConfigError(f"environments.{name}.environments: unknown key")
+        return self._with(override, f"environments.{name}.")
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """This configuration with some keys replaced; raises ConfigError for an unknown key or a wrong value."""
+        return self._with(changes, "observability settings: ")
+
+    def _with(self, changes: Mapping[str, Any], where: str) -> Self:
         try:
-            return type(self).model_validate(merged)
+            return type(self).model_validate(_merge(self.model_dump(), changes))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-            raise ConfigError(f"config/observability.yaml: environments.{name}.{key}: {problem}") from error
+            raise ConfigError(f"{where}{key}: {problem}") from error
 
 
 def load_observability_config(
@@ -166,12 +204,16 @@ def load_observability_config(
     """The file with the overrides of ``E2I_ENV`` (default development). Raises ConfigError naming file and key."""
     variables = os.environ if environ is None else environ
     name = variables.get("E2I_ENV") or "development"
-    if name not in ("development", "staging", "production"):
+    if name not in get_args(Environment):
         raise ConfigError(f"E2I_ENV is '{name}'; it must be development, staging or production")
     config = load_config(path, ObservabilityConfig, environ=variables)
-    for known in config.environments:
-        config.for_environment(known)
-    return config.for_environment(name)
+    try:
+        views = {known: config.for_environment(known) for known in config.environments}
+    except ConfigError as error:
+        file = Path(path)
+        shown = file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file
+        raise ConfigError(f"{shown}: {error}") from error
+    return next((view for known, view in views.items() if known == name), config)
 
 
 def _merge(base: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,139 +1,290 @@
-"""What happened, in which order, under which parent? Spans, recorded and written in batches."""
+"""Which spans are open, where does a new one belong, and how does it leave the caller's thread?"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+import hashlib
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any
 
-from src.mlops.tracing.ids import uuid7
+from src.domain.agents import AgentIdentity, agent_identity
+from src.mlops.tracing.finished import FinishedSpan
+from src.mlops.tracing.ids import uuid7_int, uuid_int, uuid_text
+from src.mlops.tracing.privacy import snapshot
+from src.mlops.tracing.propagation import remote_parent
+from src.mlops.tracing.silent import SilentSpan, UnrecordedRoot
+from src.mlops.tracing.spans import (
+    Clock,
+    LLMSpanContext,
+    SpanContext,
+    SpanType,
+    Trace,
+    current,
+    monotonic_clock,
+    wall_clock,
+)
 
-MAX_BATCH = 100
+MAX_WAITING = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """One finished or running piece of work; ``attributes`` hold counts and names, never data rows."""
+class Feedback:
+    """A score somebody gave a trace or a span."""
 
     trace_id: str
-    span_id: str
-    parent_span_id: str | None
-    agent_name: str
-    agent_tier: str
-    operation_type: str
-    started_at: datetime
-    ended_at: datetime | None = None
-    duration_ms: float | None = None
-    status: str = "success"
-    error_type: str | None = None
-    error_message: str | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
+    span_id: str | None
+    name: str
+    value: float
+    reason: str | None
+    category: str | None
+    source: str
+    id: str = field(default_factory=lambda: uuid_text(uuid7_int()))
+    recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-class SpanSink(Protocol):
-    """Where finished spans go."""
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number worth keeping, with or without a trace."""
 
-    async def write(self, spans: Sequence[Span]) -> None:
-        """Store ``spans``; writing the same span twice keeps one."""
-        ...
-
-
-class MemorySink:
-    """Keeps spans in a list, for tests."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-
-    async def write(self, spans: Sequence[Span]) -> None:
-        """Append ``spans``."""
-        self.spans.extend(spans)
+    trace_id: str | None
+    span_id: str | None
+    name: str
+    value: float
+    metadata: Any
+    id: str = field(default_factory=lambda: uuid_text(uuid7_int()))
+    recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-_current: ContextVar[Span | None] = ContextVar("e2i_span", default=None)
+Item = SpanContext | FinishedSpan | Feedback | Metric
+identity_of: Callable[[str], AgentIdentity] = lru_cache(maxsize=256)(agent_identity)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingLimits:
+    """Characters copied at most from inputs, outputs and attributes."""
+
+    input: int = 10 * 1024
+    output: int = 10 * 1024
+    attributes: int = 4 * 1024
 
 
 class SpanRecorder:
-    """Opens nested spans and hands finished ones to a sink in batches.
+    """Opens spans and queues what ended for the writer; safe across threads, tasks and forks.
 
-    Nesting follows ``contextvars``, so it holds across awaits and threads started with
-    ``asyncio.to_thread``. The body's own exception always leaves unchanged.
+    ``wake`` is called when something is queued while the writer sleeps. ``head_rate`` gives the share of
+    traces recorded at all, by root agent and tier; without it all are. At most ``MAX_WAITING`` items wait;
+    beyond that new ones are refused and counted.
     """
 
-    def __init__(self, sink: SpanSink, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._sink = sink
-        self._clock = clock
-        self._finished: list[Span] = []
+    def __init__(
+        self,
+        *,
+        limits: RecordingLimits | None = None,
+        enabled: bool = True,
+        head_rate: Callable[[str, int], float] | None = None,
+        wall_ns: Clock = wall_clock,
+        monotonic_ns: Clock = monotonic_clock,
+    ) -> None:
+        sizes = limits or RecordingLimits()
+        self.input_budget, self.output_budget, self.attribute_budget = sizes.input, sizes.output, sizes.attributes
+        self.wall_ns = wall_ns
+        self.monotonic_ns = monotonic_ns
+        self.enabled = enabled
+        self.queue: deque[Item | Callable[[], None]] = deque()
+        self.writer_sleeps = False
+        self.wake: Callable[[], None] = lambda: None
+        self.refused = 0
+        self._head_rate = head_rate
+        self._roots: dict[int, SpanContext] = {}
+        self._lock = threading.Lock()
+        self._unrecorded = SpanContext(self, identity_of("unknown"), "unrecorded")
+        self._unrecorded.trace = Trace(0, identity_of("unknown"), recorded=False)
+        self._unrecorded.id = 0
+        _living.add(self)
 
-    @contextmanager
     def span(
-        self, operation: str, *, agent: str, tier: str, trace_id: str | None = None, **attributes: Any
-    ) -> Iterator[dict[str, Any]]:
-        """Open a span; the mapping yielded may be filled with further attributes."""
-        parent = _current.get()
-        if parent is not None and trace_id not in (None, parent.trace_id):
-            parent = None
-        opened = Span(
-            trace_id=trace_id or (parent.trace_id if parent else str(uuid7())),
-            span_id=str(uuid7()),
-            parent_span_id=parent.span_id if parent else None,
-            agent_name=agent,
-            agent_tier=tier,
-            operation_type=operation,
-            started_at=self._clock(),
-            attributes=dict(attributes),
-        )
-        token = _current.set(opened)
-        began = time.monotonic()
-        try:
-            yield opened.attributes
-        except BaseException as error:
-            self._finish(opened, began, status=_status_of(error), error=error)
-            raise
-        else:
-            self._finish(opened, began, status="success", error=None)
-        finally:
-            _current.reset(token)
+        self,
+        agent_name: str,
+        operation: str,
+        trace_id: str | None = None,
+        parent_span_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: tuple[str, ...] = (),
+        input_data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        span_type: SpanType = SpanType.GENERAL,
+    ) -> SpanContext | SilentSpan:
+        """A span to open with ``with`` or ``async with``; see ``OpikConnector.trace_agent``."""
+        if not self.enabled:
+            return SilentSpan()
+        identity = identity_of(agent_name)
+        if self._head_rate is not None and (silent := self._unwanted(identity, trace_id)) is not None:
+            return silent
+        opened = SpanContext(self, identity, operation)
+        if span_type is not SpanType.GENERAL:
+            opened.span_type = span_type
+        if tags:
+            opened.tags = tuple(tags)
+        if metadata:
+            opened.metadata = snapshot(metadata, self.attribute_budget)
+        if input_data is not None:
+            opened.input_data = snapshot(input_data, self.input_budget)
+        if trace_id is not None or parent_span_id is not None or headers is not None:
+            opened.asked = (trace_id, parent_span_id, headers)
+        if identity.name == "unknown" and agent_name != "unknown":
+            opened.set_attribute("caller", agent_name)
+        return opened
 
-    def _finish(self, opened: Span, began: float, *, status: str, error: BaseException | None) -> None:
-        milliseconds = (time.monotonic() - began) * 1000.0
-        self._finished.append(
-            replace(
-                opened,
-                ended_at=max(self._clock(), opened.started_at),
-                duration_ms=milliseconds,
-                status=status,
-                error_type=type(error).__name__ if error else None,
-                error_message=(str(error) or type(error).__name__)[:2000] if error else None,
-            )
-        )
+    def llm_span(
+        self,
+        model: str,
+        provider: str,
+        trace_id: str | None = None,
+        parent_span_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        input_data: Any = None,
+        agent_name: str | None = None,
+    ) -> LLMSpanContext | SilentSpan:
+        """A model call; it belongs to the agent of the span it runs in."""
+        outer = current.get()
+        if not self.enabled:
+            return SilentSpan()
+        owner = outer.identity if agent_name is None and outer is not None else identity_of(agent_name or "unknown")
+        if self._head_rate is not None and (silent := self._unwanted(owner, trace_id)) is not None:
+            return silent
+        opened = LLMSpanContext(self, owner, "llm_call", model)
+        opened.provider = provider
+        if metadata:
+            opened.metadata = snapshot(metadata, self.attribute_budget)
+        if input_data is not None:
+            opened.input_data = snapshot(input_data, self.input_budget)
+        if trace_id is not None or parent_span_id is not None:
+            opened.asked = (trace_id, parent_span_id, None)
+        return opened
+
+    def feedback(
+        self,
+        trace_id: str,
+        name: str,
+        value: float,
+        *,
+        span_id: str | None = None,
+        reason: str | None = None,
+        category: str | None = None,
+        source: str = "sdk",
+    ) -> str:
+        """Queue a score for a trace, open, ended or unknown to this process; returns its id."""
+        given = Feedback(uuid_text(uuid_int(trace_id)), span_id, name, float(value), reason, category, source)
+        self._put(given)
+        return given.id
+
+    def metric(self, name: str, value: float, *, trace_id: str | None = None, metadata: Any = None) -> str:
+        """Queue a number, for the trace given, else the open one, else none; returns its id."""
+        outer = current.get()
+        span_id = None
+        if trace_id is None and outer is not None and outer.recorder is self and outer.trace.recorded:
+            trace_id, span_id = outer.trace_id, outer.span_id
+        trace = None if trace_id is None else uuid_text(uuid_int(trace_id))
+        kept = Metric(trace, span_id, name, float(value), snapshot(metadata or {}, self.attribute_budget))
+        self._put(kept)
+        return kept.id
+
+    def finished(self, span: FinishedSpan) -> None:
+        """Queue a span that was measured elsewhere."""
+        self._put(span)
+
+    def place(self, span: SpanContext, outer: SpanContext | None) -> None:
+        """Decide the trace and the parent of a span that cannot simply join the open one."""
+        trace_id, parent_id, headers = span.asked or (None, None, None)
+        remote = remote_parent(headers) if headers is not None else None
+        mine = outer if outer is not None and outer.recorder is self else None
+        if trace_id is not None:
+            wanted = uuid_int(trace_id)
+        elif remote is not None:
+            wanted = remote.trace
+        else:
+            wanted = mine.trace.id if mine is not None else uuid7_int()
+        if mine is not None and mine.trace.id == wanted:
+            span.trace, span.parent = mine.trace, mine.id
+        else:
+            self._enter_trace(span, wanted)
+        if parent_id is not None:
+            span.parent = uuid_int(parent_id)
+        elif remote is not None and wanted == remote.trace and span.root:
+            span.parent = remote.span
+            if remote.span is None:
+                span.set_attribute("w3c.parent_id", remote.parent_id)
+
+    def _enter_trace(self, span: SpanContext, wanted: int) -> None:
+        """Join the trace at its root where it is open in this process, else begin it."""
+        with self._lock:
+            root = self._roots.get(wanted)
+            if root is not None:
+                span.trace, span.parent = root.trace, root.id
+                return
+            span.trace = Trace(wanted, span.identity)
+            span.root = True
+            self._roots[wanted] = span
+
+    def ended(self, span: SpanContext) -> None:
+        """Queue a span that has just ended."""
+        if span.root:
+            with self._lock:
+                self._roots.pop(span.trace.id, None)
+        self._put(span, span.queue)
+
+    def _put(self, item: Item, queue: deque[Any] | None = None) -> None:
+        queue = self.queue if queue is None else queue
+        if len(queue) >= MAX_WAITING:
+            with self._lock:
+                self.refused += 1
+            return
+        queue.append(item)
+        if self.writer_sleeps:
+            self.wake()
 
     @property
-    def pending(self) -> int:
-        """Finished spans not yet handed to the sink."""
-        return len(self._finished)
+    def active_traces(self) -> int:
+        """Traces whose root is open in this process."""
+        return len(self._roots)
 
-    async def flush(self) -> None:
-        """Hand all finished spans to the sink; what a failing sink did not take stays pending."""
-        while self._finished:
-            batch = self._finished[:MAX_BATCH]
-            await self._sink.write(batch)
-            del self._finished[: len(batch)]
+    def _unwanted(self, identity: AgentIdentity, trace_id: str | None) -> SilentSpan | None:
+        outer = current.get()
+        if outer is not None and outer.recorder is self:
+            return None if outer.trace.recorded else SilentSpan()
+        wanted = uuid7_int() if trace_id is None else uuid_int(trace_id)
+        rate = self._head_rate(identity.name, identity.tier) if self._head_rate is not None else 1.0
+        return None if share(uuid_text(wanted)) < rate else UnrecordedRoot(self._unrecorded)
+
+    def after_fork(self) -> None:
+        """In a child process: what the parent queued or has open is the parent's to write.
+
+        A span open at the fork keeps its parent's queue, which nobody reads here; new spans belong to it.
+        """
+        self.queue = deque()
+        self._roots = {}
+        self._lock = threading.Lock()
+        self.writer_sleeps = False
+        self.refused = 0
 
 
-def _status_of(error: BaseException) -> str:
-    return "timeout" if isinstance(error, TimeoutError) else "error"
+def share(text: str) -> float:
+    """Where a trace falls between 0 and 1: the first 8 bytes of its id's SHA-256."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
-def find_orphans(spans: Sequence[Span]) -> list[Span]:
-    """Spans whose parent is absent, or that never ended."""
-    known = {(span.trace_id, span.span_id) for span in spans}
-    return [
-        span
-        for span in spans
-        if span.ended_at is None
-        or (span.parent_span_id is not None and (span.trace_id, span.parent_span_id) not in known)
-    ]
+_living: weakref.WeakSet[SpanRecorder] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for recorder in list(_living):
+        recorder.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

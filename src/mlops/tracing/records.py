@@ -94,9 +94,9 @@ class MemorySink:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def of(self, kind: Kind) -> list[dict[str, Any]]:
+    def of(self, kind: Kind | str) -> list[dict[str, Any]]:
         """The distinct records of one kind as Python values, in the order they first came."""
-        distinct = {record.body: record for record in self.records if record.kind is kind}
+        distinct = {record.body: record for record in self.records if record.kind == kind}
         return [record.document() for record in distinct.values()]
 
     @property

@@ -14,7 +14,8 @@ from src.agents.runtime import Deps, Filter
 from src.causal_engine.spec import CausalSpec
 from src.errors import DatasetNotFound
 from src.mlops.tracing.ids import uuid7
-from src.mlops.tracing.recorder import MemorySink, SpanRecorder
+from src.mlops.tracing.records import MemorySink
+from tests.traces import memory_connector
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class FrameDatasets:
 
 
 def deps_for(datasets: FrameDatasets, *, run_id: str | None = None) -> tuple[Deps, MemorySink]:
-    sink = MemorySink()
-    return Deps(datasets, SpanRecorder(sink), run_id or str(uuid7()), str(uuid7())), sink
+    connector, sink = memory_connector()
+    return Deps(datasets, connector, run_id or str(uuid7()), str(uuid7())), sink
 
 
 def confounded(effect: float, *, n: int = 1500, seed: int = 7) -> pd.DataFrame:

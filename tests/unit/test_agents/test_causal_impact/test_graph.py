@@ -23,7 +23,8 @@ from src.agents.runtime import Deps
 from src.causal_engine.results import Verdict
 from src.causal_engine.serialise import to_json
 from src.errors import ContractViolation
-from src.mlops.tracing.recorder import MemorySink, find_orphans
+from src.mlops.tracing.orphans import find_orphans
+from src.mlops.tracing.records import MemorySink
 
 from .fakes import FrameDatasets, confounded, deps_for, request
 
@@ -33,13 +34,13 @@ FULL_ROUTE = ["graph_builder", "estimation", "refutation", "sensitivity", "inter
 async def answer(frame: pd.DataFrame, asked: ImpactRequest) -> tuple[Any, MemorySink]:
     deps, sink = deps_for(FrameDatasets(study=frame))
     result = await CausalImpactAgent().run(asked, deps)
-    await deps.spans.flush()
+    await deps.tracer.flush()
     return result, sink
 
 
 async def test_an_adjusted_effect_goes_the_whole_way_and_covers_the_truth() -> None:
     result, sink = await answer(confounded(0.5), request(confounders=("severity",)))
-    assert [span.operation_type for span in sink.spans] == FULL_ROUTE
+    assert [span["operation_type"] for span in sink.spans] == FULL_ROUTE
     assert result.meta.status == "completed"
     assert result.analysis.primary.ci.covers(0.5)
     assert result.analysis.conclusion.verdict is Verdict.SUPPORTED
@@ -48,8 +49,8 @@ async def test_an_adjusted_effect_goes_the_whole_way_and_covers_the_truth() -> N
 async def test_every_node_is_a_span_under_the_run() -> None:
     _, sink = await answer(confounded(0.5), request(confounders=("severity",)))
     root = sink.spans[-1]
-    assert root.parent_span_id is None
-    assert {span.parent_span_id for span in sink.spans[:-1]} == {root.span_id}
+    assert root["parent_span_id"] is None
+    assert {span["parent_span_id"] for span in sink.spans[:-1]} == {root["span_id"]}
     assert find_orphans(sink.spans) == []
 
 
@@ -57,7 +58,7 @@ async def test_an_effect_that_the_graph_does_not_identify_is_refused_without_a_n
     graph = DeclaredGraph((("treatment", "outcome"), ("u", "treatment"), ("u", "outcome")), latent=("u",))
     asked = ImpactRequest("?", "study", request().spec, graph=graph)
     result, sink = await answer(confounded(0.5), asked)
-    assert [span.operation_type for span in sink.spans] == ["graph_builder", "estimation", "error_handler", "run"]
+    assert [span["operation_type"] for span in sink.spans] == ["graph_builder", "estimation", "error_handler", "run"]
     assert result.analysis.conclusion.verdict is Verdict.NOT_IDENTIFIED
     assert result.analysis.primary is None
 
@@ -98,8 +99,8 @@ async def test_an_unexpected_exception_leaves_unchanged_and_the_run_resumes_to_t
             await CausalImpactAgent(saver).run(asked, deps)
     fresh, sink = deps_for(FrameDatasets(study=frame), run_id=deps.run_id)
     resumed = await CausalImpactAgent(saver).run(asked, fresh)
-    await fresh.spans.flush()
-    assert [span.operation_type for span in sink.spans] == FULL_ROUTE[2:]
+    await fresh.tracer.flush()
+    assert [span["operation_type"] for span in sink.spans] == FULL_ROUTE[2:]
     assert to_json(resumed.analysis) == to_json(unbroken.analysis)
 
 
@@ -141,8 +142,8 @@ def test_nodes_have_the_names_the_route_uses() -> None:
 
 async def test_a_node_over_its_budget_stops_the_run_as_a_timeout() -> None:
     deps, sink = deps_for(FrameDatasets(study=confounded(0.5)))
-    hurried = Deps(deps.datasets, deps.spans, deps.run_id, deps.trace_id, node_timeouts={"estimation": 1e-4})
+    hurried = Deps(deps.datasets, deps.tracer, deps.run_id, deps.trace_id, node_timeouts={"estimation": 1e-4})
     with pytest.raises(TimeoutError):
         await CausalImpactAgent().run(request(confounders=("severity",)), hurried)
-    await hurried.spans.flush()
-    assert {span.operation_type: span.status for span in sink.spans}["estimation"] == "timeout"
+    await hurried.tracer.flush()
+    assert {span["operation_type"]: span["status"] for span in sink.spans}["estimation"] == "timeout"
