@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,21 @@ from tests.suite_rules import NoTier, folder_markers, refuse_foreign, skip_probl
 TESTS = Path(__file__).resolve().parent
 TEMPLATE = "e2i_template"
 # A developer's own servers and keys are none of the tests' business.
-FOREIGN_VARIABLES = ("DATABASE_URL", "SUPABASE_DB_URL", "SUPABASE_URL", "SUPABASE_KEY", "ANTHROPIC_API_KEY")
+FOREIGN_VARIABLES = (
+    *("DATABASE_URL", "SUPABASE_DB_URL", "SUPABASE_URL", "SUPABASE_KEY", "REDIS_URL", "MLFLOW_TRACKING_URI"),
+    *("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "E2I_LLM_PROVIDER"),
+    *("OPIK_ENABLED", "OPIK_API_KEY", "OPIK_ENDPOINT", "OPIK_URL_OVERRIDE", "OPIK_WORKSPACE"),
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "TRACEPARENT", "TRACESTATE", "E2I_ENV", "E2I_CACHE_BACKEND"),
+)
+# What these libraries would report home.
+SILENCED = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "OPIK_SENTRY_ENABLE": "false",
+    "OPIK_ANALYTICS_ENABLE": "false",
+    "RAGAS_DO_NOT_TRACK": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
 
 # The same examples every time: a run that fails fails again.
 settings.register_profile("e2i", derandomize=True, deadline=None)
@@ -44,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["E2I_VAR_DIR"] = str(folder)
     for name in FOREIGN_VARIABLES:
         os.environ.pop(name, None)
+    os.environ.update(SILENCED)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -110,6 +126,19 @@ def _guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+@pytest.fixture(autouse=True)
+def _own_connector() -> Iterator[None]:
+    """No test delivers the spans of another."""
+    yield
+    close_connector()
+
+
+def close_connector() -> None:
+    """Close the connector that a test used, if it used one."""
+    if (module := sys.modules.get("src.mlops.opik_connector")) is not None:
+        module.reset_opik_connector()
+
+
 @pytest.fixture(scope="session")
 def postgres_dsn() -> Iterator[str]:
     """Address of this worker's embedded server, database ``e2i`` (the one commands use by default)."""
@@ -174,5 +203,6 @@ def _new_database(dsn: str, template: str) -> Iterator[str]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield in_database(dsn, name)
+    close_connector()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

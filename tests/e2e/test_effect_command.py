@@ -137,9 +137,12 @@ def write_bad_files(folder: Path) -> None:
 
 
 def written(e2i: CommandLine) -> tuple[list[str], int]:
-    """Files of the folder, and rows of everything an answer writes."""
-    files = sorted(str(path) for path in e2i.var.rglob("*") if path.is_file())
-    tables = ("datasets", "analysis_runs", "agent_activities", "ml_observability_spans", "estimator_evaluations")
+    """Files of the folder, and rows of everything an answer writes; the trace of the command itself aside."""
+    files = sorted(str(path) for path in e2i.var.rglob("*") if path.is_file() and "spool" not in path.parts)
+    tables = ("datasets", "analysis_runs", "agent_activities", "estimator_evaluations")
     with psycopg.connect(e2i.dsn) as connection:
         counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone() for table in tables]
+        counts.append(
+            connection.execute("SELECT count(*) FROM ml_observability_spans WHERE agent_name <> 'unknown'").fetchone()
+        )
     return files, sum(row[0] for row in counts if row)

@@ -159,6 +159,7 @@ async def test_the_panel_questions_are_answered_as_the_truth_says(session: Sessi
 async def test_an_answer_leaves_its_whole_trail(session: Session) -> None:
     answer, _ = await answer_on(session, "confounded")
     trace = {"trace": answer.run.trace_id}
+    assert await session.tracer.flush()
     spans = await session.database.fetch("SELECT * FROM ml_observability_spans WHERE trace_id = %(trace)s", trace)
     assert {span["operation_type"] for span in spans} >= {"run", "graph_builder", "estimation", "interpretation"}
     assert {span["agent_name"] for span in spans} == {"causal_impact"}

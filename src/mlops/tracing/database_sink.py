@@ -61,8 +61,9 @@ _TARGETS = (
     ("m", "ml_observability_metrics", METRIC_COLUMNS, "(metric_id)"),
 )
 
-# Errors of the records themselves; everything else PostgreSQL says is an outage, and the records wait.
-_REFUSALS = ("22", "23")
+# Errors of the records themselves: values, constraints, and sizes that PostgreSQL cannot hold. Everything else it
+# says is an outage, and the records wait.
+_REFUSALS = ("22", "23", "54")
 
 
 class DatabaseSink:

@@ -92,6 +92,16 @@ class Courier:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._carry()
+            except Exception as error:  # noqa: BLE001 - a folder that cannot be read now must not end the delivery
+                self._report(error)
+                self._news.wait(TICK_S)
+        self.sink.close()
+
+    def _carry(self) -> None:
+        """Gather a batch and deliver it, again and again."""
         batch, waiting_since = Batch(), 0.0
         while not self._stopping:
             self._news.clear()
@@ -107,7 +117,6 @@ class Courier:
                 continue
             self._deliver(batch)
             batch, waiting_since = Batch(), 0.0
-        self.sink.close()
 
     def _may_wait(self, since: float) -> bool:
         now = time.monotonic()
@@ -145,13 +154,13 @@ class Courier:
         while not self._stopping:
             try:
                 dead = self._send(batch.records)
+                self._bury(dead)
             except Exception as error:  # noqa: BLE001 - whatever a sink's service does, its records wait
                 failures += 1
                 self._report(error)
                 self._pause(failures, error)
                 continue
             self.last_error = None
-            self._bury(dead)
             self._settle(batch, dead)
             return
 
@@ -206,7 +215,10 @@ class Courier:
             tally = Tally(delivered=stretch.records - here, dead=here)
             self._ledger.advance(name, self.sink.name, stretch.start, stretch.end, tally)
         if batch.stretches:
-            self._ledger.write()
+            try:
+                self._ledger.write()
+            except OSError as error:  # known in memory; after a kill the batch is sent again, and counted once
+                self._report(error)
 
 
 class Delivery:
@@ -321,7 +333,7 @@ class Delivery:
             courier.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
             if self.leads and self.ledger is not None:
-                self._tidy()
+                self._try_to_tidy()
                 self.ledger.close()
                 self.ledger = None
                 self._leadership.release()
@@ -355,7 +367,7 @@ class Delivery:
                 if ready and not self.leads and self._leadership.acquire():
                     self._lead()
                 if self.leads and not self._stopping:
-                    self._tidy()
+                    self._try_to_tidy()
             self._news.wait(TICK_S)
             self._news.clear()
 
@@ -371,6 +383,12 @@ class Delivery:
         courier = Courier(sink, self._folder, self.ledger, self._batching, longest_wait_s=wait, rest_s=self._rest_s)
         self._couriers[sink.name] = courier
         courier.start()
+
+    def _try_to_tidy(self) -> None:
+        try:
+            self._tidy()
+        except OSError as error:  # tried again at the next tick; nothing was removed before it was counted
+            _log.warning("the spool %s cannot be tidied now: %s", self._folder, error.strerror)
 
     def _tidy(self) -> None:
         """Remove segments that every sink has; keep the spool within its bound."""

@@ -14,7 +14,7 @@ from src.domain.prices import PriceTable
 from src.mlops.tracing.configuration import SpanSettings
 from src.mlops.tracing.finished import FinishedSpan
 from src.mlops.tracing.ids import uuid_int, uuid_text
-from src.mlops.tracing.privacy import CUT, Redactor, snapshot
+from src.mlops.tracing.privacy import CUT, Redactor, beginning, snapshot
 from src.mlops.tracing.recorder import Feedback, Metric
 from src.mlops.tracing.records import Kind, Record
 from src.mlops.tracing.spans import LLMSpanContext, SpanContext, SpanStatus
@@ -22,6 +22,8 @@ from src.mlops.tracing.spans import LLMSpanContext, SpanContext, SpanStatus
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 _STATUS = {SpanStatus.ERROR: "error", SpanStatus.TIMEOUT: "timeout"}
 _MAX_STACK = 4_000
+_MAX_NAME = 1_000
+_MAX_DIGITS_BITS = 1_000
 
 
 class Encoder:
@@ -47,7 +49,6 @@ class Encoder:
         return Record(Kind.METRIC, _dumps(self._metric(item)))
 
     def _span(self, span: SpanContext) -> dict[str, Any]:
-        clean = self.redactor.clean_text
         failed = span.error_type is not None
         document: dict[str, Any] = {
             "trace_id": span.trace_id,
@@ -55,19 +56,12 @@ class Encoder:
             "parent_span_id": span.parent_span_id,
             "agent_name": span.identity.name,
             "agent_tier": span.identity.tier_name,
-            "operation_type": clean(span.operation),
+            "operation_type": self._label(span.operation),
             "started_at": span.started_at,
             "ended_at": span.ended_at,
             "duration_ms": span.duration_ms,
             "status": _STATUS.get(span.status, "error" if failed else "success"),
-            "error_type": span.error_type,
-            "error_message": clean(span.error_message) if span.error_message else None,
-            "fallback_used": span.fallback_used,
-            "fallback_chain": span.fallback_chain,
-            "prompt_versions": span.prompt_versions,
-            "user_id": span.user_id,
-            "session_id": span.session_id,
-        }
+        } | self._said(span)
         shown = self._shown(span)
         if isinstance(span, LLMSpanContext):
             document |= self._usage(span)
@@ -79,12 +73,12 @@ class Encoder:
         truncated: list[str] = []
         own = self._limited("attributes", span.metadata, truncated) if span.metadata else {}
         shown: dict[str, Any] = own if isinstance(own, dict) else {"attributes": own}
-        shown["name"] = self.redactor.clean_text(span.name or span.operation)
+        shown["name"] = self._label(span.name or span.operation)
         shown["span_type"] = span.span_type.value
         if span.root:
             shown["root"] = True
         if span.tags:
-            shown["tags"] = [self.redactor.clean_text(tag) for tag in span.tags]
+            shown["tags"] = [self._label(tag) for tag in span.tags]
         if span.events:
             shown["events"] = self._limited("attributes", span.events, truncated)
         if span.input_data is not None:
@@ -98,7 +92,7 @@ class Encoder:
         if span.span_type.value == "tool":
             shown["gen_ai.tool.name"] = shown["name"]
         if span.session_id:
-            shown["gen_ai.conversation.id"] = span.session_id
+            shown["gen_ai.conversation.id"] = self._label(span.session_id)
         if truncated:
             shown["truncated"] = truncated
         return shown
@@ -122,19 +116,20 @@ class Encoder:
         }
 
     def _finished(self, span: FinishedSpan) -> dict[str, Any]:
-        document = asdict(span)
+        document = asdict(span) | self._said(span)
         identity = agent_identity(span.agent_name)
         truncated: list[str] = []
         shown = self._limited("attributes", snapshot(span.attributes or {}, self._limits["attributes"]), truncated)
         shown = shown if isinstance(shown, dict) else {"attributes": shown}
         if identity.name != span.agent_name:
-            shown["caller"] = self.redactor.clean_text(span.agent_name)
+            shown["caller"] = self._label(span.agent_name)
         if span.parent_span_id is None:
             shown["root"] = True
-        shown.setdefault("name", span.operation_type)
-        shown.setdefault("span_type", "llm" if span.model_name else "general")
+        shown.setdefault("name", self._label(span.operation_type))
+        if shown.get("span_type") not in list(_OPERATION_NAMES):
+            shown["span_type"] = "llm" if span.model_name else "general"
         shown["gen_ai.agent.name"] = identity.name
-        shown["gen_ai.operation.name"] = _OPERATION_NAMES.get(shown["span_type"], "invoke_agent")
+        shown["gen_ai.operation.name"] = _OPERATION_NAMES[shown["span_type"]]
         if truncated:
             shown["truncated"] = truncated
         counts = (span.input_tokens, span.output_tokens)
@@ -144,8 +139,7 @@ class Encoder:
             "parent_span_id": uuid_text(uuid_int(span.parent_span_id)) if span.parent_span_id else None,
             "agent_name": identity.name,
             "agent_tier": identity.tier_name,
-            "operation_type": self.redactor.clean_text(span.operation_type),
-            "error_message": self.redactor.clean_text(span.error_message) if span.error_message else None,
+            "operation_type": self._label(span.operation_type),
             "total_tokens": None if counts == (None, None) else sum(count or 0 for count in counts),
             "attributes": shown,
         }
@@ -155,10 +149,10 @@ class Encoder:
             "feedback_id": given.id,
             "trace_id": given.trace_id,
             "span_id": given.span_id,
-            "name": given.name,
+            "name": self._label(given.name),
             "value": given.value,
-            "reason": self.redactor.clean_text(given.reason) if given.reason else None,
-            "category": self.redactor.clean_text(given.category) if given.category else None,
+            "reason": self._text(given.reason, self._limits["attributes"]) if given.reason else None,
+            "category": self._label(given.category) if given.category else None,
             "source": given.source,
             "recorded_at": given.recorded_at,
         }
@@ -170,11 +164,30 @@ class Encoder:
             "metric_id": metric.id,
             "trace_id": metric.trace_id,
             "span_id": metric.span_id,
-            "name": metric.name,
+            "name": self._label(metric.name),
             "value": metric.value,
             "metadata": metadata if isinstance(metadata, dict) else {"value": metadata},
             "recorded_at": metric.recorded_at,
         }
+
+    def _said(self, span: SpanContext | FinishedSpan) -> dict[str, Any]:
+        """The columns with texts of the caller's own."""
+        texts = {"error_type": span.error_type, "user_id": span.user_id, "session_id": span.session_id}
+        values = {"fallback_chain": span.fallback_chain, "prompt_versions": span.prompt_versions}
+        copied = {name: snapshot(value, self._limits["attributes"]) for name, value in values.items()}
+        return {
+            "error_message": self._text(span.error_message, _MAX_STACK) if span.error_message else None,
+            "fallback_used": span.fallback_used,
+            **{name: self._label(text) if text else None for name, text in texts.items()},
+            **{name: self.redactor.clean(value) for name, value in copied.items()},
+        }
+
+    def _label(self, text: object) -> str:
+        """A name: short, whatever was given."""
+        return self._text(text, _MAX_NAME)
+
+    def _text(self, text: object, most: int) -> str:
+        return self.redactor.clean_text(beginning(str(text), most))
 
     def _limited(self, kind: str, value: Any, truncated: list[str]) -> Any:
         """``value`` redacted; as a marked piece of text where its JSON is longer than the limit."""
@@ -186,7 +199,11 @@ class Encoder:
                 truncated.append(kind)
             return cleaned
         truncated.append(kind)
-        return {CUT: encoded[: limit - 64].decode("utf-8", "ignore")}
+        shown = {CUT: encoded[: max(limit - 64, 0)].decode("utf-8", "ignore")}
+        # As text inside JSON its quotes and backslashes take two characters each.
+        while shown[CUT] and (size := len(_dumps(shown))) > limit:
+            shown[CUT] = shown[CUT][: len(shown[CUT]) * limit // size - 1]
+        return shown
 
 
 _OPERATION_NAMES = {"llm": "chat", "tool": "execute_tool", "guardrail": "guardrail", "general": "invoke_agent"}
@@ -226,5 +243,5 @@ def _storable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_storable(item) for item in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return str(value)
+        return str(value) if value.bit_length() <= _MAX_DIGITS_BITS else f"<int of {value.bit_length()} bits>"
     return value

@@ -30,6 +30,8 @@ NO_REASON = "no reason was given"
 # Columns and attributes that have a field of their own in Opik's span.
 _PLACED = {"name", "span_type", "root", "input", "output", "tags", "exception.stacktrace", "ttft_ms"}
 _LINKS = ("prompt_versions", "fallback_used", "fallback_chain", "experiment_id", "training_run_id", "deployment_id")
+# An id has milliseconds and is made just before the root starts; a larger gap means that the trace was resumed.
+_ID_PRECISION = timedelta(milliseconds=10)
 _OLDEST, _AHEAD = timedelta(days=3650), timedelta(days=1)
 _CONTINUES, _PROVISIONAL = timedelta(milliseconds=1), timedelta(milliseconds=2)
 
@@ -59,7 +61,8 @@ def trace_body(span: Body, project: str) -> Body:
     """Trace_Write of the trace whose root is ``span``."""
     attributes = span.get("attributes") or {}
     start = _trace_start(span)
-    rank = _earlier(start, _CONTINUES) if continues_elsewhere(span) else max(span.get("ended_at") or start, start)
+    ended = max(span.get("ended_at") or start, start)
+    rank = _earlier(_rank(span), _CONTINUES) if continues_elsewhere(span) else ended
     return _without_nulls(
         _common(span, attributes, project)
         | {
@@ -81,7 +84,7 @@ def provisional_trace(span: Body, project: str) -> Body:
             "project_name": project,
             "name": f"{span['agent_name']} (running)",
             "start_time": start,
-            "last_updated_at": _earlier(start, _PROVISIONAL),
+            "last_updated_at": _earlier(_rank(span), _PROVISIONAL),
             "thread_id": _thread(span, attributes),
             "metadata": {"provisional": True} | _origin(span),
         }
@@ -288,10 +291,19 @@ def _text(value: Any) -> str | None:
 
 
 def _trace_start(span: Body) -> str:
-    """The time in the trace's id where it is ours; the span's own start otherwise."""
+    """The time in the trace's id where it is ours and says more than the span's own start; that start otherwise."""
     started: str = span["started_at"]
     made = _uuid7_time(span["trace_id"])
-    return min(_iso(made), started) if made is not None and is_time_ordered(span["trace_id"], started) else started
+    if made is None or not is_time_ordered(span["trace_id"], started):
+        return started
+    return _iso(made) if _moment(started) - made >= _ID_PRECISION else started
+
+
+def _rank(span: Body) -> str:
+    """No later than any span of the trace, and the same for all of them where the id is ours."""
+    made = _uuid7_time(span["trace_id"])
+    own = made is not None and is_time_ordered(span["trace_id"], span["started_at"])
+    return min(_iso(made), span["started_at"]) if own and made is not None else str(span["started_at"])
 
 
 def _earlier(at: str, by: timedelta) -> str:

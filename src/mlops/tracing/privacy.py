@@ -18,6 +18,7 @@ from src.contracts.tables import TABLES
 REDACTED = "[redacted]"
 CUT = "…[truncated]"
 
+_PLAIN_NUMBERS = frozenset({bool, int, float})
 _MAX_NODES = 2_000
 _MAX_DEPTH = 12
 
@@ -39,10 +40,14 @@ _TEXT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-]{8,}", REDACTED),
         (r"\b(?:gh[pousr]_[A-Za-z0-9]{16,}|xox[abprs]-[A-Za-z0-9-]{8,}|AKIA[0-9A-Z]{12,})", REDACTED),
         (r"\beyJ[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]*", REDACTED),
-        (r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._\-]{8,}", rf"\1 {REDACTED}"),
+        (r"(?i)\b(bearer)\s+[A-Za-z0-9+/=._\-]{8,}", rf"\1 {REDACTED}"),
+        # Encoded credentials: plain words ("basic statistics") have no digits and no capitals inside.
+        (r"\b([Bb]asic|BASIC)\s+(?=\S*[0-9=]|\S+[A-Z])[A-Za-z0-9+/]{8,}={0,2}", rf"\1 {REDACTED}"),
         (r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)", REDACTED),
         (
-            r"(?i)\b((?:[a-z0-9]+[_-])*(?:password|passwd|pwd|secret|api[_-]?key|token|authorization))"
+            # "Prior authorization" is a step of an insurer's.
+            r"(?i)(?<!prior[ -])\b(?!prior[_-]authorization)"
+            r"((?:[a-z0-9]+[_-])*(?:password|passwd|pwd|secret|api[_-]?key|token|authorization))"
             r"(\s*[\"']?\s*[=:]\s*[\"']?)(?!\[redacted\])[^\s\"',;&}\])]+",
             rf"\1\2{REDACTED}",
         ),
@@ -52,7 +57,11 @@ _TEXT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?i)\b(?:pat|patient|hcp|npi|mrn|pt)[_#-]\d[0-9a-z]*\b", REDACTED),
         (r"(?i)\b(npi|mrn)(\s*(?:no\.?|number)?\s*[:#]?\s*)\d{5,12}\b", rf"\1\2{REDACTED}"),
         (
-            r"\b((?:Dr|Doctor|Patient|patient|Mr|Mrs|Ms|Prof)\.?\s+)[A-Z][\w'’-]+(?:\s+[A-Z][\w'’-]+){0,2}",
+            r"\b((?:Dr|Doctor|Patient|patient|Mr|Mrs|Ms|Prof)\.?\s+)"
+            # What is said of patients in analytics, not of a patient.
+            r"(?!(?:[TN]Rx|NBRx|HCPs?|Adherence|Count|Journeys?|Outcomes?|Persistence|Population|Segments?|Share|Starts?"
+            r"|Support|Touch|Volumes?)\b)"
+            r"[A-Z][\w'’-]+(?:\s+[A-Z][\w'’-]+){0,2}",
             rf"\1{REDACTED}",
         ),
     )
@@ -64,6 +73,8 @@ _SIGNS = (
     *("akia", "xox", "gh", "sk-", "pk-", "rk-", "dr", "doctor", "patient", "mr", "ms", "prof"),
 )
 _DIGIT_SIGNS = re.compile(r"[0-9]-[0-9]|[_#-][0-9]")
+_BROKEN_WORD = re.compile(r"[^\s\"'<>(){}\[\],;]+\Z")
+_LONGEST_WORD = 256
 
 
 class Redactor:
@@ -79,7 +90,8 @@ class Redactor:
         if isinstance(value, str):
             return self.clean_text(value)
         if isinstance(value, dict):
-            return {self.clean_text(key): self._clean_item(key, item) for key, item in value.items()}
+            named = ((key if isinstance(key, str) else str(key), item) for key, item in value.items())
+            return {self.clean_text(key): self._clean_item(key, item) for key, item in named}
         if isinstance(value, list):
             return [self.clean(item) for item in value]
         return value
@@ -91,18 +103,23 @@ class Redactor:
     def _clean_item(self, key: str, item: Any) -> Any:
         if not self.is_private_key(key) or item is None or isinstance(item, bool):
             return self.clean(item)
-        if isinstance(item, int | float) and _plain(key).endswith("token"):
-            return item  # a number of tokens is a count
-        return REDACTED
+        # A number under "token_count" or "max_token" is a count.
+        is_count = isinstance(item, int | float) and _secret_words(_plain(key)) == {"token"}
+        return self.clean(item) if is_count else REDACTED
 
     def _is_private_key(self, key: str) -> bool:
         plain = _plain(key)
-        if plain in self._keys or any(plain.endswith(f"_{private}") for private in self._keys):
+        names = (plain, plain.removesuffix("s"))
+        if any(name == private or name.endswith(f"_{private}") for name in names for private in self._keys):
             return True
-        words = plain.split("_")
-        if any(word in _SECRET_WORDS for word in words):
-            return True
-        return any(f"{first} {second}" in _SECRET_PAIRS for first, second in zip(words, words[1:], strict=False))
+        return bool(_secret_words(plain))
+
+
+def _secret_words(plain: str) -> set[str]:
+    """The words, or pairs of neighbours, that make a key secret."""
+    words = plain.replace("prior_authorization", "").split("_")
+    pairs = {f"{first} {second}" for first, second in zip(words, words[1:], strict=False)}
+    return (_SECRET_WORDS & set(words)) | (_SECRET_PAIRS & pairs)
 
 
 def _replaced(text: str) -> str:
@@ -123,11 +140,24 @@ def personal_columns() -> frozenset[str]:
 def snapshot(value: Any, budget: int) -> Any:
     """A JSON-like copy of ``value`` taken now, of at most about ``budget`` characters.
 
-    Tables, arrays and other objects are named, never written out. Cost is bounded whatever ``value`` is.
+    Tables, arrays and other objects are named, never written out. Cost is bounded whatever ``value`` is,
+    and an object that cannot be read is named with the error: nothing is raised.
     """
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or type(value) in _PLAIN_NUMBERS:
         return value
     return _Copier(budget).copy(value, 0)
+
+
+def beginning(text: str, length: int) -> str:
+    """The first ``length`` characters of a longer ``text``, without the word that the cut goes through.
+
+    Half of an address or of a key would not be recognised as one.
+    """
+    if len(text) <= length:
+        return text
+    kept = text[: max(length, 0)]
+    whole = max(len(kept) - _LONGEST_WORD, 0)
+    return kept[:whole] + _BROKEN_WORD.sub("", kept[whole:]) + CUT
 
 
 class _Copier:
@@ -139,13 +169,23 @@ class _Copier:
 
     def copy(self, value: Any, depth: int) -> Any:
         self.nodes -= 1
-        if value is None or isinstance(value, bool | int | float) and not isinstance(value, Enum):
+        if value is None or type(value) in _PLAIN_NUMBERS:
             self.left -= 8
             return value
-        if isinstance(value, str) and not isinstance(value, Enum):
+        try:
+            return self._of_other(value, depth)
+        except Exception as error:  # noqa: BLE001 - an object that cannot be read must not fail the traced body
+            return self._text(f"<{type(value).__name__} cannot be read: {type(error).__name__}>")
+
+    def _of_other(self, value: Any, depth: int) -> Any:
+        if isinstance(value, Enum):
+            return self._text(_named(value))
+        if isinstance(value, str):
             return self._text(value)
         if depth >= _MAX_DEPTH:
             return CUT
+        if isinstance(value, int | float) or _is_array_scalar(value):
+            return self.copy(_plain_number(value), depth + 1)
         if isinstance(value, Mapping):
             return self._mapping(value.items(), depth)
         if isinstance(value, list | tuple | set | frozenset):
@@ -156,7 +196,7 @@ class _Copier:
 
     def _text(self, text: str) -> str:
         if len(text) > self.left:
-            text, self.left = text[: max(self.left, 0)] + CUT, 0
+            text, self.left = beginning(text, self.left), 0
         else:
             self.left -= len(text) + 2
         return text
@@ -167,7 +207,11 @@ class _Copier:
             if self.left <= 0 or self.nodes <= 0:
                 copied[CUT] = True
                 break
-            copied[self._text(key if isinstance(key, str) else _named(key))] = self.copy(item, depth + 1)
+            name = key if isinstance(key, str) else _named(key)
+            if len(name) > self.left:  # half a key would not tell whether its value is private
+                copied[CUT], self.left = True, 0
+                break
+            copied[self._text(name)] = self.copy(item, depth + 1)
         return copied
 
     def _items(self, items: Iterable[Any], depth: int) -> list[Any]:
@@ -190,10 +234,21 @@ def _named(value: Any) -> str:
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{type(value).__name__} of {len(value)}>"
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+    if _is_array_scalar(value):
         return str(value.item())
     shape = getattr(value, "shape", None)
     return f"<{type(value).__name__} {shape}>" if isinstance(shape, tuple) else f"<{type(value).__name__}>"
+
+
+def _is_array_scalar(value: Any) -> bool:
+    return getattr(value, "shape", None) == () and hasattr(value, "item")
+
+
+def _plain_number(value: Any) -> Any:
+    """The Python number behind a subclass of one, or behind an array's scalar."""
+    if isinstance(value, float):
+        return float(value)
+    return int(value) if isinstance(value, int) else value.item()
 
 
 def _plain(key: str) -> str:

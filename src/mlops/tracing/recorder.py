@@ -180,7 +180,8 @@ class SpanRecorder:
         source: str = "sdk",
     ) -> str:
         """Queue a score for a trace, open, ended or unknown to this process; returns its id."""
-        given = Feedback(uuid_text(uuid_int(trace_id)), span_id, name, float(value), reason, category, source)
+        span = None if span_id is None else uuid_text(uuid_int(span_id))
+        given = Feedback(uuid_text(uuid_int(trace_id)), span, name, float(value), reason, category, source)
         self._put(given)
         return given.id
 

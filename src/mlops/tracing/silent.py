@@ -7,6 +7,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
+from src.domain.agents import TIER_NAMES, UNKNOWN_TIER
 from src.mlops.tracing.ids import uuid7_int, uuid_text
 from src.mlops.tracing.spans import SpanContext, SpanStatus, SpanType, current
 
@@ -16,17 +17,31 @@ _LOW_64 = (1 << 64) - 1
 class SilentSpan:
     """Takes everything and records nothing. Its ids are made when somebody asks."""
 
-    __slots__ = ("_span", "_trace")
-
+    # What a caller may set on an open span may be set here as well.
     span_type = SpanType.GENERAL
     status = SpanStatus.STARTED
+    name: str | None = None
+    operation = ""
     parent_span_id: str | None = None
     agent_name = "unknown"
+    agent_tier = TIER_NAMES[UNKNOWN_TIER]
     error_type: str | None = None
     error_message: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     duration_ms: float | None = None
+    input_data: Any = None
+    output_data: Any = None
+    metadata: dict[str, Any] | None = None
+    tags: Sequence[str] = ()
+    fallback_used = False
+    fallback_chain: list[str] | None = None
+    prompt_versions: dict[str, Any] | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    response_model: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None
@@ -81,13 +96,17 @@ class SilentSpan:
     def set_fallback(self, chain: Sequence[str]) -> None:
         """Nothing is recorded."""
 
-    def log_tokens(self, input_tokens: int, output_tokens: int, **cached: int) -> None:
+    def log_tokens(
+        self, input_tokens: int, output_tokens: int, cache_read_tokens: int = 0, cache_write_tokens: int = 0
+    ) -> None:
         """Nothing is recorded."""
 
     def set_cost(self, dollars: float | None) -> None:
         """Nothing is recorded."""
 
-    def log_feedback(self, score: float, feedback_type: str = "quality", reason: str | None = None) -> str:
+    def log_feedback(
+        self, score: float, feedback_type: str = "quality", reason: str | None = None, category: str | None = None
+    ) -> str:
         """Nothing is recorded; an empty id."""
         return ""
 
@@ -100,11 +119,13 @@ class SilentSpan:
         """``traceparent`` alone."""
         return {"traceparent": self.traceparent()}
 
+    def to_dict(self) -> dict[str, Any]:
+        """The ids alone."""
+        return {"trace_id": self.trace_id, "span_id": self.span_id, "parent_span_id": None, "status": self.status.value}
+
 
 class UnrecordedRoot(SilentSpan):
     """The root of a trace that is not recorded: what opens inside it is not recorded either."""
-
-    __slots__ = ("_marker", "_outer")
 
     def __init__(self, marker: SpanContext) -> None:
         self._marker = marker

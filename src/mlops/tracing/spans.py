@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from src.domain.agents import AgentIdentity
 from src.mlops.tracing.ids import uuid7_int, uuid_text
-from src.mlops.tracing.privacy import snapshot
+from src.mlops.tracing.privacy import beginning, snapshot
 
 if TYPE_CHECKING:
     from src.mlops.tracing.recorder import SpanRecorder
@@ -235,7 +235,7 @@ class SpanContext:
     def set_fallback(self, chain: Sequence[str]) -> None:
         """Record that something else answered, in the order tried."""
         if self.duration_ns is None:
-            self.fallback_used, self.fallback_chain = True, list(chain)
+            self.fallback_used, self.fallback_chain = True, [str(name) for name in chain]
 
     def log_feedback(
         self, score: float, feedback_type: str = "quality", reason: str | None = None, category: str | None = None
@@ -333,7 +333,7 @@ def _first_words(error: BaseException) -> str:
         text = str(error)
     except Exception as broken:  # noqa: BLE001 - an exception whose text cannot be made must not replace the body's
         text = f"(its message cannot be shown: {type(broken).__name__})"
-    return (text or type(error).__name__)[:2000]
+    return beginning(text or type(error).__name__, 2000)
 
 
 Clock = Callable[[], int]

@@ -123,7 +123,10 @@ class SpoolWriter:
                 break
             if not self._closing:
                 time.sleep(GATHER_S)
-            self._write_group()
+            try:
+                self._write_group()
+            except Exception as error:  # noqa: BLE001 - the thread that writes for everybody goes on
+                self._report(error)
         if self._segment is not None:
             self._segment.close()
             self._segment = None
