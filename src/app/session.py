@@ -16,10 +16,9 @@ from src.agents.configuration import AgentBudget, load_agents_config
 from src.agents.runtime import Filter
 from src.app.questions import EffectQuestion
 from src.app.staging import StagedDataset, stage
-from src.app.tracing import open_tracer
-from src.mlops.opik_connector import OpikConnector
+from src.app.tracing import traced_database
+from src.mlops.opik_connector import OpikConnector, get_opik_connector
 from src.storage.catalogue import Catalogue
-from src.storage.connection import connect
 from src.storage.database import Database
 from src.storage.datasets import LoadedFrame
 from src.storage.observations import ObservationRepository
@@ -91,7 +90,7 @@ class Session:
 async def open_session(on_progress: Progress = lambda _: None) -> AsyncIterator[Session]:
     """Open everything on the configured database, migrated. Raises DatabaseUnavailable or MigrationError."""
     on_progress("opening the database")
-    async with connect(migrate=True) as database, _checkpointer(database) as checkpointer:
+    async with traced_database() as database, _checkpointer(database) as checkpointer:
         gateway = PostgresGateway(database)
         observations = ObservationRepository(gateway)
         catalogue = Catalogue(database)
@@ -101,7 +100,7 @@ async def open_session(on_progress: Progress = lambda _: None) -> AsyncIterator[
             datasets=CatalogueDatasets(catalogue),
             runs=RunRepository(gateway),
             observations=observations,
-            tracer=await open_tracer(database),
+            tracer=get_opik_connector(),
             agent=CausalImpactAgent(checkpointer),
             checkpointer=checkpointer,
             budget=load_agents_config().agents[CausalImpactAgent.agent_name],

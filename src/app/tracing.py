@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from src.storage.connection import resolve_dsn
+from src.storage.connection import connect, resolve_dsn
 
 if TYPE_CHECKING:
     from src.mlops.opik_connector import OpikConnector
@@ -39,6 +39,14 @@ async def open_tracer(database: Database) -> OpikConnector:
 
     connector.use_database(address, let_go=lease.close)
     return connector
+
+
+@asynccontextmanager
+async def traced_database() -> AsyncIterator[Database]:
+    """The configured database, migrated, with spans going to it. Raises DatabaseUnavailable or MigrationError."""
+    async with connect(migrate=True) as database:
+        await open_tracer(database)
+        yield database
 
 
 @contextmanager

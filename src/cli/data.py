@@ -170,13 +170,13 @@ async def _generate(
     report: Report,
 ) -> GeneratedData:
     from src.app.generated_data import register_panel, register_synthetic
+    from src.app.tracing import traced_database
     from src.storage.catalogue import Catalogue
-    from src.storage.connection import connect
 
     def progress(step: str, done: int, total: int) -> None:
         report(step, done / total)
 
-    async with connect(migrate=True) as db:
+    async with traced_database() as db:
         catalogue = Catalogue(db)
         if process != "panel":
             return await register_synthetic(
@@ -198,10 +198,10 @@ async def _generate(
 
 
 async def _register(file: Path, name: str | None, encoding: str, report: Report) -> Any:
+    from src.app.tracing import traced_database
     from src.storage.catalogue import Catalogue, register_file
-    from src.storage.connection import connect
 
-    async with connect(migrate=True) as db:
+    async with traced_database() as db:
         return await register_file(
             Catalogue(db), file, name=name, encoding=encoding, on_progress=lambda rows, share: report("", share)
         )
@@ -210,12 +210,12 @@ async def _register(file: Path, name: str | None, encoding: str, report: Report)
 async def _load(
     file: Path, table: str, encoding: str, rejects: Path | None, skip_rejected: bool, report: Report
 ) -> LoadReport:
-    from src.storage.connection import connect
+    from src.app.tracing import traced_database
     from src.storage.loading import LoadOptions, load_table
     from src.storage.rejections import LoadRejected
 
     options = LoadOptions(encoding=encoding, skip_rejected=skip_rejected, rejects=rejects)
-    async with connect(migrate=True) as db:
+    async with traced_database() as db:
         try:
             return await load_table(
                 file, table, db=db, options=options, on_progress=lambda rows, share: report(f"{rows:,} rows", share)
@@ -225,30 +225,30 @@ async def _load(
 
 
 async def _list() -> Any:
+    from src.app.tracing import traced_database
     from src.storage.catalogue import Catalogue
-    from src.storage.connection import connect
 
-    async with connect(migrate=True) as db:
+    async with traced_database() as db:
         catalogue = Catalogue(db)
         return await catalogue.list(), await catalogue.table_sizes()
 
 
 async def _describe(key: str) -> DatasetDescription:
+    from src.app.tracing import traced_database
     from src.storage.catalogue import Catalogue
-    from src.storage.connection import connect
 
-    async with connect(migrate=True) as db:
+    async with traced_database() as db:
         return await Catalogue(db).describe(key)
 
 
 async def _export(key: str, out: Path, *, force: bool, include_personal: bool) -> dict[str, Any]:
+    from src.app.tracing import traced_database
     from src.contracts.tables import get_table
     from src.storage.catalogue import TABLE_PREFIX, Catalogue
-    from src.storage.connection import connect
     from src.storage.export import check_target, write_export
 
     check_target(out, force=force)
-    async with connect(migrate=True) as db:
+    async with traced_database() as db:
         catalogue = Catalogue(db)
         record = await catalogue.get(key)
         personal: frozenset[str] = frozenset()
@@ -261,10 +261,10 @@ async def _export(key: str, out: Path, *, force: bool, include_personal: bool) -
 
 
 async def _remove(key: str) -> Any:
+    from src.app.tracing import traced_database
     from src.storage.catalogue import Catalogue
-    from src.storage.connection import connect
 
-    async with connect(migrate=True) as db:
+    async with traced_database() as db:
         return await Catalogue(db).remove(key)
 
 

@@ -36,10 +36,10 @@ def kpis(
 
 
 async def _compute(chosen: list[Kpi], brand: str | None, region: str | None) -> list[KpiValue]:
-    from src.storage.connection import connect
+    from src.app.tracing import traced_database
     from src.storage.kpi_repository import compute_kpi
 
-    async with connect(migrate=True) as database:
+    async with traced_database() as database:
         return [await compute_kpi(database, kpi, brand, region) for kpi in chosen]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from src.cli import data, db
+from src.cli import data, db, observe
 from src.cli.analysis import ask, effect, report, rerun, resume, runs, show
 from src.cli.demo import demo
 from src.cli.kpis import kpis
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(db.app, name="db")
 app.add_typer(data.app, name="data")
+app.add_typer(observe.app, name="observe")
 for command in (effect, ask, show, runs, rerun, resume, report, kpis, demo):
     app.command()(command)
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,6 +62,7 @@ __all__ = [
 
 EXIT_DEADLINE_S = 1.5
 FLUSH_TIMEOUT_S = 10.0
+MAX_NAME = 200
 
 AnySpan = SpanContext | SilentSpan
 
@@ -341,15 +343,15 @@ class OpikConnector:
 
     def _mirrors(self) -> list[Sink]:
         mirrors: list[Sink] = []
+        size = self.config.batching.max_batch_size
         if self.config.opik.enabled:
             from src.mlops.tracing.opik_sink import OpikSink
 
-            size = self.config.batching.max_batch_size
             mirrors.append(OpikSink(self.config.opik, breaker=self._breaker, max_batch_size=size))
         if self.config.otlp.endpoint:
             from src.mlops.tracing.otlp_sink import OtlpSink
 
-            mirrors.append(OtlpSink(self.config.otlp, breaker=self._otlp_breaker))
+            mirrors.append(OtlpSink(self.config.otlp, breaker=self._otlp_breaker, max_batch_size=size))
         return mirrors
 
     def _opik_queries(self) -> OpikQueries | Unavailable:
@@ -387,8 +389,21 @@ def _full(config: ObservabilityConfig | OpikConfig | None) -> ObservabilityConfi
 def _check_score(name: str, value: float) -> None:
     if not isinstance(name, str) or not name.strip():
         raise ContractViolation("a score needs a name that is not empty")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ContractViolation(f"the score '{name}' must be a finite number, not {value!r}")
+    if len(name) > MAX_NAME:
+        raise ContractViolation(f"the name of a score has at most {MAX_NAME} characters, not {len(name)}")
+    if not _is_finite(value):
+        raise ContractViolation(f"the score '{name}' must be a finite number, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, float | bool) else f"this {type(value).__name__}"
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond what a float holds
+        return False
 
 
 _connector: OpikConnector | None = None

@@ -364,12 +364,19 @@ class Delivery:
         while not self._stopping:
             with self._lock:
                 ready = not self._stopping and self._required <= self._sinks.keys()
-                if ready and not self.leads and self._leadership.acquire():
+                if ready and not self.leads and self._may_lead():
                     self._lead()
                 if self.leads and not self._stopping:
                     self._try_to_tidy()
             self._news.wait(TICK_S)
             self._news.clear()
+
+    def _may_lead(self) -> bool:
+        try:
+            return self._leadership.acquire()
+        except OSError as error:  # tried again at the next tick: the writer waits for the folder as well
+            _log.debug("the spool %s cannot be led now: %s", self._folder, error.strerror)
+            return False
 
     def _lead(self) -> None:
         self.ledger = Ledger.read(self._folder)

@@ -65,7 +65,7 @@ class Encoder:
         shown = self._shown(span)
         if isinstance(span, LLMSpanContext):
             document |= self._usage(span)
-            shown |= _llm_names(span)
+            shown |= self._llm_names(span)
         document["attributes"] = shown
         return document
 
@@ -108,12 +108,23 @@ class Encoder:
                 cache_write_tokens=span.cache_write_tokens,
             )
         return {
-            "model_name": span.response_model or span.model,
+            "model_name": self._label(span.response_model or span.model),
             "input_tokens": span.input_tokens,
             "output_tokens": span.output_tokens,
             "total_tokens": span.total_tokens,
             "total_cost": cost if cost is not None and math.isfinite(cost) else None,
         }
+
+    def _llm_names(self, span: LLMSpanContext) -> dict[str, Any]:
+        names = {"provider.name": span.provider, "request.model": span.model, "response.model": span.response_model}
+        counts = {
+            "usage.input_tokens": span.input_tokens,
+            "usage.output_tokens": span.output_tokens,
+            "usage.cache_read.input_tokens": span.cache_read_tokens or None,
+            "usage.cache_creation.input_tokens": span.cache_write_tokens or None,
+        }
+        shown = {name: self._label(text) for name, text in names.items() if text is not None}
+        return {f"gen_ai.{name}": value for name, value in (shown | counts).items() if value is not None}
 
     def _finished(self, span: FinishedSpan) -> dict[str, Any]:
         document = asdict(span) | self._said(span)
@@ -140,6 +151,7 @@ class Encoder:
             "agent_name": identity.name,
             "agent_tier": identity.tier_name,
             "operation_type": self._label(span.operation_type),
+            "model_name": self._label(span.model_name) if span.model_name else None,
             "total_tokens": None if counts == (None, None) else sum(count or 0 for count in counts),
             "attributes": shown,
         }
@@ -207,21 +219,6 @@ class Encoder:
 
 
 _OPERATION_NAMES = {"llm": "chat", "tool": "execute_tool", "guardrail": "guardrail", "general": "invoke_agent"}
-
-
-def _llm_names(span: LLMSpanContext) -> dict[str, Any]:
-    names: dict[str, Any] = {
-        "gen_ai.provider.name": span.provider,
-        "gen_ai.request.model": span.model,
-        "gen_ai.response.model": span.response_model,
-        "gen_ai.usage.input_tokens": span.input_tokens,
-        "gen_ai.usage.output_tokens": span.output_tokens,
-    }
-    if span.cache_read_tokens:
-        names["gen_ai.usage.cache_read.input_tokens"] = span.cache_read_tokens
-    if span.cache_write_tokens:
-        names["gen_ai.usage.cache_creation.input_tokens"] = span.cache_write_tokens
-    return {name: value for name, value in names.items() if value is not None}
 
 
 def _dumps(value: Any) -> bytes:

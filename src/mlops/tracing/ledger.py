@@ -87,7 +87,7 @@ class Ledger:
         ledger = cls(folder)
         try:
             stored = orjson.loads(ledger._path.read_bytes())
-        except (FileNotFoundError, orjson.JSONDecodeError):
+        except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
             return ledger
         for name, sinks in stored["positions"].items():
             ledger.positions[name] = {

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -113,9 +114,11 @@ def opik_http(
     trust_env: bool | None = None,
     client: httpx.Client | None = None,
 ) -> JsonHttp:
-    """The connection to the server of ``settings``. Raises ConfigError when they name none."""
+    """The connection to the server of ``settings``. Raises ConfigError when they name none, or two credentials."""
     if not settings.base_url:
         raise ConfigError("opik: no address; set opik.url (OPIK_ENDPOINT), or opik.use_local with a local_endpoint")
+    if settings.api_key and "@" in urlsplit(settings.base_url).netloc:
+        raise ConfigError("opik: a request carries one credential; take it out of the address, or unset opik.api_key")
     headers = {"Comet-Workspace": settings.workspace}
     if settings.api_key:
         headers["Authorization"] = settings.api_key

@@ -115,7 +115,7 @@ class Redactor:
         return bool(_secret_words(plain))
 
 
-def _secret_words(plain: str) -> set[str]:
+def _secret_words(plain: str) -> frozenset[str]:
     """The words, or pairs of neighbours, that make a key secret."""
     words = plain.replace("prior_authorization", "").split("_")
     pairs = {f"{first} {second}" for first, second in zip(words, words[1:], strict=False)}

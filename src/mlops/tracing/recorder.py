@@ -35,7 +35,7 @@ MAX_WAITING = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A score somebody gave a trace or a span."""
+    """A score somebody gave a trace or a span; ``open_trace`` is the trace where it is open in this process."""
 
     trace_id: str
     span_id: str | None
@@ -46,11 +46,12 @@ class Feedback:
     source: str
     id: str = field(default_factory=lambda: uuid_text(uuid7_int()))
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    open_trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number worth keeping, with or without a trace."""
+    """A number worth keeping, with or without a trace; ``open_trace`` as for feedback."""
 
     trace_id: str | None
     span_id: str | None
@@ -59,6 +60,7 @@ class Metric:
     metadata: Any
     id: str = field(default_factory=lambda: uuid_text(uuid7_int()))
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    open_trace: Trace | None = None
 
 
 Item = SpanContext | FinishedSpan | Feedback | Metric
@@ -179,26 +181,40 @@ class SpanRecorder:
         category: str | None = None,
         source: str = "sdk",
     ) -> str:
-        """Queue a score for a trace, open, ended or unknown to this process; returns its id."""
-        span = None if span_id is None else uuid_text(uuid_int(span_id))
-        given = Feedback(uuid_text(uuid_int(trace_id)), span, name, float(value), reason, category, source)
-        self._put(given)
-        return given.id
+        """Queue a score for a trace, open, ended or unknown to this process; returns its id, empty where disabled."""
+        trace, span = uuid_int(trace_id), None if span_id is None else uuid_text(uuid_int(span_id))
+        known = self._open_trace(trace)
+        return self._keep(
+            Feedback(uuid_text(trace), span, name, float(value), reason, category, source, open_trace=known)
+        )
 
     def metric(self, name: str, value: float, *, trace_id: str | None = None, metadata: Any = None) -> str:
-        """Queue a number, for the trace given, else the open one, else none; returns its id."""
+        """Queue a number, for the trace given, else the open one, else none; returns its id, empty where disabled."""
         outer = current.get()
-        span_id = None
-        if trace_id is None and outer is not None and outer.recorder is self and outer.trace.recorded:
-            trace_id, span_id = outer.trace_id, outer.span_id
-        trace = None if trace_id is None else uuid_text(uuid_int(trace_id))
-        kept = Metric(trace, span_id, name, float(value), snapshot(metadata or {}, self.attribute_budget))
-        self._put(kept)
-        return kept.id
+        copied = snapshot(metadata or {}, self.attribute_budget)
+        if trace_id is not None:
+            trace = uuid_int(trace_id)
+            kept = Metric(uuid_text(trace), None, name, float(value), copied, open_trace=self._open_trace(trace))
+        elif outer is not None and outer.recorder is self and outer.trace.recorded:
+            kept = Metric(outer.trace_id, outer.span_id, name, float(value), copied, open_trace=outer.trace)
+        else:
+            kept = Metric(None, None, name, float(value), copied)
+        return self._keep(kept)
 
     def finished(self, span: FinishedSpan) -> None:
         """Queue a span that was measured elsewhere."""
         self._put(span)
+
+    def _open_trace(self, trace: int) -> Trace | None:
+        root = self._roots.get(trace)
+        return None if root is None else root.trace
+
+    def _keep(self, given: Feedback | Metric) -> str:
+        """Queue it and return its id; an empty id where nothing is recorded."""
+        if not self.enabled:
+            return ""
+        self._put(given)
+        return given.id
 
     def place(self, span: SpanContext, outer: SpanContext | None) -> None:
         """Decide the trace and the parent of a span that cannot simply join the open one."""
@@ -259,9 +275,11 @@ class SpanRecorder:
         outer = current.get()
         if outer is not None and outer.recorder is self:
             return None if outer.trace.recorded else SilentSpan()
-        wanted = uuid7_int() if trace_id is None else uuid_int(trace_id)
         rate = self._head_rate(identity.name, identity.tier) if self._head_rate is not None else 1.0
-        return None if share(uuid_text(wanted)) < rate else UnrecordedRoot(self._unrecorded)
+        if 0.0 < rate < 1.0:
+            wanted = uuid7_int() if trace_id is None else uuid_int(trace_id)
+            rate = float(share(uuid_text(wanted)) < rate)
+        return None if rate else UnrecordedRoot(self._unrecorded)
 
     def after_fork(self) -> None:
         """In a child process: what the parent queued or has open is the parent's to write.

@@ -11,7 +11,7 @@ from src.mlops.tracing.configuration import SamplingSettings
 from src.mlops.tracing.finished import FinishedSpan
 from src.mlops.tracing.recorder import Feedback, Item, Metric, share
 from src.mlops.tracing.records import Record, Route
-from src.mlops.tracing.spans import SpanContext
+from src.mlops.tracing.spans import SpanContext, Trace
 
 MAX_TRACES = 10_000
 MAX_HELD = 20_000
@@ -64,8 +64,9 @@ class TraceRouter:
 
     def _decision(self, item: Item) -> _Decision | None:
         """The trace's decision; None for a metric without a trace and feedback on a trace not seen here."""
-        if isinstance(item, SpanContext):
-            trace, agent, tier = item.trace.text, item.trace.root_agent, item.trace.root_tier
+        shared = _shared(item)
+        if shared is not None:
+            trace, agent, tier = shared.text, shared.root_agent, shared.root_tier
         elif isinstance(item, FinishedSpan):
             identity = agent_identity(item.agent_name)
             trace, agent, tier = item.trace_id, identity.name, identity.tier
@@ -97,3 +98,10 @@ class TraceRouter:
 
 def _is_error(item: Item) -> bool:
     return isinstance(item, SpanContext | FinishedSpan) and item.error_type is not None
+
+
+def _shared(item: Item) -> Trace | None:
+    """What the spans of the item's trace share, where they are of this process."""
+    if isinstance(item, SpanContext):
+        return item.trace
+    return None if isinstance(item, FinishedSpan) else item.open_trace

@@ -131,6 +131,11 @@ class SpoolWriter:
             self._segment.close()
             self._segment = None
         self._on_commit()
+        # What ends after the close is still written, by a thread that ends with it.
+        self._thread = None
+        recorder.writer_sleeps = True
+        if recorder.queue:
+            self.wake()
 
     def _write_group(self) -> None:
         """A group of what is queued: written, forced to the disk once, then counted as accepted."""
@@ -145,7 +150,6 @@ class SpoolWriter:
             if count and self._segment is not None:
                 self._persist(self._segment.sync)
         except (OSError, SpoolUnusable):  # closing on a disk that refuses: reported, and not accepted
-            self.refused += count
             return
         self.accepted += count
         if self._segment is not None and self._segment.size > self._settings.segment_mb * 1e6:
@@ -175,7 +179,11 @@ class SpoolWriter:
         if not self._has_room(len(chunk)):
             self.refused += items
             return 0
-        self._persist(lambda: self._append(chunk))
+        try:
+            self._persist(lambda: self._append(chunk))
+        except (OSError, SpoolUnusable):
+            self.refused += items
+            raise
         return items
 
     def _lines(self, item: Item) -> list[bytes]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -278,13 +280,16 @@ def echoing(request: Request) -> Answer:
     return Answer(400, body=f"bad key {request.headers.get('authorization')}".encode())
 
 
+@pytest.mark.parametrize("user", ["", "user:pass-word@"], ids=["key", "password"])
 @pytest.mark.parametrize("fault", [None, faults.status(401), faults.status(503), faults.RESET], ids=str)
-def test_the_key_is_in_no_error(fault: faults.Fault | None) -> None:
+def test_the_key_is_in_no_error(fault: faults.Fault | None, user: str) -> None:
     with ScriptedServer(echoing, fault=fault) as server:
-        secretive = sink_for(server.url.replace("http://", "http://user:pass-word@"))
+        changes = {"api_key": ""} if user else {}
+        secretive = sink_for(server.url.replace("http://", f"http://{user}"), settings=changes)
         with pytest.raises((ServiceOutage, RecordRefused)) as failure:
             secretive.deliver(everything())
         secretive.close()
+        assert server.requests
     error: BaseException | None = failure.value
     while error is not None:
         assert KEY not in f"{error!r}{error}"
@@ -297,6 +302,12 @@ def test_a_key_that_no_header_can_carry_is_named_without_showing_it(key: str) ->
     with pytest.raises(ConfigError, match="Authorization") as failure:
         sink_for("http://127.0.0.1:9", settings={"api_key": key})
     assert key not in str(failure.value)
+
+
+def test_an_address_with_credentials_beside_a_key_is_refused() -> None:
+    with pytest.raises(ConfigError, match="one credential") as failure:
+        sink_for("http://user:pass-word@127.0.0.1:9")
+    assert "pass-word" not in str(failure.value)
 
 
 def test_without_an_address_there_is_no_sink() -> None:
@@ -366,18 +377,49 @@ def test_a_client_given_is_used(opik: ScriptedOpik) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_uses_connections_of_its_own(opik: ScriptedOpik, sink: OpikSink) -> None:
-    sink.deliver(records(span(span_id=identity(1, 700))))
-    child = os.fork()
-    if child == 0:
-        try:
-            sink.deliver(records(span(span_id=identity(1, 701))))
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
-    sink.deliver(records(span(span_id=identity(1, 702))))
-    assert {identity(1, 700), identity(1, 701), identity(1, 702)} <= set(opik.spans)
+def test_a_forked_child_uses_connections_of_its_own() -> None:
+    with Callers() as server:
+        sink = sink_for(f"http://127.0.0.1:{server.server_port}")
+        assert sink.ping().reachable
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if sink.ping().reachable else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert sink.ping().reachable
+        sink.close()
+    first, forked, second = server.callers
+    assert first == second != forked
+
+
+class Callers(ThreadingHTTPServer):
+    """Answers every request and notes the port it came from."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        self.callers: list[int] = []
+        super().__init__(("127.0.0.1", 0), _Healthy)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Callers
+
+    def do_GET(self) -> None:
+        self.server.callers.append(self.client_address[1])
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing is written to standard error."""
 
 
 @settings(max_examples=15)

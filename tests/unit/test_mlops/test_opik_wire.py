@@ -337,8 +337,16 @@ def test_an_id_of_another_kind_becomes_one_that_opik_takes_and_stays_in_the_meta
     assert mirror_id("run-18", at(0)) != mapped
 
 
-def test_a_foreign_id_that_looks_like_version_7_is_not_taken_for_a_time() -> None:
-    foreign = "ffffffff-ffff-7fff-8fff-ffffffffffff"
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "ffffffff-ffff-7fff-8fff-ffffffffffff",
+        "7fffffff-ffff-7fff-8fff-ffffffffffff",
+        "00000000-ffff-7fff-8fff-ffffffffffff",
+    ],
+    ids=["beyond-any-date", "far-future", "1970"],
+)
+def test_a_foreign_id_that_looks_like_version_7_is_not_taken_for_a_time(foreign: str) -> None:
     (trace,) = convert(root(trace_id=foreign)).traces
     assert trace["id"] != foreign
     assert trace["start_time"] == at(1.0)
