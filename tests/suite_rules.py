@@ -34,11 +34,12 @@ def folder_markers(path: Path, tests: Path) -> tuple[str, ...]:
 
 
 def tier_marker(path: Path, tests: Path, tiers: Mapping[str, int]) -> str | None:
-    """Marker of a test under ``unit/test_agents/test_<agent>``, else None. Raises NoTier."""
+    """Marker of a test under ``unit/test_agents/[test_ml_foundation/]test_<agent>``, else None. Raises NoTier."""
     agents = tests / "unit" / "test_agents"
     if not path.is_relative_to(agents):
         return None
-    agent = path.relative_to(agents).parts[0].removeprefix("test_")
+    folders = [part for part in path.relative_to(agents).parts if part != "test_ml_foundation"]
+    agent = folders[0].removeprefix("test_")
     if agent not in tiers:
         raise NoTier(f"{path.relative_to(tests.parent)}: agent '{agent}' has no tier in src/agents/tiers.py")
     return f"tier{tiers[agent]}"

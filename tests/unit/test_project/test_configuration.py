@@ -111,5 +111,6 @@ def test_budgets_name_the_agents_and_their_nodes() -> None:
     agents = load_agents_config().agents
     assert set(agents) == set(AGENT_TIERS)
     for name, budget in agents.items():
-        graph = importlib.import_module(f"src.agents.{name}.graph").build_graph()
+        folder = f"ml_foundation.{name}" if AGENT_TIERS[name] == 0 else name
+        graph = importlib.import_module(f"src.agents.{folder}.graph").build_graph()
         assert set(budget.node_timeouts) == set(graph.get_graph().nodes) - {"__start__", "__end__"}, name
