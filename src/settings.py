@@ -24,7 +24,7 @@ Model = TypeVar("Model", bound="ConfigModel")
 class ConfigModel(BaseModel):
     """Base of every configuration model: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 def var_dir() -> Path:
@@ -41,9 +41,11 @@ def load_config(path: Path | str, model: type[Model], *, environ: Mapping[str, s
     file = Path(path)
     shown = file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except FileNotFoundError as error:
         raise ConfigError(f"{shown}: no such configuration file") from error
+    except DuplicateKey as error:
+        raise ConfigError(f"{shown}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{shown}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(raw, dict):
@@ -56,6 +58,23 @@ def load_config(path: Path | str, model: type[Model], *, environ: Mapping[str, s
         key = ".".join(str(part) for part in first["loc"])
         problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigError(f"{shown}: {key}: {problem}") from error
+
+
+class DuplicateKey(Exception):
+    """A mapping says the same key twice."""
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which the second of two equal keys is an error rather than the winner."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise DuplicateKey(f"{key}: given twice (line {key_node.start_mark.line + 1})")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
 
 
 def _substitute(value: Any, environ: Mapping[str, str], file: Path, key: str) -> Any:
@@ -82,8 +101,7 @@ def _substitute_text(text: str, environ: Mapping[str, str], file: Path, key: str
     previous = None
     while previous != text and _PLACEHOLDER.search(text):
         previous, text = text, _PLACEHOLDER.sub(resolve, text)
-    parsed = yaml.safe_load(text) if text else ""
-    return text if isinstance(parsed, dict | list) else parsed
+    return text  # as it is: the model makes numbers and booleans of it, and a key of digits stays a text
 
 
 def _has_unset(value: Any, environ: Mapping[str, str]) -> bool:

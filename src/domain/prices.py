@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Annotated
 
 from pydantic import Field
 
@@ -10,14 +11,16 @@ from src.settings import ConfigModel
 
 PER_TOKENS = 1_000_000
 
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 class ModelPrice(ConfigModel):
     """US dollars per million tokens, for prompts up to ``max_prompt_tokens``; cached input falls back to input."""
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    cache_read: float | None = Field(default=None, ge=0)
-    cache_write: float | None = Field(default=None, ge=0)
+    input: Dollars
+    output: Dollars
+    cache_read: Dollars | None = None
+    cache_write: Dollars | None = None
     max_prompt_tokens: int | None = Field(default=None, gt=0)
 
 

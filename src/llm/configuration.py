@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretStr, model_validator
 
 from src.llm.client import Purpose
-from src.resilience.circuit_breaker import CircuitBreakerConfig
+from src.resilience.configuration import BreakerSettings
 from src.resilience.retry import RetryPolicy
 from src.settings import CONFIG_DIR, ConfigModel, load_config, var_dir
 
@@ -106,19 +106,6 @@ class RetrySettings(ConfigModel):
     def policy(self) -> RetryPolicy:
         """As the retry module takes it."""
         return RetryPolicy(self.attempts, self.first_delay_seconds, self.max_delay_seconds)
-
-
-class BreakerSettings(ConfigModel):
-    """Counts and seconds of the circuit breaker."""
-
-    failure_threshold: int = Field(default=5, ge=1)
-    reset_timeout_seconds: float = Field(default=30.0, gt=0)
-    half_open_max_calls: int = Field(default=1, ge=1)
-    success_threshold: int = Field(default=1, ge=1)
-
-    def config(self) -> CircuitBreakerConfig:
-        """As the circuit breaker takes it."""
-        return CircuitBreakerConfig(**self.model_dump())
 
 
 class BudgetSettings(ConfigModel):

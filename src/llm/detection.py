@@ -103,7 +103,7 @@ def client_over(
     limits = budget or Budget(config.budget.max_tokens, config.budget.max_dollars)
     endpoint: Endpoint = GuardedEndpoint(
         MeteredVendor(vendor, prices=prices, budget=limits),
-        breaker=CircuitBreaker(vendor.provider, config.circuit_breaker.config(), is_outage=is_model_outage),
+        breaker=CircuitBreaker(vendor.provider, config.circuit_breaker.breaker(), is_outage=is_model_outage),
         retry=config.retries.policy(),
         concurrency=config.concurrency,
         deadline_s=config.timeouts.deadline_seconds,

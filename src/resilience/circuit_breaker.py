@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -24,11 +27,15 @@ class CircuitState(StrEnum):
 
 
 class CircuitOpenError(ServiceOutage):
-    """A call was rejected because the service failed recently; ``retry_after_s`` says when a probe is due."""
+    """A call was rejected because the service failed recently; ``retry_after_s`` says when a probe is due.
+
+    It is 0 while the circuit is half open and as many probes as allowed are running.
+    """
 
     def __init__(self, name: str, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(f"{name} failed repeatedly and is not called for another {retry_after_s:.1f} s")
+        wait = f"not called for another {retry_after_s:.1f} s" if retry_after_s > 0 else "being probed right now"
+        super().__init__(f"{name} failed repeatedly and is {wait}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +49,21 @@ class CircuitBreakerConfig:
 
     def __post_init__(self) -> None:
         for name in ("failure_threshold", "half_open_max_calls", "success_threshold"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"circuit breaker: {name} must be at least 1, not {getattr(self, name)}")
-        if not self.reset_timeout_seconds > 0:
-            raise ConfigError(
-                f"circuit breaker: reset_timeout_seconds must be above 0, not {self.reset_timeout_seconds}"
-            )
+            count = getattr(self, name)
+            if not isinstance(count, int) or count < 1:
+                raise ConfigError(f"circuit breaker: {name} must be a whole number of at least 1, not {count!r}")
+        seconds = self.reset_timeout_seconds
+        if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            raise ConfigError(f"circuit breaker: reset_timeout_seconds must be a number above 0, not {seconds!r}")
 
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreakerMetrics:
-    """Counts since the start or the last ``reset``; times are those of the breaker's clock."""
+    """Counts of calls admitted since the start or the last ``reset``; times are those of the breaker's clock.
+
+    ``total`` is ``successful`` + ``failed`` + the calls still running: a call that ended without telling
+    anything about the service is taken out again.
+    """
 
     total: int = 0
     successful: int = 0
@@ -65,7 +76,7 @@ class CircuitBreakerMetrics:
 
     @property
     def success_rate(self) -> float | None:
-        """Successes over calls that ran to an end; None before the first."""
+        """Successes over successes and failures; None before the first."""
         ended = self.successful + self.failed
         return self.successful / ended if ended else None
 
@@ -73,9 +84,16 @@ class CircuitBreakerMetrics:
 class CircuitBreaker:
     """Counts outages in a row and stops calling for a while; safe across threads and tasks.
 
-    Only outages count (``is_outage``): the body's own exceptions leave every count untouched and come
-    out unchanged. A rejected call changes nothing but the count of rejected calls, so traffic during an
-    outage never postpones the next probe.
+    Only outages count (``is_outage``): the body's own exceptions, cancellation and another breaker's
+    rejection leave every count as it was and come out unchanged. A rejected call changes nothing but the
+    count of rejected calls, so traffic during an outage never postpones the next probe.
+
+    The body brings its own time limit: one set outside arrives as a cancellation, which says nothing
+    about the service, and a probe that never ends keeps its slot.
+
+    ``on_state_change(before, after)`` is called outside the lock, in the order of the changes, possibly by
+    another thread than the one that caused them. Should it raise, no call is affected: ``get_status``
+    shows the error as ``listener_error``.
     """
 
     def __init__(
@@ -92,15 +110,23 @@ class CircuitBreaker:
         self._clock = clock
         self._is_outage = is_outage
         self._on_state_change = on_state_change
-        self._lock = threading.Lock()
+        # Re-entrant: the garbage collector may close an abandoned call, and so end it, in any line below.
+        self._lock = threading.RLock()
+        self._changing = False
+        self._endings: deque[tuple[int, bool | None]] = deque()
         self._metrics = CircuitBreakerMetrics()
         self._state = CircuitState.CLOSED
         self._streak = 0
         self._opened_at = 0.0
         self._probes = 0
         self._probe_successes = 0
-        # Probes of an earlier half-open period must not free slots of a later one.
+        # Calls of an earlier period must neither free slots of a later one nor change its state.
         self._period = 0
+        # Calls admitted before this period belong to counts that were forgotten.
+        self._first_counted = 0
+        self._changes: deque[tuple[CircuitState, CircuitState]] = deque()
+        self._announcing = threading.Lock()
+        self._listener_error: str | None = None
 
     @property
     def state(self) -> CircuitState:
@@ -113,7 +139,10 @@ class CircuitBreaker:
         return self._metrics
 
     def allow_request(self) -> bool:
-        """Ask to make one call. True must be followed by one ``record_success``, ``record_failure`` or ``release``."""
+        """Ask to make one call. True must be followed by one ``record_success``, ``record_failure`` or ``release``.
+
+        Those three cannot tell which period admitted the call. Where calls overlap, ``call`` and ``acall`` can.
+        """
         return self._admit() is not None
 
     def record_success(self) -> None:
@@ -122,7 +151,7 @@ class CircuitBreaker:
 
     def record_failure(self, error: BaseException) -> None:
         """A call admitted by ``allow_request`` raised ``error``; anything but an outage only frees its slot."""
-        self._ended(self._period, succeeded=False if self._is_outage(error) else None)
+        self._ended(self._period, succeeded=self._verdict(error))
 
     def release(self) -> None:
         """A call admitted by ``allow_request`` ended without telling anything about the service."""
@@ -131,37 +160,45 @@ class CircuitBreaker:
     def call(self, function: Callable[[], Value]) -> Value:
         """Run ``function`` if the circuit allows it; raises CircuitOpenError otherwise."""
         period = self._admit_or_raise()
+        succeeded: bool | None = None
         try:
             value = function()
+            succeeded = True
         except BaseException as error:
-            self._ended(period, succeeded=False if self._is_outage(error) else None)
+            succeeded = self._verdict(error)
             raise
-        self._ended(period, succeeded=True)
+        finally:
+            self._ended(period, succeeded=succeeded)
         return value
 
     async def acall(self, function: Callable[[], Awaitable[Value]]) -> Value:
         """Await ``function()`` if the circuit allows it; raises CircuitOpenError otherwise."""
         period = self._admit_or_raise()
+        succeeded: bool | None = None
         try:
             value = await function()
+            succeeded = True
         except BaseException as error:
-            self._ended(period, succeeded=False if self._is_outage(error) else None)
+            succeeded = self._verdict(error)
             raise
-        self._ended(period, succeeded=True)
+        finally:
+            self._ended(period, succeeded=succeeded)
         return value
 
     def reset(self) -> None:
-        """Close the circuit and forget all counts."""
-        with self._lock:
-            changed = self._move(CircuitState.CLOSED)
+        """Close the circuit and forget all counts, those of running calls included."""
+        with self._change():
+            self._move(CircuitState.CLOSED)
+            self._period += 1
+            self._first_counted = self._period
             self._metrics = CircuitBreakerMetrics()
-        self._announce(changed)
+        self._announce()
 
     def force_open(self) -> None:
         """Open the circuit now, for ``reset_timeout_seconds``."""
-        with self._lock:
-            changed = self._open()
-        self._announce(changed)
+        with self._change():
+            self._open()
+        self._announce()
 
     def retry_after_s(self) -> float:
         """Seconds until the next probe is allowed; 0 when calls are allowed now."""
@@ -185,7 +222,14 @@ class CircuitBreaker:
             "success_rate": metrics.success_rate,
             "failure_threshold": self.config.failure_threshold,
             "reset_timeout_seconds": self.config.reset_timeout_seconds,
+            "listener_error": self._listener_error,
         }
+
+    def _verdict(self, error: BaseException) -> bool | None:
+        """False for an outage; None for an error that tells nothing about the service."""
+        if isinstance(error, CircuitOpenError) or not isinstance(error, Exception):
+            return None
+        return False if self._is_outage(error) else None
 
     def _admit_or_raise(self) -> int:
         period = self._admit()
@@ -194,10 +238,9 @@ class CircuitBreaker:
         return period
 
     def _admit(self) -> int | None:
-        changed = None
-        with self._lock:
+        with self._change():
             if self._state is CircuitState.OPEN and self._remaining() <= 0:
-                changed = self._move(CircuitState.HALF_OPEN)
+                self._move(CircuitState.HALF_OPEN)
             admitted = self._state is CircuitState.CLOSED or (
                 self._state is CircuitState.HALF_OPEN and self._probes < self.config.half_open_max_calls
             )
@@ -207,54 +250,67 @@ class CircuitBreaker:
             else:
                 self._metrics = replace(self._metrics, rejected=self._metrics.rejected + 1)
             period = self._period
-        self._announce(changed)
+        self._announce()
         return period if admitted else None
 
     def _ended(self, period: int, *, succeeded: bool | None) -> None:
-        changed = None
-        with self._lock:
-            current = period == self._period
-            if current and self._state is CircuitState.HALF_OPEN:
-                self._probes = max(0, self._probes - 1)
-            if succeeded is True:
-                changed = self._succeeded(current)
-            elif succeeded is False:
-                changed = self._failed(current)
-        self._announce(changed)
+        with self._change():
+            self._endings.append((period, succeeded))
+        self._announce()
 
-    def _succeeded(self, current: bool) -> tuple[CircuitState, CircuitState] | None:
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Hold the lock; a call that ends in the middle of a change is settled when that change is complete."""
+        with self._lock:
+            nested, self._changing = self._changing, True
+            try:
+                yield
+                while self._endings and not nested:
+                    self._settle(*self._endings.popleft())
+            finally:
+                self._changing = nested
+
+    def _settle(self, period: int, succeeded: bool | None) -> None:
+        if period >= self._first_counted:
+            self._count(succeeded)
+        if period == self._period:
+            self._learn(succeeded)
+
+    def _count(self, succeeded: bool | None) -> None:
         metrics = self._metrics
-        self._metrics = replace(metrics, successful=metrics.successful + 1, last_success_at=self._clock())
-        if not current:
-            return None
-        self._streak = 0
+        if succeeded is None:
+            self._metrics = replace(metrics, total=max(0, metrics.total - 1))
+        elif succeeded:
+            self._metrics = replace(metrics, successful=metrics.successful + 1, last_success_at=self._clock())
+        else:
+            self._metrics = replace(metrics, failed=metrics.failed + 1, last_failure_at=self._clock())
+
+    def _learn(self, succeeded: bool | None) -> None:
+        """What a call that the present period admitted means for the state."""
         if self._state is CircuitState.HALF_OPEN:
+            self._probe_ended(succeeded)
+        elif self._state is CircuitState.CLOSED and succeeded is not None:
+            self._streak = 0 if succeeded else self._streak + 1
+            if self._streak >= self.config.failure_threshold:
+                self._open()
+
+    def _probe_ended(self, succeeded: bool | None) -> None:
+        self._probes = max(0, self._probes - 1)
+        if succeeded is False:
+            self._open()
+        elif succeeded:
             self._probe_successes += 1
             if self._probe_successes >= self.config.success_threshold:
-                return self._move(CircuitState.CLOSED)
-        return None
+                self._move(CircuitState.CLOSED)
 
-    def _failed(self, current: bool) -> tuple[CircuitState, CircuitState] | None:
-        metrics = self._metrics
-        self._metrics = replace(metrics, failed=metrics.failed + 1, last_failure_at=self._clock())
-        if not current:
-            return None
-        if self._state is CircuitState.HALF_OPEN:
-            return self._open()
-        if self._state is CircuitState.CLOSED:
-            self._streak += 1
-            if self._streak >= self.config.failure_threshold:
-                return self._open()
-        return None
-
-    def _open(self) -> tuple[CircuitState, CircuitState] | None:
+    def _open(self) -> None:
         self._opened_at = self._clock()
-        return self._move(CircuitState.OPEN)
+        self._move(CircuitState.OPEN)
 
-    def _move(self, state: CircuitState) -> tuple[CircuitState, CircuitState] | None:
+    def _move(self, state: CircuitState) -> None:
         self._streak = self._probes = self._probe_successes = 0
         if state is self._state:
-            return None
+            return
         previous, self._state = self._state, state
         self._period += 1
         opened = state is CircuitState.OPEN
@@ -263,12 +319,27 @@ class CircuitBreaker:
             state_changes=self._metrics.state_changes + 1,
             times_opened=self._metrics.times_opened + opened,
         )
-        return previous, state
+        self._changes.append((previous, state))
 
     def _remaining(self) -> float:
         return max(0.0, self._opened_at + self.config.reset_timeout_seconds - self._clock())
 
-    def _announce(self, changed: tuple[CircuitState, CircuitState] | None) -> None:
-        """Outside the lock: the listener may ask the breaker for its status."""
-        if changed is not None and self._on_state_change is not None:
-            self._on_state_change(*changed)
+    def _announce(self) -> None:
+        """Tell the listener what changed, outside the lock: it may ask the breaker for its status.
+
+        One thread at a time tells, in order; what another adds meanwhile is told before one of them leaves.
+        """
+        while self._changes and not self._changing and self._announcing.acquire(blocking=False):
+            try:
+                while self._changes:
+                    self._tell(*self._changes.popleft())
+            finally:
+                self._announcing.release()
+
+    def _tell(self, before: CircuitState, after: CircuitState) -> None:
+        if self._on_state_change is None:
+            return
+        try:
+            self._on_state_change(before, after)
+        except Exception as error:  # noqa: BLE001 - a listener must not decide how a call ends
+            self._listener_error = f"{type(error).__name__}: {error}"

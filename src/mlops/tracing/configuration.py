@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from src.domain.agents import TIER_NAMES, TIER_OF_AGENT, UNKNOWN_AGENT
 from src.domain.prices import PriceTable
 from src.errors import ConfigError, nearest_names
-from src.resilience.circuit_breaker import CircuitBreakerConfig
+from src.resilience.configuration import BreakerSettings
 from src.settings import CONFIG_DIR, PROJECT_ROOT, ConfigModel, load_config
 
 OBSERVABILITY_FILE = CONFIG_DIR / "observability.yaml"
@@ -101,19 +101,6 @@ class BatchingSettings(ConfigModel):
     max_wait_seconds: Positive = 5.0
     max_retries: int = Field(default=3, ge=0)
     retry_delay_seconds: Positive = 1.0
-
-
-class BreakerSettings(ConfigModel):
-    """Settings of a circuit breaker."""
-
-    failure_threshold: int = Field(default=5, ge=1)
-    reset_timeout_seconds: Positive = 30.0
-    half_open_max_calls: int = Field(default=3, ge=1)
-    success_threshold: int = Field(default=2, ge=1)
-
-    def breaker(self) -> CircuitBreakerConfig:
-        """As the breaker takes them."""
-        return CircuitBreakerConfig(**self.model_dump())
 
 
 class FallbackSettings(ConfigModel):

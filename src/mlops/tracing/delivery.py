@@ -138,7 +138,8 @@ class Courier:
         if segment.size() <= start:
             return
         sinks = segment.sinks()
-        if sinks is None or self.sink.name not in sinks:
+        # A header that is damaged names nobody: everybody gets the records.
+        if sinks is None or (sinks and self.sink.name not in sinks):
             return
         stretch = known or batch.stretches.setdefault(segment.name, Stretch(start, start))
         for line in segment.lines(start):
@@ -354,7 +355,7 @@ class Delivery:
         """Whether every attached sink has the first ``size`` bytes of a segment; a removed one was delivered."""
         segment = Segment(self._folder / name)
         try:
-            wanted = [sink for sink in segment.sinks() or {} if sink in self._sinks]
+            wanted = [sink for sink in segment.sinks() or self._sinks if sink in self._sinks]
             end = _complete(segment, size) if wanted else 0
         except FileNotFoundError:
             return True

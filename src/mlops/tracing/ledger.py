@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -123,6 +124,8 @@ class Ledger:
     def offset(self, segment: str, sink: str) -> int:
         """How far a sink has come in a segment."""
         with self.lock:
+            if segment in self._gone:  # added up, and about to be removed
+                return sys.maxsize
             place = self.positions.get(segment, {}).get(sink)
             return place.offset if place is not None else 0
 
@@ -156,17 +159,21 @@ class Ledger:
         with self.lock:
             if self._closed:
                 return
-            places = self.positions.pop(segment.name, {})
-            for sink, count in accepted.items():
-                total = self.retired.setdefault(sink, Retired())
-                total.accepted += count
-                total.tally.add(places.get(sink, Position()).tally)
-            self.damaged += damaged
-            self.refused += refused
-            self._gone.add(segment.name)
-            self.removing.append(segment.name)
+            if segment.name not in self._gone:
+                self._add_up(segment.name, accepted)
+                self.damaged += damaged
+                self.refused += refused
         self.write()
         self.finish_removals()
+
+    def _add_up(self, segment: str, accepted: Mapping[str, int]) -> None:
+        places = self.positions.pop(segment, {})
+        for sink, count in accepted.items():
+            total = self.retired.setdefault(sink, Retired())
+            total.accepted += count
+            total.tally.add(places.get(sink, Position()).tally)
+        self._gone.add(segment)
+        self.removing.append(segment)
 
     def finish_removals(self) -> None:
         """Remove the files of segments that are already added up."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from src.domain.agents import agent_identity
 from src.mlops.tracing.configuration import SamplingSettings
 from src.mlops.tracing.finished import FinishedSpan
-from src.mlops.tracing.recorder import Feedback, Item, Metric, share
+from src.mlops.tracing.ids import uuid_int, uuid_text
+from src.mlops.tracing.recorder import Item, share
 from src.mlops.tracing.records import Record, Route
-from src.mlops.tracing.spans import SpanContext, Trace
+from src.mlops.tracing.spans import SpanContext
 
 MAX_TRACES = 10_000
 MAX_HELD = 20_000
@@ -64,23 +65,19 @@ class TraceRouter:
 
     def _decision(self, item: Item) -> _Decision | None:
         """The trace's decision; None for a metric without a trace and feedback on a trace not seen here."""
-        shared = _shared(item)
-        if shared is not None:
-            trace, agent, tier = shared.text, shared.root_agent, shared.root_tier
-        elif isinstance(item, FinishedSpan):
+        if isinstance(item, FinishedSpan):
             identity = agent_identity(item.agent_name)
-            trace, agent, tier = item.trace_id, identity.name, identity.tier
+            trace, agent, tier = uuid_text(uuid_int(item.trace_id)), identity.name, identity.tier
+        elif (shared := item.trace if isinstance(item, SpanContext) else item.open_trace) is not None:
+            trace, agent, tier = shared.text, shared.root_agent, shared.root_tier
         else:
-            return self._known(item)
+            return self._decisions.get(item.trace_id) if item.trace_id is not None else None
         known = self._decisions.get(trace)
         if known is None:
             known = _Decision(share(trace) < self._settings.rate(agent, tier))
             self._decisions[trace] = known
             self._forget_old()
         return known
-
-    def _known(self, item: Feedback | Metric) -> _Decision | None:
-        return self._decisions.get(item.trace_id) if item.trace_id is not None else None
 
     def _hold(self, decision: _Decision, record: Record) -> None:
         decision.held.append(record)
@@ -98,10 +95,3 @@ class TraceRouter:
 
 def _is_error(item: Item) -> bool:
     return isinstance(item, SpanContext | FinishedSpan) and item.error_type is not None
-
-
-def _shared(item: Item) -> Trace | None:
-    """What the spans of the item's trace share, where they are of this process."""
-    if isinstance(item, SpanContext):
-        return item.trace
-    return None if isinstance(item, FinishedSpan) else item.open_trace

@@ -16,6 +16,9 @@ from src.agents.tiers import AGENT_TIERS
 from src.domain import kpis
 from src.domain.vocabulary import Vocabulary
 from src.errors import ConfigError
+from src.llm.configuration import LLMSettings
+from src.mlops.mlflow.configuration import MlflowConfig
+from src.mlops.tracing.configuration import ObservabilityConfig
 from src.settings import CONFIG_DIR, ConfigModel, load_config
 from tests.unit.test_project.checkout import attributes_read
 
@@ -23,6 +26,9 @@ MODELS: dict[str, type[ConfigModel]] = {
     "agents.yaml": AgentsConfig,
     "domain_vocabulary.yaml": Vocabulary,
     "kpi_definitions.yaml": kpis._KpiFile,
+    "llm.yaml": LLMSettings,
+    "mlflow/mlflow.yaml": MlflowConfig,
+    "observability.yaml": ObservabilityConfig,
 }
 # Keys that only readers of the file use so far. No key may join them; a key leaves when code reads it.
 Place = tuple[str | int, ...]
@@ -89,7 +95,7 @@ def test_an_unknown_key_is_refused_with_file_and_key(file: str, place: Place, tm
     for step in place:
         target = target[step]
     target["surprise"] = 1
-    copy = tmp_path / file
+    copy = tmp_path / Path(file).name
     copy.write_text(yaml.safe_dump(raw), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_config(copy, MODELS[file])
