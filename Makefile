@@ -20,7 +20,7 @@ export DO_NOT_TRACK := true
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-seq test-slow test-supabase check lint typecheck layers contract bench batches migrate data lock clean
+.PHONY: help setup demo test test-seq test-slow test-faults test-supabase check lint typecheck layers contract bench batches migrate data lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test-seq: $(STAMP) ## Run the default test suite in one process
 
 test-slow: $(STAMP) ## Run the statistical, fault-injection and scale suites
 	$(PYTEST) -n $(WORKERS) --dist=loadgroup -m "slow"
+
+test-faults: $(STAMP) ## Run the whole fault-injection suite of the span delivery
+	$(PYTEST) -n 0 -m "slow or not slow" tests/faults
 
 test-supabase: $(STAMP) ## Run the gateway contract suite over HTTP (needs Node 20)
 	$(PYTEST) -n 0 -m requires_supabase tests/contracts --run-supabase

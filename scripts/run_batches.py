@@ -45,7 +45,13 @@ class Phase:
 
 PHASES = (
     Phase("project", "unit/test_project unit/test_settings"),
-    Phase("contracts", "unit/test_contracts unit/test_mlops"),
+    Phase("contracts", "unit/test_contracts unit/test_mlops/test_pandera_schemas.py"),
+    Phase("resilience", "unit/test_resilience unit/test_scripted_servers"),
+    Phase("models", "unit/test_llm integration/test_llm_command.py"),
+    Phase("mlflow", "unit/test_mlops/test_mlflow_*.py integration/test_mlflow_*.py"),
+    Phase("tracing", "unit/test_mlops/test_tracing_*.py"),
+    Phase("opik", "unit/test_mlops/test_o*.py"),
+    Phase("faults", "faults"),
     Phase("database", "unit/test_database integration/test_migrate.py"),
     Phase("storage", "unit/test_storage contracts integration/test_*database.py integration/test_*postgres.py"),
     Phase("synthetic", "unit/test_synthetic"),
@@ -55,6 +61,7 @@ PHASES = (
     Phase("domain", "unit/test_domain integration/test_kpis.py"),
     Phase("reports", "unit/test_report"),
     Phase("datasets", "unit/test_datasets integration/test_loading*.py integration/test_catalogue.py"),
+    Phase("observability", "integration/test_obs*.py integration/test_quality_command.py"),
     Phase("commands", "integration/test_data_commands.py integration/test_cli_*.py"),
     Phase("end-to-end", "e2e", parallel=False),
 )

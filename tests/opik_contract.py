@@ -13,7 +13,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 
 PROJECT = Path(__file__).resolve().parent.parent
-PLACES = (Path("/work/shared"), PROJECT.parent / "shared", PROJECT / "shared")
+PLACES = (PROJECT.parent / "shared", PROJECT / "shared")
 WRITES = {
     ("POST", "/v1/private/traces/batch"): ("TraceBatch_Write", "traces", "TraceWrite"),
     ("POST", "/v1/private/spans/batch"): ("SpanBatch_Write", "spans", "SpanWrite"),

@@ -6,6 +6,8 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from src.agents.causal_impact.agent import ImpactResult
+from src.agents.results import AgentMeta
+from src.agents.runtime import NodeError
 from src.agents.tiers import identity
 from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
 from src.storage.observations import ObservationRepository
@@ -15,33 +17,56 @@ async def record_result(
     observations: ObservationRepository, run_id: str, query_sha256: str, result: ImpactResult
 ) -> None:
     """Store the agent's activity and, where there is an analysis, its estimates and validations."""
-    await observations.add_activity(_activity(run_id, result))
-    if result.analysis is None:
+    analysis = result.analysis
+    await record_activity(
+        observations,
+        run_id,
+        result.meta,
+        result.error,
+        activity_type="causal_analysis",
+        workstream="WS3",
+        records_processed=analysis.n_rows if analysis else 0,
+    )
+    if analysis is None:
         return
-    stored = await observations.add_evaluations(_evaluations(query_sha256, result.analysis))
+    stored = await observations.add_evaluations(_evaluations(query_sha256, analysis))
     selected = next((row["id"] for row in stored if row["selected"]), None)
-    if selected is not None and result.analysis.refutation is not None:
-        await observations.add_validations(_validations(selected, result.analysis.refutation))
+    if selected is not None and analysis.refutation is not None:
+        await observations.add_validations(_validations(selected, analysis.refutation))
 
 
-def _activity(run_id: str, result: ImpactResult) -> dict[str, Any]:
-    who = identity(result.meta.agent_name)
-    error = result.error
-    status = result.meta.status
-    return {
-        "activity_id": f"act_{uuid5(NAMESPACE_URL, run_id).hex[:16]}",
-        "agent_name": who.name,
-        "agent_tier": who.tier_name,
-        "activity_timestamp": result.meta.started_at,
-        "activity_type": "causal_analysis",
-        "workstream": "WS3",
-        "processing_duration_ms": result.meta.duration_ms,
-        "records_processed": result.analysis.n_rows if result.analysis else 0,
-        "status": status,
-        "error_type": error.type if error and status == "failed" else None,
-        "error_message": error.message if error and status == "failed" else None,
-        "trace_id": result.meta.trace_id,
-    }
+async def record_activity(
+    observations: ObservationRepository,
+    run_id: str,
+    meta: AgentMeta,
+    error: NodeError | None,
+    *,
+    activity_type: str,
+    workstream: str,
+    records_processed: int,
+) -> None:
+    """Store the one ``agent_activities`` row of a run; a run that is finished again keeps one.
+
+    ``error`` says why a run failed or ran out of time; one that ended with an answer has none.
+    """
+    who = identity(meta.agent_name)
+    told = error if meta.status in ("failed", "timeout") else None
+    await observations.add_activity(
+        {
+            "activity_id": f"act_{uuid5(NAMESPACE_URL, run_id).hex[:16]}",
+            "agent_name": who.name,
+            "agent_tier": who.tier_name,
+            "activity_timestamp": meta.started_at,
+            "activity_type": activity_type,
+            "workstream": workstream,
+            "processing_duration_ms": meta.duration_ms,
+            "records_processed": records_processed,
+            "status": meta.status,
+            "error_type": told.type if told else None,
+            "error_message": told.message if told else None,
+            "trace_id": meta.trace_id,
+        }
+    )
 
 
 def _evaluations(query_sha256: str, analysis: Analysis) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,8 +10,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 import typer
+from typer.models import CommandInfo
 
-from src.cli import data, db, observe
+from src.cli import data, db, llm, mlflow, observe
 from src.cli.analysis import ask, effect, report, rerun, resume, runs, show
 from src.cli.demo import demo
 from src.cli.kpis import kpis
@@ -28,6 +30,8 @@ app = typer.Typer(
 app.add_typer(db.app, name="db")
 app.add_typer(data.app, name="data")
 app.add_typer(observe.app, name="observe")
+app.add_typer(llm.app, name="llm")
+app.add_typer(mlflow.app, name="mlflow")
 for command in (effect, ask, show, runs, rerun, resume, report, kpis, demo):
     app.command()(command)
 
@@ -39,10 +43,13 @@ def options(
     """Options of every command."""
     if debug:
         os.environ["E2I_DEBUG"] = "1"
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
 def main() -> None:
     """Run the command line; an expected error or a wrong call is one line on standard error and exit code 2."""
+    # Standard error is for that line alone; warnings show with --debug.
+    logging.getLogger("src").addHandler(logging.NullHandler())
     try:
         with _traced(sys.argv[1:]):
             sys.exit(app(standalone_mode=False) or 0)
@@ -75,8 +82,21 @@ def _traced(arguments: list[str]) -> AbstractContextManager[None]:
     from src.app.tracing import command_span
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    groups = {group.name for group in app.registered_groups}
-    return command_span(" ".join(words[: 2 if words[0] in groups else 1]))
+    return command_span(_command_name(words))
+
+
+def _command_name(words: list[str]) -> str:
+    """Only words that are names of commands: a forgotten ``ask`` must not make a question one."""
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    if (group := groups.get(words[0])) is not None:
+        known = {_name_of(command) for command in group.registered_commands} if group is not None else set()
+        return f"{words[0]} {words[1]}" if len(words) > 1 and words[1] in known else words[0]
+    known = {_name_of(command) for command in app.registered_commands}
+    return words[0] if words[0] in known else "(unknown command)"
+
+
+def _name_of(command: CommandInfo) -> str:
+    return command.name or str(getattr(command.callback, "__name__", "")).replace("_", "-")
 
 
 def _report_wrong_call(message: str) -> None:

@@ -9,7 +9,11 @@ import typer
 from src.cli import output
 
 if TYPE_CHECKING:
+    from datetime import date
+
+    from src.agents.ml_foundation.observability_connector.quality import Latency, QualityMetrics
     from src.app.observing import DeliveryStatus, Replayed
+    from src.app.quality import MeasuredQuality
 
 CHECK_FAILED = 1
 
@@ -29,10 +33,14 @@ def status(json: Json = False) -> None:
 
     Example: e2i observe status --json
     """
+    from src.app.models import price_date
     from src.app.observing import connector_status
 
-    found = connector_status()
-    output.print_json(found.document()) if json else output.print_rich(_status_text(found))
+    found, prices = connector_status(), price_date()
+    if json:
+        output.print_json({**found.document(), "prices_as_of": prices})
+    else:
+        output.print_rich(_status_text(found, prices))
     if found.problems:
         raise typer.Exit(CHECK_FAILED)
 
@@ -112,6 +120,28 @@ def latency(
 
 
 @app.command()
+def quality(
+    window: Annotated[str, typer.Option(help="1h, 24h or 7d.")] = "24h",
+    agent: Annotated[list[str] | None, typer.Option(help="Only this agent; may be given several times.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure how well the agents worked: latency, error and fallback rates, tokens, quality score, sample size.
+
+    The score is the mean over all spans of 1 for success, 0.5 for a success by fallback, 0 for a failure.
+
+    Example: e2i observe quality --window 7d --agent causal_impact
+    """
+    from src.app.quality import measure_quality
+
+    async def work() -> MeasuredQuality:
+        with output.progress("Quality", quiet=json) as step:
+            return await measure_quality(window, agent or (), on_progress=step)
+
+    found = output.run(work())
+    output.print_json(found.document()) if json else output.print_rich(_quality_text(found))
+
+
+@app.command()
 def orphans(
     since: Since = None,
     settled: Annotated[float, typer.Option(min=0, help="Seconds without a span after which a trace is judged.")] = 60.0,
@@ -187,7 +217,7 @@ def retention(
     output.print_json(report.document()) if json else output.print_rich(report.line())
 
 
-def _status_text(found: DeliveryStatus) -> Any:
+def _status_text(found: DeliveryStatus, prices: date) -> Any:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -204,8 +234,52 @@ def _status_text(found: DeliveryStatus) -> Any:
     for name in ("refused", "damaged", "spool_error"):  # records that never became accepted ones
         if found.status.get(name):
             lines.append(f"{name.replace('_', ' ')}: {found.status[name]}")
+    lines.append(f"prices of model calls as published on {prices}")
     lines += [f"problem: {problem}" for problem in found.problems] or ["every accepted record is accounted for"]
     return Group(table, *(Text(line) for line in lines))
+
+
+def _quality_text(found: MeasuredQuality) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    metrics, reason = found.result.metrics, found.result.reason
+    notes = [Text(f"note: {note}") for note in found.notes if note != reason]
+    if metrics is None:
+        return Group(Text(f"Nothing to measure: {reason}"), *notes)
+    cost = "unknown" if metrics.cost is None else f"${metrics.cost:.4f}"
+    unpriced = f", {metrics.unpriced_calls:,} model calls without a price" if metrics.unpriced_calls else ""
+    return Group(
+        Text(
+            f"Quality score {metrics.quality_score:.3f} over {metrics.sample_size:,} spans of the last "
+            f"{metrics.window}; {metrics.success_rate:.1%} succeeded"
+        ),
+        _quality_table(metrics),
+        *([Text(f"cost of model calls: {cost}{unpriced}")] if metrics.cost is not None or unpriced else []),
+        Text(f"trace {found.result.meta.trace_id}"),
+        *notes,
+    )
+
+
+def _quality_table(metrics: QualityMetrics) -> Any:
+    from rich.table import Table
+
+    from src.domain.agents import agent_identity
+
+    table = Table("tier / agent", box=None, padding=(0, 1, 0, 0))
+    for heading in ("spans", "p50 ms", "p95 ms", "p99 ms", "errors", "fallbacks", "tokens"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for tier, whole in metrics.latency["tier"].items():
+        table.add_row(tier, *_times(whole), "", "", "")
+        for name, own in metrics.latency["agent"].items():
+            if agent_identity(name).tier_name == tier:
+                rates = (f"{metrics.error_rate[name]:.1%}", f"{metrics.fallback_rate[name]:.1%}")
+                table.add_row(f"  {name}", *_times(own), *rates, f"{metrics.tokens[name]:,}")
+    return table
+
+
+def _times(latency: Latency) -> tuple[str, ...]:
+    return (f"{latency.n:,}", *(f"{value:,.1f}" for value in (latency.p50, latency.p95, latency.p99)))
 
 
 def _replay_text(done: Replayed) -> str:

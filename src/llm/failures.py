@@ -28,14 +28,8 @@ class BrokenReply(ServiceOutage):
 
 
 def is_model_outage(error: BaseException) -> bool:
-    """True for what may pass: unreachable, overloaded, failing or breaking off."""
-    if is_outage(error):
-        return True
-    # Errors while a stream is read reach us without the SDK's wrapping.
-    return http_status(error) is None and any(
-        base.__name__ == "TransportError" and base.__module__.split(".")[0] in ("httpx", "httpx2")
-        for base in type(error).__mro__
-    )
+    """True for what may pass: unreachable, overloaded, failing or breaking off; judged as for every service."""
+    return is_outage(error)
 
 
 def never_ran(error: BaseException) -> bool:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import asyncio
 import atexit
 import hashlib
-import math
+import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from src.errors import ContractViolation
+from src.errors import ConfigError, ContractViolation
 from src.mlops.tracing.configuration import (
     OBSERVABILITY_FILE,
     ObservabilityConfig,
@@ -30,6 +30,7 @@ from src.mlops.tracing.finished import FinishedSpan
 from src.mlops.tracing.pipeline import Pipeline
 from src.mlops.tracing.propagation import environment_headers
 from src.mlops.tracing.records import Sink
+from src.mlops.tracing.scores import check_score
 from src.mlops.tracing.silent import SilentSpan
 from src.mlops.tracing.spans import (
     Clock,
@@ -44,7 +45,7 @@ from src.mlops.tracing.spans import (
 from src.resilience.circuit_breaker import CircuitBreaker
 from src.resilience.outcomes import Unavailable
 from src.settings import var_dir
-from src.storage.connection import Source, resolve_dsn
+from src.storage.connection import resolve_dsn
 
 if TYPE_CHECKING:
     from src.mlops.tracing.opik_queries import FoundFeedback, FoundTrace, OpikQueries, TraceFilter
@@ -59,6 +60,8 @@ __all__ = [
     "get_opik_connector",
     "reset_opik_connector",
 ]
+
+_log = logging.getLogger(__name__)
 
 EXIT_DEADLINE_S = 1.5
 FLUSH_TIMEOUT_S = 10.0
@@ -179,7 +182,7 @@ class OpikConnector:
         another process. An agent that is not registered is recorded as ``unknown``.
         """
         return self._recorder.span(
-            agent_name, operation, trace_id, parent_span_id, metadata, tuple(tags), input_data, headers, span_type
+            agent_name, operation, trace_id, parent_span_id, metadata, tuple(tags or ()), input_data, headers, span_type
         )
 
     def trace_llm_call(
@@ -207,7 +210,7 @@ class OpikConnector:
 
         Raises ContractViolation for a name or value that cannot be stored.
         """
-        _check_score(name, value)
+        check_score(name, value)
         return self._recorder.metric(name, value, trace_id=trace_id, metadata=metadata)
 
     def log_feedback(
@@ -225,7 +228,7 @@ class OpikConnector:
 
         Raises ContractViolation for a name, score or source that cannot be stored.
         """
-        _check_score(feedback_type, score)
+        check_score(feedback_type, score)
         if source not in ("sdk", "ui", "online_scoring"):
             raise ContractViolation(f"feedback comes from sdk, ui or online_scoring, not from '{source}'")
         return self._recorder.feedback(
@@ -285,7 +288,7 @@ class OpikConnector:
 
             self._pipeline.attach([*self._mirrors(), DatabaseSink(address, self._database_breaker)])
 
-    async def accepted(self, timeout: float | None = None) -> bool:
+    async def accepted(self, timeout: float = FLUSH_TIMEOUT_S) -> bool:
         """Wait until everything that ended so far is in the spool; False after ``timeout`` seconds."""
         return await asyncio.to_thread(self._pipeline.accepted, timeout)
 
@@ -300,12 +303,26 @@ class OpikConnector:
     def close(self, timeout: float = EXIT_DEADLINE_S) -> bool:
         """The same, blocking."""
         atexit.unregister(self._at_exit)
-        if self._queries is not None:
-            self._queries.close()
-        finished = self._pipeline.close(timeout)
-        while self._let_go:
-            self._let_go.pop()()
+        finished = True
+        releases = [self._queries.close] if self._queries is not None else []
+        try:
+            finished = self._pipeline.close(timeout)
+        except Exception as error:  # noqa: BLE001 - the records are in the spool; the caller's own end is not ours
+            _log.warning("the spool was not closed cleanly: %s", type(error).__name__)
+            finished = False
+        while releases or self._let_go:
+            release = (releases or self._let_go).pop()
+            try:
+                release()
+            except Exception as error:  # noqa: BLE001 - as above
+                _log.warning("a connection was not closed cleanly: %s", type(error).__name__)
         return finished
+
+    def after_fork(self) -> None:
+        """In a child process: locks and connections of the parent are left alone."""
+        self._opened = threading.Lock()
+        self._let_go = []
+        self._queries = None
 
     def get_status(self) -> dict[str, Any]:
         """What is recorded, waiting, delivered and lost, as JSON.
@@ -370,11 +387,17 @@ class OpikConnector:
 def destination() -> str:
     """A name for the database that the spool feeds: records of one never go to another."""
     target = resolve_dsn()
-    if target.source is Source.EMBEDDED or target.dsn is None:
+    if target.dsn is None:
         return "embedded"
+    from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
-    parts = conninfo_to_dict(target.dsn)
+    try:
+        parts = conninfo_to_dict(target.dsn)
+    except ProgrammingError:  # its text quotes the address, password included
+        raise ConfigError(
+            f"{target.source.value} is not a PostgreSQL URL (postgresql://user:password@host:port/database)"
+        ) from None
     place = f"{parts.get('host')}:{parts.get('port')}/{parts.get('dbname')}"
     return f"{parts.get('dbname') or 'database'}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
@@ -384,26 +407,6 @@ def _full(config: ObservabilityConfig | OpikConfig | None) -> ObservabilityConfi
         return config
     loaded = load_observability_config()
     return loaded if config is None else config.applied_to(loaded)
-
-
-def _check_score(name: str, value: float) -> None:
-    if not isinstance(name, str) or not name.strip():
-        raise ContractViolation("a score needs a name that is not empty")
-    if len(name) > MAX_NAME:
-        raise ContractViolation(f"the name of a score has at most {MAX_NAME} characters, not {len(name)}")
-    if not _is_finite(value):
-        raise ContractViolation(f"the score '{name}' must be a finite number, not {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    return str(value) if isinstance(value, float | bool) else f"this {type(value).__name__}"
-
-
-def _is_finite(value: object) -> bool:
-    try:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer beyond what a float holds
-        return False
 
 
 _connector: OpikConnector | None = None
@@ -420,14 +423,17 @@ def get_opik_connector(
     """
     global _connector
     with _lock:
-        outdated = _connector is not None and (
-            _connector.destination != destination() or (config is not None and _full(config) != _connector.config)
+        previous = _connector
+        outdated = previous is not None and (
+            previous.destination != destination() or (config is not None and _full(config) != previous.config)
         )
-        if _connector is None or force_new or outdated:
-            previous, _connector = _connector, OpikConnector(config)
-            if previous is not None:
-                previous.close()
-        return _connector
+        if previous is None or force_new or outdated:
+            _connector = OpikConnector(config)
+        wanted = _connector
+    if previous is not None and previous is not wanted:
+        previous.close()
+    assert wanted is not None
+    return wanted
 
 
 def reset_opik_connector() -> None:
@@ -437,3 +443,14 @@ def reset_opik_connector() -> None:
         previous, _connector = _connector, None
     if previous is not None:
         previous.close()
+
+
+def _after_fork() -> None:
+    """In a child process a lock that another thread of the parent held would never be released."""
+    global _lock
+    _lock = threading.Lock()
+    if _connector is not None:
+        _connector.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -61,6 +61,22 @@ _TARGETS = (
     ("m", "ml_observability_metrics", METRIC_COLUMNS, "(metric_id)"),
 )
 
+# A server that stopped answering is given up after half a minute, so that the records go on waiting visibly.
+_CONNECTION: dict[str, Any] = {
+    "connect_timeout": 5,
+    "application_name": "e2i-spans",
+    "prepare_threshold": None,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+# Inside the transaction: behind a pooler the next one may run on another connection.
+_PREPARED = (
+    "SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '10s'; SET LOCAL client_min_messages = warning; "
+    "CREATE TEMP TABLE IF NOT EXISTS incoming (kind text, record json) ON COMMIT DELETE ROWS"
+)
+
 # Errors of the records themselves: values, constraints, and sizes that PostgreSQL cannot hold. Everything else it
 # says is an outage, and the records wait.
 _REFUSALS = ("22", "23", "54")
@@ -99,9 +115,10 @@ class DatabaseSink:
     def _store(self, records: Sequence[Record]) -> None:
         import psycopg
 
+        connection = self._connected()
         try:
-            connection = self._connected()
             with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute(_PREPARED)
                 with cursor.copy("COPY pg_temp.incoming (kind, record) FROM STDIN") as copy:
                     copy.write(b"".join(map(_copy_line, records)))
                 for kind in {record.kind.value for record in records}:
@@ -116,11 +133,11 @@ class DatabaseSink:
         import psycopg
 
         if self._connection is None or self._connection.closed or self._owner != os.getpid():
-            self._connection = psycopg.connect(self._address(), connect_timeout=5, application_name="e2i-spans")
+            try:
+                self._connection = psycopg.connect(self._address(), **_CONNECTION)
+            except Exception as error:  # whatever keeps us from connecting, it is nothing about the records
+                raise ServiceOutage(f"the database cannot be reached for spans: {_first_line(error)}") from error
             self._owner = os.getpid()
-            # The table stays for the connection, its rows for one transaction.
-            self._connection.execute("CREATE TEMP TABLE incoming (kind text, record json) ON COMMIT DELETE ROWS")
-            self._connection.commit()
         return self._connection
 
 

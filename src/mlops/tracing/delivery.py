@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -11,17 +12,24 @@ from pathlib import Path
 
 import orjson
 
+from src.errors import ServiceOutage
 from src.mlops.tracing.configuration import BatchingSettings
 from src.mlops.tracing.ledger import Leadership, Ledger, Tally, concerns
 from src.mlops.tracing.records import Kind, Record, RecordRefused, Sink
-from src.mlops.tracing.spool import Segment, segments
-from src.resilience.outages import PROGRAMMING_ERRORS
+from src.mlops.tracing.spool import Segment, remove_drafts, segments
+from src.resilience.outages import PROGRAMMING_ERRORS, retry_after_seconds
 from src.resilience.retry import RetryPolicy
 
 _log = logging.getLogger(__name__)
 
 DEAD_FOLDER = "dead"
 TICK_S = 0.5
+# While somebody waits for a flush, a service that fails is tried again after this pause, or what it asked for.
+HURRIED_PAUSE_S = 0.25
+YIELD_EVERY_S = 10.0
+YIELD_FOR_S = 1.5
+# A service that asks for a longer pause is asked again all the same: it may be back long before.
+LONGEST_PAUSE_S = 300.0
 # Above this share of the bound the mirrors give up what the primary already has.
 GIVE_UP_SHARE = 0.8
 
@@ -170,26 +178,27 @@ class Courier:
         try:
             self.sink.deliver(records)
         except (RecordRefused, *PROGRAMMING_ERRORS) as refusal:
-            reason = f"{type(refusal).__name__}: {refusal}" if not isinstance(refusal, RecordRefused) else str(refusal)
+            own = not isinstance(refusal, RecordRefused)
             if len(records) == 1:
-                return [(records[0], reason)]
+                return [(records[0], f"{type(refusal).__name__}: {refusal}" if own else str(refusal))]
             middle = len(records) // 2
-            return self._send(records[:middle]) + self._send(records[middle:])
+            dead = self._send(records[:middle]) + self._send(records[middle:])
+            if own and len(dead) == len(records):
+                raise ServiceOutage(f"{self.sink.name} fails for every record: {dead[0][1][:300]}") from refusal
+            return dead
         return []
 
     def _pause(self, failures: int, error: BaseException) -> None:
         """Wait a little longer after each failure, and a while after ``max_retries`` in a row."""
-        burst = self._batching.max_retries + 1
-        wait = self._policy.delay_s((failures - 1) % burst + 1, error)
-        if failures % burst == 0:
-            wait = max(wait, self._rest_s)
-        until = time.monotonic() + wait
-        while not self._stopping and (left := until - time.monotonic()) > 0:
+        wait = pause_s(failures, error, self._policy, retries=self._batching.max_retries, rest_s=self._rest_s)
+        if (asked := retry_after_seconds(error)) is None:
+            asked = 0.0
+        began = time.monotonic()
+        while not self._stopping and (spent := time.monotonic() - began) < wait:
             hurried = time.monotonic() < self._hurry_until
-            self._news.wait(min(left, 0.2 if hurried else left))
-            self._news.clear()
-            if hurried or time.monotonic() < self._hurry_until:
+            if hurried and spent >= max(HURRIED_PAUSE_S, min(asked, wait)):
                 return
+            time.sleep(min(wait - spent, 0.05))
 
     def _report(self, error: BaseException) -> None:
         if self.last_error is None:
@@ -199,13 +208,15 @@ class Courier:
     def _bury(self, dead: list[tuple[Record, str]]) -> None:
         if not dead:
             return
-        folder = self._folder / DEAD_FOLDER
-        folder.mkdir(exist_ok=True)
-        with (folder / f"{self.sink.name}.jsonl").open("ab") as file:
-            for record, reason in dead:
-                entry = {"kind": record.kind.value, "reason": reason[:1000], "record": orjson.Fragment(record.body)}
-                file.write(orjson.dumps(entry) + b"\n")
-        _log.warning("%s refused %d records for good; they are in %s", self.sink.name, len(dead), folder)
+        entries = [
+            {"kind": record.kind.value, "reason": reason[:1000], "record": orjson.Fragment(record.body)}
+            for record, reason in dead
+        ]
+        with self._ledger.lock:
+            append_dead(self._folder, self.sink.name, b"".join(orjson.dumps(entry) + b"\n" for entry in entries))
+        _log.warning(
+            "%s refused %d records for good; they are in %s", self.sink.name, len(dead), self._folder / DEAD_FOLDER
+        )
 
     def _settle(self, batch: Batch, dead: Sequence[object]) -> None:
         """Count the batch. Which segment a dead record came from does not matter to the sums."""
@@ -315,7 +326,8 @@ class Delivery:
     def close(self, timeout: float) -> bool:
         """Deliver until the deadline, then stop; what is left stays in the spool."""
         deadline = time.monotonic() + timeout
-        finished = self.flush(timeout) if self._sinks else True
+        # Where another process leads, the records are safe in the spool and no business of this one any more.
+        finished = self.flush(timeout) if self._sinks and self._leads_soon() else not self._sinks
         self._stopping = True
         self._news.set()
         self._resign(max(0.05, deadline - time.monotonic()))
@@ -333,11 +345,18 @@ class Delivery:
         for courier in couriers:
             courier.join(max(0.0, deadline - time.monotonic()))
         with self._lock:
-            if self.leads and self.ledger is not None:
-                self._try_to_tidy()
+            if self.ledger is not None:
+                self._try_to_tidy(deadline)
                 self.ledger.close()
                 self.ledger = None
-                self._leadership.release()
+            self._leadership.release()
+
+    def _leads_soon(self) -> bool:
+        """Whether this process delivers, or would with the next look at the lock."""
+        if not self.leads and self._required <= self._sinks.keys():
+            with self._lock:
+                self._step()
+        return self.leads
 
     def abandon(self) -> None:
         """In a child process: threads, lock and connections belong to the parent."""
@@ -362,15 +381,38 @@ class Delivery:
         return all(ledger.offset(name, sink) >= end for sink in wanted) or not segment.path.exists()
 
     def _run(self) -> None:
+        yielded = time.monotonic()
         while not self._stopping:
-            with self._lock:
-                ready = not self._stopping and self._required <= self._sinks.keys()
-                if ready and not self.leads and self._may_lead():
-                    self._lead()
-                if self.leads and not self._stopping:
-                    self._try_to_tidy()
+            try:
+                with self._lock:
+                    self._step()
+                if time.monotonic() - yielded > YIELD_EVERY_S and self._lacks_a_sink():
+                    self._resign(TICK_S)
+                    time.sleep(YIELD_FOR_S)
+                    yielded = time.monotonic()
+            except Exception as error:  # noqa: BLE001 - the thread that leads goes on; the next round tries again
+                _log.warning("the delivery from %s stumbled: %s", self._folder, type(error).__name__)
             self._news.wait(TICK_S)
             self._news.clear()
+
+    def _step(self) -> None:
+        ready = not self._stopping and self._required <= self._sinks.keys()
+        if ready and not self.leads and self._may_lead():
+            self._lead()
+        if self.leads and not self._stopping:
+            self._try_to_tidy()
+
+    def _lacks_a_sink(self) -> bool:
+        """Whether records wait for a sink that another process may have: it gets a chance to lead."""
+        if self.ledger is None:
+            return False
+        for segment in segments(self._folder):
+            try:
+                if any(name not in self._sinks for name in segment.sinks() or {}):
+                    return True
+            except FileNotFoundError:
+                continue
+        return False
 
     def _may_lead(self) -> bool:
         try:
@@ -380,8 +422,14 @@ class Delivery:
             return False
 
     def _lead(self) -> None:
-        self.ledger = Ledger.read(self._folder)
-        self.ledger.finish_removals()
+        try:
+            self.ledger = Ledger.read(self._folder)
+            self.ledger.finish_removals()
+        except Exception:
+            self.ledger = None
+            self._leadership.release()
+            raise
+        remove_drafts(self._folder)
         for sink in self._sinks.values():
             self._start_courier(sink)
 
@@ -392,29 +440,36 @@ class Delivery:
         self._couriers[sink.name] = courier
         courier.start()
 
-    def _try_to_tidy(self) -> None:
+    def _try_to_tidy(self, deadline: float | None = None) -> None:
         try:
-            self._tidy()
+            self._tidy(deadline)
         except OSError as error:  # tried again at the next tick; nothing was removed before it was counted
             _log.warning("the spool %s cannot be tidied now: %s", self._folder, error.strerror)
 
-    def _tidy(self) -> None:
-        """Remove segments that every sink has; keep the spool within its bound."""
+    def _tidy(self, deadline: float | None) -> None:
+        """Remove segments that every sink has, as many as there is time for; keep the spool within its bound."""
         assert self.ledger is not None
         total = 0
+        finished: list[tuple[Segment, dict[str, bool]]] = []
         for segment in segments(self._folder):
+            if deadline is not None and time.monotonic() > deadline:
+                break
             try:
-                if not self._retire(segment):
+                if (sinks := self._sinks_of_finished(segment)) is not None:
+                    finished.append((segment, sinks))
+                else:
                     total += segment.size()
             except FileNotFoundError:
                 continue
+        self.ledger.retire(finished)
         if total > self._max_bytes * GIVE_UP_SHARE:
             self._give_up(total)
 
-    def _retire(self, segment: Segment) -> bool:
+    def _sinks_of_finished(self, segment: Segment) -> dict[str, bool] | None:
+        """The sinks of a segment that every one of them has, and to which nothing is added; otherwise None."""
         assert self.ledger is not None
         if not segment.is_closed():
-            return False
+            return None
         sinks = segment.sinks()
         if not sinks:
             sinks = {name: sink.primary for name, sink in self._sinks.items()} if sinks is not None else {}
@@ -422,9 +477,8 @@ class Delivery:
         for name, primary in sinks.items():
             offset = self.ledger.offset(segment.name, name)
             if offset < end and any(concerns(line, primary) for line in segment.lines(offset)):
-                return False
-        self.ledger.retire(segment, sinks)
-        return True
+                return None
+        return sinks
 
     def _give_up(self, total: int) -> None:
         """Oldest first: mirrors let go of closed segments that the primary has already."""
@@ -445,7 +499,16 @@ class Delivery:
                     self.ledger.advance(segment.name, name, places[name], end, Tally(dropped=left))
                     _log.warning("the spool is full: %s gives up %d records that the database has", name, left)
             total -= segment.size()
-            self._retire(segment)
+
+
+def pause_s(failures: int, error: BaseException, policy: RetryPolicy, *, retries: int, rest_s: float) -> float:
+    """Seconds to wait after the ``failures``-th failure in a row; at least ``rest_s`` after each ``retries`` repeats.
+
+    A ``Retry-After`` is kept up to ``LONGEST_PAUSE_S``.
+    """
+    burst = retries + 1
+    wait = min(policy.delay_s((failures - 1) % burst + 1, error), LONGEST_PAUSE_S)
+    return max(wait, rest_s) if failures % burst == 0 else wait
 
 
 def _complete(segment: Segment, size: int) -> int:
@@ -469,11 +532,28 @@ def _size(segment: Segment) -> int | None:
         return None
 
 
-def dead_records(path: Path) -> list[Record]:
-    """The records of a dead-letter file, each once."""
+def append_dead(folder: Path, sink: str, lines: bytes) -> None:
+    """Add lines to the dead letters of a sink; a line torn before does not spoil them. Raises OSError."""
+    place = folder / DEAD_FOLDER
+    place.mkdir(mode=0o700, exist_ok=True)
+    file = os.open(place / f"{sink}.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(file).st_size
+        torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        os.write(file, (b"\n" if torn else b"") + lines)
+    finally:
+        os.close(file)
+
+
+def dead_records(path: Path) -> tuple[list[Record], bytes]:
+    """The records of a dead-letter file, each once, and the lines that cannot be read."""
     records: dict[bytes, Record] = {}
-    for line in path.read_bytes().splitlines():
-        entry = orjson.loads(line)
-        body = orjson.dumps(entry["record"])
-        records[body] = Record(Kind(entry["kind"]), body)
-    return list(records.values())
+    unreadable: list[bytes] = []
+    for line in filter(None, path.read_bytes().split(b"\n")):
+        try:
+            entry = orjson.loads(line)
+            body = orjson.dumps(entry["record"])
+            records[body] = Record(Kind(entry["kind"]), body)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            unreadable.append(line + b"\n")
+    return list(records.values()), b"".join(unreadable)

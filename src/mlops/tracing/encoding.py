@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import orjson
@@ -62,6 +62,9 @@ class Encoder:
             "duration_ms": span.duration_ms,
             "status": _STATUS.get(span.status, "error" if failed else "success"),
         } | self._said(span)
+        if document["status"] != "success":  # a status set by hand comes without words
+            document["error_type"] = document["error_type"] or document["status"]
+            document["error_message"] = document["error_message"] or document["error_type"]
         shown = self._shown(span)
         if isinstance(span, LLMSpanContext):
             document |= self._usage(span)
@@ -72,7 +75,7 @@ class Encoder:
     def _shown(self, span: SpanContext) -> dict[str, Any]:
         truncated: list[str] = []
         own = self._limited("attributes", span.metadata, truncated) if span.metadata else {}
-        shown: dict[str, Any] = own if isinstance(own, dict) else {"attributes": own}
+        shown: dict[str, Any] = _unreserved(own) if isinstance(own, dict) else {"attributes": own}
         shown["name"] = self._label(span.name or span.operation)
         shown["span_type"] = span.span_type.value
         if span.root:
@@ -112,7 +115,7 @@ class Encoder:
             "input_tokens": span.input_tokens,
             "output_tokens": span.output_tokens,
             "total_tokens": span.total_tokens,
-            "total_cost": cost if cost is not None and math.isfinite(cost) else None,
+            "total_cost": cost if _is_amount(cost) else None,
         }
 
     def _llm_names(self, span: LLMSpanContext) -> dict[str, Any]:
@@ -127,7 +130,7 @@ class Encoder:
         return {f"gen_ai.{name}": value for name, value in (shown | counts).items() if value is not None}
 
     def _finished(self, span: FinishedSpan) -> dict[str, Any]:
-        document = asdict(span) | self._said(span)
+        document = {field.name: getattr(span, field.name) for field in fields(span)} | self._said(span)
         identity = agent_identity(span.agent_name)
         truncated: list[str] = []
         shown = self._limited("attributes", snapshot(span.attributes or {}, self._limits["attributes"]), truncated)
@@ -216,6 +219,19 @@ class Encoder:
         while shown[CUT] and (size := len(_dumps(shown))) > limit:
             shown[CUT] = shown[CUT][: len(shown[CUT]) * limit // size - 1]
         return shown
+
+
+# What the record itself says under these names; a caller's own are kept beside.
+_RESERVED = frozenset({"root", "input", "output", "events", "tags", "truncated", "exception.stacktrace"})
+
+
+def _unreserved(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {f"caller.{name}" if name in _RESERVED else name: value for name, value in attributes.items()}
+
+
+def _is_amount(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value >= 0
 
 
 _OPERATION_NAMES = {"llm": "chat", "tool": "execute_tool", "guardrail": "guardrail", "general": "invoke_agent"}

@@ -36,13 +36,14 @@ def uuid_text(value: int) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def uuid_int(text: str) -> int:
-    """The UUID in ``text`` (canonical or 32 hex digits) as an integer.
+def uuid_int(text: object) -> int:
+    """The UUID in ``text`` (canonical or 32 hex digits, or a UUID) as an integer.
 
     Any other text stands for the version 5 UUID of itself, so that the same foreign id is the same
     trace everywhere.
     """
+    shown = str(text)
     try:
-        return UUID(text).int
+        return UUID(shown).int
     except ValueError:
-        return uuid5(NAMESPACE_URL, text).int
+        return uuid5(NAMESPACE_URL, shown.encode("utf-8", "replace").decode()).int

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import orjson
 
+from src.errors import SpoolUnusable
 from src.mlops.tracing.records import Route
-from src.mlops.tracing.spool import Line, Segment, segments
+from src.mlops.tracing.spool import Line, Segment
 
 LEDGER = "ledger.json"
 LEADER = "leader.lock"
+_REMEMBERED = 10_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -51,22 +55,6 @@ class Retired:
     tally: Tally = field(default_factory=Tally)
 
 
-@dataclass(frozen=True, slots=True)
-class SinkCounts:
-    """accepted = delivered + pending + dead + dropped, each counted on its own."""
-
-    accepted: int
-    delivered: int
-    pending: int
-    dead: int
-    dropped: int
-
-    @property
-    def adds_up(self) -> bool:
-        """Whether the equation holds."""
-        return self.accepted == self.delivered + self.pending + self.dead + self.dropped
-
-
 class Ledger:
     """Positions and totals; written by the leader only, replaced as a whole, readable by anybody."""
 
@@ -77,19 +65,34 @@ class Ledger:
         self.positions: dict[str, dict[str, Position]] = {}
         self.retired: dict[str, Retired] = {}
         self.removing: list[str] = []
+        # Grows with every segment that is added up, so that a reader notices that one moved into the totals.
+        self.retirements = 0
         self.damaged = 0
         self.refused = 0
         self._closed = False
-        self._gone: set[str] = set()
+        self._gone: dict[str, None] = {}
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
-        """The ledger as last written; a new one where there is none or a power cut spoiled it."""
-        ledger = cls(folder)
+        """The ledger as last written; a new one where there is none or something spoiled it.
+
+        Without its ledger a spool is delivered again from the start, which stores nothing twice. Raises SpoolUnusable.
+        """
         try:
-            stored = orjson.loads(ledger._path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError, orjson.JSONDecodeError):
-            return ledger
+            stored = (folder / LEDGER).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return cls(folder)
+        except OSError as error:
+            raise SpoolUnusable(f"the ledger of the spool {folder} cannot be read: {error.strerror}") from error
+        try:
+            return cls._parsed(folder, stored)
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            _log.warning("the ledger of the spool %s is damaged: its counts begin anew", folder)
+            return cls(folder)
+
+    @classmethod
+    def _parsed(cls, folder: Path, encoded: bytes) -> Ledger:
+        ledger, stored = cls(folder), orjson.loads(encoded)
         for name, sinks in stored["positions"].items():
             ledger.positions[name] = {
                 sink: Position(place["offset"], Tally(**place["tally"])) for sink, place in sinks.items()
@@ -97,28 +100,36 @@ class Ledger:
         ledger.retired = {
             sink: Retired(total["accepted"], Tally(**total["tally"])) for sink, total in stored["retired"].items()
         }
-        ledger.removing = stored["removing"]
+        ledger.removing, ledger.retirements = list(stored["removing"]), stored["retirements"]
         ledger.damaged, ledger.refused = stored["damaged"], stored["refused"]
         return ledger
+
+    def copy(self) -> Ledger:
+        """The ledger as it is now, for somebody who only reads."""
+        return self._parsed(self._folder, self._encoded())
+
+    def _encoded(self) -> bytes:
+        with self.lock:
+            return orjson.dumps(
+                {
+                    "positions": self.positions,
+                    "retired": self.retired,
+                    "removing": self.removing,
+                    "retirements": self.retirements,
+                    "damaged": self.damaged,
+                    "refused": self.refused,
+                }
+            )
 
     def write(self) -> None:
         """Replace the file. Raises OSError."""
         with self.lock:
             if self._closed:
                 return
-            document = {
-                "positions": {
-                    name: {sink: asdict(place) for sink, place in sinks.items()}
-                    for name, sinks in self.positions.items()
-                },
-                "retired": {sink: asdict(total) for sink, total in self.retired.items()},
-                "removing": self.removing,
-                "damaged": self.damaged,
-                "refused": self.refused,
-            }
-            encoded = orjson.dumps(document)
             temporary = self._path.with_suffix(".new")
-            temporary.write_bytes(encoded)
+            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(file, "wb") as opened:
+                opened.write(self._encoded())
             os.replace(temporary, self._path)
 
     def offset(self, segment: str, sink: str) -> int:
@@ -147,24 +158,29 @@ class Ledger:
         with self.lock:
             self._closed = True
 
-    def retire(self, segment: Segment, sinks: Mapping[str, bool]) -> None:
-        """Add up a segment that every sink has, then remove it; a kill in between finishes at the next start."""
-        accepted = dict.fromkeys(sinks, 0)
-        damaged = refused = 0
-        for line in segment.lines():
-            damaged += line.damaged is not None
-            refused += (line.note or {}).get("refused", 0)
-            for sink, primary in sinks.items():
-                accepted[sink] += concerns(line, primary)
-        with self.lock:
-            if self._closed:
-                return
-            if segment.name not in self._gone:
-                self._add_up(segment.name, accepted)
-                self.damaged += damaged
-                self.refused += refused
-        self.write()
-        self.finish_removals()
+    def retire(self, finished: Iterable[tuple[Segment, Mapping[str, bool]]]) -> None:
+        """Add up segments that every sink has, then remove them; a kill in between finishes at the next start.
+
+        Raises OSError where the totals cannot be written: nothing is removed then.
+        """
+        for segment, sinks in finished:
+            accepted = dict.fromkeys(sinks, 0)
+            damaged = refused = 0
+            for line in segment.lines():
+                damaged += line.damaged is not None
+                refused += (line.note or {}).get("refused", 0)
+                for sink, primary in sinks.items():
+                    accepted[sink] += concerns(line, primary)
+            with self.lock:
+                if self._closed:
+                    return
+                if segment.name not in self._gone:
+                    self._add_up(segment.name, accepted)
+                    self.damaged += damaged
+                    self.refused += refused
+        if self.removing:
+            self.write()
+            self.finish_removals()
 
     def _add_up(self, segment: str, accepted: Mapping[str, int]) -> None:
         places = self.positions.pop(segment, {})
@@ -172,8 +188,11 @@ class Ledger:
             total = self.retired.setdefault(sink, Retired())
             total.accepted += count
             total.tally.add(places.get(sink, Position()).tally)
-        self._gone.add(segment)
+        self.retirements += 1
         self.removing.append(segment)
+        self._gone[segment] = None
+        while len(self._gone) > _REMEMBERED:
+            self._gone.pop(next(iter(self._gone)))
 
     def finish_removals(self) -> None:
         """Remove the files of segments that are already added up."""
@@ -188,6 +207,7 @@ class Ledger:
             total = self.retired.setdefault(sink, Retired())
             total.accepted -= count
             total.tally.dead -= count
+            self.retirements += 1
         self.write()
 
 
@@ -196,53 +216,6 @@ def concerns(line: Line, primary: bool) -> bool:
     if line.record is None:
         return False
     return line.route in (Route.ALL, Route.PRIMARY if primary else Route.MIRRORS)
-
-
-def count(folder: Path, ledger: Ledger | None = None) -> tuple[dict[str, SinkCounts], dict[str, int]]:
-    """Counts by sink, and damaged lines and refused records, from the spool as it is now.
-
-    Without the leader's own ledger the file is read; a segment retired in between starts the count anew.
-    """
-    for _ in range(10):
-        known = ledger or Ledger.read(folder)
-        try:
-            with known.lock:
-                return _count(folder, known)
-        except FileNotFoundError:
-            continue
-    raise FileNotFoundError(f"the spool {folder} changes faster than it can be counted")
-
-
-def _count(folder: Path, ledger: Ledger) -> tuple[dict[str, SinkCounts], dict[str, int]]:
-    names = set(ledger.retired)
-    scanned: dict[str, list[int]] = {}
-    tallies: dict[str, Tally] = {}
-    damaged, refused = ledger.damaged, ledger.refused
-    for segment in segments(folder):
-        if segment.name in ledger.removing:
-            continue
-        sinks = segment.sinks() or {}
-        places = ledger.positions.get(segment.name, {})
-        names.update(sinks)
-        for sink in sinks:
-            tallies.setdefault(sink, Tally()).add(places.get(sink, Position()).tally)
-        for line in segment.lines():
-            damaged += line.damaged is not None
-            refused += (line.note or {}).get("refused", 0)
-            for sink, primary in sinks.items():
-                if concerns(line, primary):
-                    numbers = scanned.setdefault(sink, [0, 0])
-                    numbers[0] += 1
-                    numbers[1] += line.end > places.get(sink, Position()).offset
-    counts: dict[str, SinkCounts] = {}
-    for sink in sorted(names):
-        before = ledger.retired.get(sink, Retired())
-        accepted, pending = scanned.get(sink, [0, 0])
-        total = Tally()
-        total.add(before.tally)
-        total.add(tallies.get(sink, Tally()))
-        counts[sink] = SinkCounts(before.accepted + accepted, total.delivered, pending, total.dead, total.dropped)
-    return counts, {"damaged": damaged, "refused": refused}
 
 
 class Leadership:
@@ -260,7 +233,7 @@ class Leadership:
     def acquire(self) -> bool:
         """Try to become the leader."""
         if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -275,8 +248,3 @@ class Leadership:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-
-def document(counts: Mapping[str, SinkCounts]) -> dict[str, Any]:
-    """Counts as JSON."""
-    return {sink: asdict(numbers) for sink, numbers in counts.items()}

@@ -8,6 +8,7 @@ the first root keeps the start of the trace, but shows the name and input of the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -128,6 +129,8 @@ def _document(record: Record) -> Body:
 
 
 def _converted(convert: Callable[[Body, str], Body], document: Body, project: str) -> Body:
+    # A batch takes milliseconds of pure Python: other threads, such as an event loop's, may run in between.
+    time.sleep(0)
     try:
         return convert(document, project)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -6,13 +6,15 @@ import os
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
+from src.mlops.tracing.census import count, document
 from src.mlops.tracing.configuration import ObservabilityConfig
-from src.mlops.tracing.delivery import DEAD_FOLDER, Delivery, dead_records
+from src.mlops.tracing.delivery import DEAD_FOLDER, Delivery, append_dead, dead_records
 from src.mlops.tracing.encoding import Encoder
-from src.mlops.tracing.ledger import count, document
+from src.mlops.tracing.ledger import Ledger
 from src.mlops.tracing.recorder import RecordingLimits, SpanRecorder
 from src.mlops.tracing.records import Route, Sink
 from src.mlops.tracing.sampling import TraceRouter
@@ -55,6 +57,8 @@ class Pipeline:
         )
         self._build()
         _living.add(self)
+        # A child of multiprocessing ends without atexit; what it recorded is still written.
+        util.register_after_fork(self, _write_at_child_end)
 
     def _build(self) -> None:
         config = self._config
@@ -87,7 +91,7 @@ class Pipeline:
         """Names of the sinks delivered to."""
         return frozenset(self.delivery.sinks)
 
-    def accepted(self, timeout: float | None = None) -> bool:
+    def accepted(self, timeout: float) -> bool:
         """Wait until everything that ended so far is in the spool."""
         return self.writer.barrier(timeout) if self.recorder.enabled else True
 
@@ -135,20 +139,30 @@ class Pipeline:
         return {name: replayed for name in self.expected if (replayed := self._replay(name))}
 
     def _replay(self, name: str) -> int:
-        path = self.folder / DEAD_FOLDER / f"{name}.jsonl"
         ledger = self.delivery.ledger
-        if ledger is None or not path.exists():
+        if ledger is None:
             return 0
+        path = self.folder / DEAD_FOLDER / f"{name}.jsonl"
         taken = path.with_suffix(".replayed")
-        path.rename(taken)
-        records = dead_records(taken)
-        segment = SegmentWriter(self.folder, {name: self.expected[name]}, fsync=self._config.fallback.fsync)
-        route = Route.PRIMARY if self.expected[name] else Route.MIRRORS
-        for record in records:
-            segment.append(framed(record.kind.value + route.value, record.body))
-        segment.sync()
-        segment.close()
-        ledger.requeued(name, len(records))
+        replayed = self._requeue(name, taken, ledger) if taken.exists() else 0  # an earlier replay was killed
+        with ledger.lock:
+            if not path.exists():
+                return replayed
+            path.rename(taken)
+        return replayed + self._requeue(name, taken, ledger)
+
+    def _requeue(self, name: str, taken: Path, ledger: Ledger) -> int:
+        records, unreadable = dead_records(taken)
+        if records:
+            segment = SegmentWriter(self.folder, {name: self.expected[name]}, fsync=self._config.fallback.fsync)
+            route = Route.PRIMARY if self.expected[name] else Route.MIRRORS
+            for record in records:
+                segment.append(framed(record.kind.value + route.value, record.body))
+            segment.sync()
+            segment.close()
+            ledger.requeued(name, len(records))
+        if unreadable:
+            append_dead(self.folder, f"{name}.unreadable", unreadable)
         taken.unlink()
         self.delivery.notify()
         return len(records)
@@ -158,6 +172,10 @@ class Pipeline:
         self.delivery.abandon()
         self.writer.abandon()
         self._build()
+
+
+def _write_at_child_end(pipeline: Pipeline) -> None:
+    util.Finalize(None, lambda: pipeline.writer.close(1.0), exitpriority=-100)
 
 
 _living: weakref.WeakSet[Pipeline] = weakref.WeakSet()

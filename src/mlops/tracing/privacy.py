@@ -14,8 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from src.contracts.tables import TABLES
+from src.mlops.tracing.private_text import REDACTED, TextPatterns
 
-REDACTED = "[redacted]"
 CUT = "…[truncated]"
 
 _PLAIN_NUMBERS = frozenset({bool, int, float})
@@ -31,48 +31,12 @@ _SECRET_PAIRS = frozenset(
     {"api key", "access key", "private key", "secret key", "auth key", "connection string", "session key"}
 )
 
+_OF_TOKENS = frozenset({"access", "api", "auth", "csrf", "id", "refresh", "session"})
+_PEOPLE = frozenset({"patient", "hcp", "physician", "prescriber", "doctor", "provider"})
+_OF_PEOPLE = frozenset({"name", "id", "first", "last"})
+
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
-# What identifies somebody or opens something, wherever it stands in a text.
-_TEXT_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-]{8,}", REDACTED),
-        (r"\b(?:gh[pousr]_[A-Za-z0-9]{16,}|xox[abprs]-[A-Za-z0-9-]{8,}|AKIA[0-9A-Z]{12,})", REDACTED),
-        (r"\beyJ[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]*", REDACTED),
-        (r"(?i)\b(bearer)\s+[A-Za-z0-9+/=._\-]{8,}", rf"\1 {REDACTED}"),
-        # Encoded credentials: plain words ("basic statistics") have no digits and no capitals inside.
-        (r"\b([Bb]asic|BASIC)\s+(?=\S*[0-9=]|\S+[A-Z])[A-Za-z0-9+/]{8,}={0,2}", rf"\1 {REDACTED}"),
-        (r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)", REDACTED),
-        (
-            # "Prior authorization" is a step of an insurer's.
-            r"(?i)(?<!prior[ -])\b(?!prior[_-]authorization)"
-            r"((?:[a-z0-9]+[_-])*(?:password|passwd|pwd|secret|api[_-]?key|token|authorization))"
-            r"(\s*[\"']?\s*[=:]\s*[\"']?)(?!\[redacted\])[^\s\"',;&}\])]+",
-            rf"\1\2{REDACTED}",
-        ),
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", REDACTED),
-        (r"\b[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+\.[A-Za-z0-9.\-]*[A-Za-z]{2,}\b", REDACTED),
-        (r"\b\d{3}-\d{2}-\d{4}\b", REDACTED),
-        (r"(?i)\b(?:pat|patient|hcp|npi|mrn|pt)[_#-]\d[0-9a-z]*\b", REDACTED),
-        (r"(?i)\b(npi|mrn)(\s*(?:no\.?|number)?\s*[:#]?\s*)\d{5,12}\b", rf"\1\2{REDACTED}"),
-        (
-            r"\b((?:Dr|Doctor|Patient|patient|Mr|Mrs|Ms|Prof)\.?\s+)"
-            # What is said of patients in analytics, not of a patient.
-            r"(?!(?:[TN]Rx|NBRx|HCPs?|Adherence|Count|Journeys?|Outcomes?|Persistence|Population|Segments?|Share|Starts?"
-            r"|Support|Touch|Volumes?)\b)"
-            r"[A-Z][\w'’-]+(?:\s+[A-Z][\w'’-]+){0,2}",
-            rf"\1{REDACTED}",
-        ),
-    )
-)
-
-# Most texts hold nothing that any pattern could match; these tell quickly.
-_SIGNS = (
-    *("@", "://", "-----", "pass", "pwd", "secret", "key", "token", "auth", "bearer", "basic", "npi", "mrn", "eyj"),
-    *("akia", "xox", "gh", "sk-", "pk-", "rk-", "dr", "doctor", "patient", "mr", "ms", "prof"),
-)
-_DIGIT_SIGNS = re.compile(r"[0-9]-[0-9]|[_#-][0-9]")
 _BROKEN_WORD = re.compile(r"[^\s\"'<>(){}\[\],;]+\Z")
 _LONGEST_WORD = 256
 
@@ -83,7 +47,8 @@ class Redactor:
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._keys = frozenset({_plain(key) for key in keys} | personal_columns())
         self.is_private_key: Callable[[str], bool] = lru_cache(maxsize=4096)(self._is_private_key)
-        self._clean_short: Callable[[str], str] = lru_cache(maxsize=8192)(_replaced)
+        self._replaced = TextPatterns(self._keys).replaced
+        self._clean_short: Callable[[str], str] = lru_cache(maxsize=8192)(self._replaced)
 
     def clean(self, value: Any) -> Any:
         """A copy of a JSON-like value with private keys' values and private parts of texts replaced."""
@@ -96,16 +61,28 @@ class Redactor:
             return [self.clean(item) for item in value]
         return value
 
+    def _clean_person(self, value: Any) -> Any:
+        """What stands under a key such as ``patient``: its name and id are private too."""
+        if not isinstance(value, dict):
+            return self.clean(value)
+        return {
+            self.clean_text(key): REDACTED if _plain(key) in _OF_PEOPLE else self._clean_item(key, item)
+            for key, item in value.items()
+        }
+
     def clean_text(self, text: str) -> str:
         """``text`` with what looks like a secret or an identifier replaced."""
-        return self._clean_short(text) if len(text) < 48 else _replaced(text)
+        return self._clean_short(text) if len(text) < 48 else self._replaced(text)
 
     def _clean_item(self, key: str, item: Any) -> Any:
+        plain = _plain(key)
+        if plain in _PEOPLE:
+            return self._clean_person(item)
         if not self.is_private_key(key) or item is None or isinstance(item, bool):
             return self.clean(item)
         # A number under "token_count" or "max_token" is a count.
-        is_count = isinstance(item, int | float) and _secret_words(_plain(key)) == {"token"}
-        return self.clean(item) if is_count else REDACTED
+        counted = _secret_words(plain) == {"token"} and not _OF_TOKENS & set(plain.split("_"))
+        return self.clean(item) if counted and isinstance(item, int | float) else REDACTED
 
     def _is_private_key(self, key: str) -> bool:
         plain = _plain(key)
@@ -120,15 +97,6 @@ def _secret_words(plain: str) -> frozenset[str]:
     words = plain.replace("prior_authorization", "").split("_")
     pairs = {f"{first} {second}" for first, second in zip(words, words[1:], strict=False)}
     return (_SECRET_WORDS & set(words)) | (_SECRET_PAIRS & pairs)
-
-
-def _replaced(text: str) -> str:
-    lowered = text.lower()
-    if not any(sign in lowered for sign in _SIGNS) and _DIGIT_SIGNS.search(text) is None:
-        return text
-    for pattern, replacement in _TEXT_PATTERNS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def personal_columns() -> frozenset[str]:

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -30,7 +30,7 @@ from src.mlops.tracing.spans import (
     wall_clock,
 )
 
-MAX_WAITING = 100_000
+MAX_WAITING = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,8 @@ class SpanRecorder:
         self.refused = 0
         self._head_rate = head_rate
         self._roots: dict[int, SpanContext] = {}
-        self._lock = threading.Lock()
+        # Re-entrant: the garbage collector may end an abandoned span inside any line of this class.
+        self._lock = threading.RLock()
         self._unrecorded = SpanContext(self, identity_of("unknown"), "unrecorded")
         self._unrecorded.trace = Trace(0, identity_of("unknown"), recorded=False)
         self._unrecorded.id = 0
@@ -125,16 +126,18 @@ class SpanRecorder:
         """A span to open with ``with`` or ``async with``; see ``OpikConnector.trace_agent``."""
         if not self.enabled:
             return SilentSpan()
-        identity = identity_of(agent_name)
-        if self._head_rate is not None and (silent := self._unwanted(identity, trace_id)) is not None:
-            return silent
+        identity = identity_of(agent_name if isinstance(agent_name, str) else str(agent_name))
+        if self._head_rate is not None:
+            trace_id, wanted = self._head_decision(identity, trace_id, headers)
+            if not wanted:
+                return SilentSpan() if current.get() is not None else UnrecordedRoot(self._unrecorded)
         opened = SpanContext(self, identity, operation)
         if span_type is not SpanType.GENERAL:
             opened.span_type = span_type
         if tags:
-            opened.tags = tuple(tags)
-        if metadata:
-            opened.metadata = snapshot(metadata, self.attribute_budget)
+            opened.tags = tags
+        if metadata is not None:
+            opened.metadata = attributes_of(metadata, self.attribute_budget)
         if input_data is not None:
             opened.input_data = snapshot(input_data, self.input_budget)
         if trace_id is not None or parent_span_id is not None or headers is not None:
@@ -158,12 +161,14 @@ class SpanRecorder:
         if not self.enabled:
             return SilentSpan()
         owner = outer.identity if agent_name is None and outer is not None else identity_of(agent_name or "unknown")
-        if self._head_rate is not None and (silent := self._unwanted(owner, trace_id)) is not None:
-            return silent
+        if self._head_rate is not None:
+            trace_id, wanted = self._head_decision(owner, trace_id, None)
+            if not wanted:
+                return SilentSpan() if current.get() is not None else UnrecordedRoot(self._unrecorded)
         opened = LLMSpanContext(self, owner, "llm_call", model)
         opened.provider = provider
-        if metadata:
-            opened.metadata = snapshot(metadata, self.attribute_budget)
+        if metadata is not None:
+            opened.metadata = attributes_of(metadata, self.attribute_budget)
         if input_data is not None:
             opened.input_data = snapshot(input_data, self.input_budget)
         if trace_id is not None or parent_span_id is not None:
@@ -191,7 +196,7 @@ class SpanRecorder:
     def metric(self, name: str, value: float, *, trace_id: str | None = None, metadata: Any = None) -> str:
         """Queue a number, for the trace given, else the open one, else none; returns its id, empty where disabled."""
         outer = current.get()
-        copied = snapshot(metadata or {}, self.attribute_budget)
+        copied = attributes_of(metadata, self.attribute_budget) if metadata is not None else {}
         if trace_id is not None:
             trace = uuid_int(trace_id)
             kept = Metric(uuid_text(trace), None, name, float(value), copied, open_trace=self._open_trace(trace))
@@ -203,7 +208,7 @@ class SpanRecorder:
 
     def finished(self, span: FinishedSpan) -> None:
         """Queue a span that was measured elsewhere."""
-        self._put(span)
+        self._put(replace(span, attributes=attributes_of(span.attributes, self.attribute_budget)))
 
     def _open_trace(self, trace: int) -> Trace | None:
         root = self._roots.get(trace)
@@ -217,7 +222,18 @@ class SpanRecorder:
         return given.id
 
     def place(self, span: SpanContext, outer: SpanContext | None) -> None:
-        """Decide the trace and the parent of a span that cannot simply join the open one."""
+        """Decide the trace and the parent of a span that cannot simply join the open one.
+
+        Where the ids or headers given make no sense the span begins a trace of its own, and says why.
+        """
+        try:
+            self._place(span, outer)
+        except Exception as error:  # noqa: BLE001 - whatever was given as an id, the traced body runs
+            span.asked = None
+            self._enter_trace(span, uuid7_int())
+            span.set_attribute("tracing_error", f"{type(error).__name__}: {error}")
+
+    def _place(self, span: SpanContext, outer: SpanContext | None) -> None:
         trace_id, parent_id, headers = span.asked or (None, None, None)
         remote = remote_parent(headers) if headers is not None else None
         mine = outer if outer is not None and outer.recorder is self else None
@@ -233,9 +249,10 @@ class SpanRecorder:
             self._enter_trace(span, wanted)
         if parent_id is not None:
             span.parent = uuid_int(parent_id)
-        elif remote is not None and wanted == remote.trace and span.root:
-            span.parent = remote.span
-            if remote.span is None:
+        elif remote is not None and wanted == remote.trace:
+            if remote.span is not None:
+                span.parent = remote.span
+            elif span.root:
                 span.set_attribute("w3c.parent_id", remote.parent_id)
 
     def _enter_trace(self, span: SpanContext, wanted: int) -> None:
@@ -271,15 +288,21 @@ class SpanRecorder:
         """Traces whose root is open in this process."""
         return len(self._roots)
 
-    def _unwanted(self, identity: AgentIdentity, trace_id: str | None) -> SilentSpan | None:
+    def _head_decision(
+        self, identity: AgentIdentity, trace_id: str | None, headers: Mapping[str, str] | None
+    ) -> tuple[str | None, bool]:
+        """The trace id to use, and whether its trace is recorded at all; decided once, at its root."""
         outer = current.get()
         if outer is not None and outer.recorder is self:
-            return None if outer.trace.recorded else SilentSpan()
+            return trace_id, outer.trace.recorded
         rate = self._head_rate(identity.name, identity.tier) if self._head_rate is not None else 1.0
-        if 0.0 < rate < 1.0:
-            wanted = uuid7_int() if trace_id is None else uuid_int(trace_id)
-            rate = float(share(uuid_text(wanted)) < rate)
-        return None if rate else UnrecordedRoot(self._unrecorded)
+        if not 0.0 < rate < 1.0:
+            return trace_id, rate > 0.0
+        remote = remote_parent(headers) if headers is not None and trace_id is None else None
+        if remote is not None:
+            return None, share(uuid_text(remote.trace)) < rate
+        wanted = uuid_text(uuid7_int() if trace_id is None else uuid_int(trace_id))
+        return wanted, share(wanted) < rate
 
     def after_fork(self) -> None:
         """In a child process: what the parent queued or has open is the parent's to write.
@@ -288,9 +311,15 @@ class SpanRecorder:
         """
         self.queue = deque()
         self._roots = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.writer_sleeps = False
         self.refused = 0
+
+
+def attributes_of(metadata: Any, budget: int) -> dict[str, Any]:
+    """A bounded copy as attributes by name; what is no mapping becomes one attribute."""
+    copied = snapshot(metadata, budget)
+    return copied if isinstance(copied, dict) else {"metadata": copied}
 
 
 def share(text: str) -> float:

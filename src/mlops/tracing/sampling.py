@@ -15,7 +15,7 @@ from src.mlops.tracing.records import Record, Route
 from src.mlops.tracing.spans import SpanContext
 
 MAX_TRACES = 10_000
-MAX_HELD = 20_000
+MAX_HELD_BYTES = 32_000_000
 
 
 @dataclass(slots=True)
@@ -30,8 +30,8 @@ class TraceRouter:
     """Routes records as they are written.
 
     A trace is mirrored when its share (a stable hash of its id) lies below the rate of its root's agent,
-    and from its first error on, with everything it recorded before. At most ``MAX_HELD`` records are
-    kept for traces that may still fail; beyond that the oldest traces let go of theirs.
+    and from its first error on, with everything it recorded before. At most ``MAX_HELD_BYTES`` of records
+    are kept for open traces that may still fail; beyond that the oldest traces let go of theirs.
     """
 
     def __init__(self, settings: SamplingSettings, *, primary: bool, mirrors: bool) -> None:
@@ -52,14 +52,16 @@ class TraceRouter:
             return
         if self._settings.always_sample_errors and _is_error(item):
             decision.mirrored = True
-            earlier, decision.held = decision.held, []
-            self._held -= len(earlier)
+            earlier = decision.held
+            self._let_go(decision)
             for kept in earlier:
                 yield Route.MIRRORS, kept
             yield Route.ALL if self._primary else Route.MIRRORS, record
             return
         if self._settings.always_sample_errors:
             self._hold(decision, record)
+            if isinstance(item, SpanContext) and item.root:
+                self._let_go(decision)  # it ended well: nothing brings it to the mirrors any more
         if self._primary:
             yield Route.PRIMARY, record
 
@@ -81,16 +83,18 @@ class TraceRouter:
 
     def _hold(self, decision: _Decision, record: Record) -> None:
         decision.held.append(record)
-        self._held += 1
-        if self._held > MAX_HELD:
-            oldest = next((kept for kept in self._decisions.values() if kept.held), decision)
-            self._held -= len(oldest.held)
-            oldest.held = []
+        self._held += len(record.body)
+        if self._held > MAX_HELD_BYTES:
+            self._let_go(next((kept for kept in self._decisions.values() if kept.held), decision))
+
+    def _let_go(self, decision: _Decision) -> None:
+        self._held -= sum(len(record.body) for record in decision.held)
+        decision.held = []
 
     def _forget_old(self) -> None:
         while len(self._decisions) > MAX_TRACES:
             _, forgotten = self._decisions.popitem(last=False)
-            self._held -= len(forgotten.held)
+            self._let_go(forgotten)
 
 
 def _is_error(item: Item) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from src.domain.agents import TIER_NAMES, UNKNOWN_TIER
 from src.mlops.tracing.ids import uuid7_int, uuid_text
-from src.mlops.tracing.spans import SpanContext, SpanStatus, SpanType, current
+from src.mlops.tracing.spans import SpanContext, SpanStatus, SpanType, current, leave
 
 _LOW_64 = (1 << 64) - 1
 
@@ -138,7 +138,7 @@ class UnrecordedRoot(SilentSpan):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        current.set(self._outer)
+        leave(self._marker, self._outer)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -146,4 +146,4 @@ class UnrecordedRoot(SilentSpan):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        current.set(self._outer)
+        leave(self._marker, self._outer)

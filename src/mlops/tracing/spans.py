@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from src.domain.agents import AgentIdentity
 from src.mlops.tracing.ids import uuid7_int, uuid_text
 from src.mlops.tracing.privacy import beginning, snapshot
+from src.mlops.tracing.scores import check_score
 
 if TYPE_CHECKING:
     from src.mlops.tracing.recorder import SpanRecorder
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOW_64 = (1 << 64) - 1
 _MAX_STACK_FRAMES = 20
+# As OpenTelemetry's defaults.
+MAX_ATTRIBUTES = 128
+MAX_EVENTS = 128
 
 current: ContextVar[SpanContext | None] = ContextVar("e2i_span", default=None)
 
@@ -139,19 +143,23 @@ class SpanContext:
 
     def _close(self, error: BaseException | None) -> None:
         self.duration_ns = self.recorder.monotonic_ns() - self._began_ns
-        current.set(self._outer)
-        if error is None:
-            if self.status is SpanStatus.STARTED:
-                self.status = SpanStatus.COMPLETED
-        else:
-            self._failed(error)
-        self.recorder.ended(self)
+        leave(self, self._outer)
+        try:
+            if error is None:
+                if self.status is SpanStatus.STARTED:
+                    self.status = SpanStatus.COMPLETED
+            elif isinstance(error, GeneratorExit):
+                self.status = SpanStatus.COMPLETED  # whoever read a stream has read enough of it
+            else:
+                self._failed(error)
+        finally:
+            self.recorder.ended(self)
 
     def _failed(self, error: BaseException) -> None:
         self.status = SpanStatus.TIMEOUT if isinstance(error, TimeoutError) else SpanStatus.ERROR
-        self.error_type = type(error).__name__
+        self.error_type = type(error).__name__ or "Exception"
         self.error_message = _first_words(error)
-        self.stack = "".join(traceback.format_tb(error.__traceback__, _MAX_STACK_FRAMES))
+        self.stack = _stack(error)
 
     @property
     def trace_id(self) -> str:
@@ -204,7 +212,9 @@ class SpanContext:
             return
         if self.metadata is None:
             self.metadata = {}
-        self.metadata[key] = snapshot(value, self.recorder.attribute_budget)
+        name = key if type(key) is str else str(key)
+        if len(self.metadata) < MAX_ATTRIBUTES or name in self.metadata:
+            self.metadata[name] = snapshot(value, self.recorder.attribute_budget)
 
     def add_event(self, name: str, attributes: Mapping[str, Any] | None = None) -> None:
         """Record that something happened now."""
@@ -212,6 +222,8 @@ class SpanContext:
             return
         if self.events is None:
             self.events = []
+        if len(self.events) >= MAX_EVENTS:
+            return
         event = {"name": name, "at": moment(self.recorder.wall_ns())}
         if attributes:
             event["attributes"] = snapshot(attributes, self.recorder.attribute_budget)
@@ -235,12 +247,16 @@ class SpanContext:
     def set_fallback(self, chain: Sequence[str]) -> None:
         """Record that something else answered, in the order tried."""
         if self.duration_ns is None:
-            self.fallback_used, self.fallback_chain = True, [str(name) for name in chain]
+            self.fallback_used, self.fallback_chain = True, [str(name) for name in chain or ()]
 
     def log_feedback(
         self, score: float, feedback_type: str = "quality", reason: str | None = None, category: str | None = None
     ) -> str:
-        """Give this span's trace a score, also after it ended; returns the id of the feedback."""
+        """Give this span's trace a score, also after it ended; returns the id of the feedback.
+
+        Raises ContractViolation for a name or score that cannot be stored.
+        """
+        check_score(feedback_type, score)
         return self.recorder.feedback(self.trace_id, feedback_type, score, reason=reason, category=category)
 
     def traceparent(self) -> str:
@@ -301,8 +317,8 @@ class LLMSpanContext(SpanContext):
     ) -> None:
         """Record usage; the cost follows from the price table unless ``set_cost`` says it."""
         counts = (input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
-        if any(count < 0 for count in counts):
-            raise ValueError(f"token counts cannot be negative: {counts}")
+        if not all(isinstance(count, int) and 0 <= count < 2**63 for count in counts):
+            raise ValueError(f"token counts are whole numbers that cannot be negative, not {counts}")
         if self.duration_ns is None:
             self.input_tokens, self.output_tokens, self.cache_read_tokens, self.cache_write_tokens = counts
 
@@ -323,6 +339,18 @@ class LLMSpanContext(SpanContext):
         }
 
 
+def leave(span: object, outer: SpanContext | None) -> None:
+    """Make the nearest open span around ``span`` the current one, if ``span`` is the current one here.
+
+    A generator or a stream may end in another context than it began in, or after spans opened later.
+    """
+    if current.get() is not span:
+        return
+    while outer is not None and outer.duration_ns is not None:
+        outer = outer._outer
+    current.set(outer)
+
+
 def moment(nanoseconds: int) -> datetime:
     """UTC time of nanoseconds since 1970, cut to microseconds."""
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
@@ -334,6 +362,14 @@ def _first_words(error: BaseException) -> str:
     except Exception as broken:  # noqa: BLE001 - an exception whose text cannot be made must not replace the body's
         text = f"(its message cannot be shown: {type(broken).__name__})"
     return beginning(text or type(error).__name__, 2000)
+
+
+def _stack(error: BaseException) -> str | None:
+    """Where it was raised, innermost frames last; None where that cannot be told."""
+    try:
+        return "".join(traceback.format_tb(error.__traceback__, -_MAX_STACK_FRAMES))
+    except Exception:  # noqa: BLE001 - a loader without its source must not replace the body's exception
+        return None
 
 
 Clock = Callable[[], int]

@@ -26,6 +26,7 @@ from src.errors import SpoolUnusable
 from src.mlops.tracing.records import Kind, Record, Route
 
 SUFFIX = ".spool"
+DRAFT = ".draft"
 HEADER = "h"
 REFUSALS = "r"
 _READ_BYTES = 256 * 1024
@@ -53,23 +54,40 @@ def unframed(line: bytes) -> tuple[str, bytes] | None:
 
 
 class SegmentWriter:
-    """Appends to one new segment. ``sinks`` are the names that have to take its records, True for the primary."""
+    """Appends to one new segment. ``sinks`` are the names that have to take its records, True for the primary.
+
+    It gets its name only when it is locked and has its header: nobody ever sees one that looks abandoned.
+    """
 
     def __init__(self, folder: Path, sinks: Mapping[str, bool], *, fsync: bool = True) -> None:
         self._fsync = fsync
         self.path = folder / f"{time.time_ns() // 1_000_000:013d}-{os.getpid()}-{secrets.token_hex(3)}{SUFFIX}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = self.path.with_suffix(DRAFT)
+            self._file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SpoolUnusable(f"the spool {folder} cannot be written: {error.strerror}") from error
-        fcntl.flock(self._file, fcntl.LOCK_EX)
         self.size = 0
         try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             self.append(framed(HEADER, orjson.dumps({"sinks": dict(sinks)})))
+            draft.rename(self.path)
+            self._sync_folder(folder)
         except OSError:
-            self.abandon()
+            os.close(self._file)
+            draft.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
             raise
+
+    def _sync_folder(self, folder: Path) -> None:
+        """A file whose name is lost in a power cut is lost."""
+        if self._fsync:
+            file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
 
     def append(self, lines: bytes) -> None:
         """Write whole lines, or nothing: what a full disk took of them is cut off again. Raises OSError."""
@@ -90,11 +108,6 @@ class SegmentWriter:
     def close(self) -> None:
         """Let go of the segment: no more lines will come."""
         os.close(self._file)
-
-    def abandon(self) -> None:
-        """Close and remove a segment that holds no record."""
-        self.close()
-        self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +143,7 @@ class Segment:
 
     def is_closed(self) -> bool:
         """Whether its writer has let go of it or is gone."""
-        with self.path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            fcntl.flock(file, fcntl.LOCK_UN)
-        return True
+        return is_unlocked(self.path)
 
     def lines(self, offset: int = 0) -> Iterator[Line]:
         """Complete lines from ``offset`` to the end there is now."""
@@ -171,6 +178,27 @@ def segments(folder: Path) -> list[Segment]:
         return [Segment(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
     except FileNotFoundError:
         return []
+
+
+def is_unlocked(path: Path) -> bool:
+    """Whether no process holds its lock on a file."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(file, fcntl.LOCK_UN)
+    return True
+
+
+def remove_drafts(folder: Path, older_than_s: float = 60.0) -> None:
+    """Remove beginnings of segments whose process was killed before they had a name; they hold no record."""
+    for draft in folder.glob(f"*{DRAFT}"):
+        try:
+            if time.time() - draft.stat().st_mtime > older_than_s and is_unlocked(draft):
+                draft.unlink(missing_ok=True)
+        except FileNotFoundError:  # it has its name now
+            continue
 
 
 def spool_bytes(folder: Path) -> int:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import orjson
 
@@ -53,8 +54,10 @@ class SpoolWriter:
         self._sinks = dict(sinks)
         self._settings = settings
         self._on_commit = on_commit
-        self._news = threading.Event()
-        self._starting = threading.Lock()
+        # Re-entrant, both: a span may end inside the garbage collection of any line of this file.
+        self._news: SimpleQueue[None] = SimpleQueue()
+        self._starting = threading.RLock()
+        self._is_starting = False
         self._thread: threading.Thread | None = None
         self._closing = False
         self._segment: SegmentWriter | None = None
@@ -69,11 +72,11 @@ class SpoolWriter:
 
     def wake(self) -> None:
         """There is something to write."""
-        self._news.set()
+        self._news.put(None)
         if self._thread is None:
             self._start()
 
-    def barrier(self, timeout: float | None = None) -> bool:
+    def barrier(self, timeout: float) -> bool:
         """Wait until everything queued so far is in the spool; False when that took longer than ``timeout``."""
         reached = threading.Event()
         self._recorder.queue.append(reached.set)
@@ -105,9 +108,18 @@ class SpoolWriter:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="e2i-spool-writer", daemon=True)
-                self._thread.start()
+            if self._thread is not None or self._is_starting:
+                return
+            self._is_starting = True
+            try:
+                thread = threading.Thread(target=self._run, name="e2i-spool-writer", daemon=True)
+                thread.start()
+            except RuntimeError as error:  # no more threads, or the interpreter is ending: tried at the next wake
+                self._report(error)
+            else:
+                self._thread = thread
+            finally:
+                self._is_starting = False
 
     def _run(self) -> None:
         recorder = self._recorder
@@ -116,9 +128,9 @@ class SpoolWriter:
                 recorder.writer_sleeps = True
                 # What was queued between the look and the flag has not woken anybody.
                 if not recorder.queue and not self._closing:
-                    self._news.wait()
+                    self._news.get()
                 recorder.writer_sleeps = False
-                self._news.clear()
+                self._forget_news()
             if not recorder.queue and self._closing:
                 break
             if not self._closing:
@@ -127,6 +139,7 @@ class SpoolWriter:
                 self._write_group()
             except Exception as error:  # noqa: BLE001 - the thread that writes for everybody goes on
                 self._report(error)
+        self._note_refusals(last=True)
         if self._segment is not None:
             self._segment.close()
             self._segment = None
@@ -136,6 +149,13 @@ class SpoolWriter:
         recorder.writer_sleeps = True
         if recorder.queue:
             self.wake()
+
+    def _forget_news(self) -> None:
+        try:
+            while True:
+                self._news.get_nowait()
+        except Empty:
+            return
 
     def _write_group(self) -> None:
         """A group of what is queued: written, forced to the disk once, then counted as accepted."""
@@ -153,6 +173,7 @@ class SpoolWriter:
             return
         self.accepted += count
         if self._segment is not None and self._segment.size > self._settings.segment_mb * 1e6:
+            self._other_bytes += self._segment.size
             self._segment.close()
             self._segment = None
         for callback in reached:
@@ -227,7 +248,11 @@ class SpoolWriter:
         own = self._segment.size if self._segment is not None else 0
         now = time.monotonic()
         if now - self._size_known_at > _SIZE_EVERY_S:
-            self._other_bytes, self._size_known_at = spool_bytes(self._folder) - own, now
+            self._size_known_at = now
+            try:
+                self._other_bytes = spool_bytes(self._folder) - own
+            except OSError as error:  # what was known last is near enough; the write itself will tell
+                self._report(error)
         if self._other_bytes + own + size <= self._settings.max_mb * 1e6:
             return True
         if self.last_error is None:
@@ -235,13 +260,14 @@ class SpoolWriter:
         self.last_error = f"the spool holds its bound of {self._settings.max_mb} MB"
         return False
 
-    def _note_refusals(self) -> None:
+    def _note_refusals(self, *, last: bool = False) -> None:
         """Leave the number refused in the spool, for whoever asks from another process."""
         refused = self.total_refused - self.noted_refusals
-        if not refused or self._segment is None:
+        # While the spool is full a segment for the note alone is begun only once, at the end.
+        if not refused or (self._segment is None and not last):
             return
         try:
-            self._segment.append(framed(REFUSALS, orjson.dumps({"refused": refused})))
-        except OSError:
+            self._append(framed(REFUSALS, orjson.dumps({"refused": refused})))
+        except (OSError, SpoolUnusable):
             return  # no room for the note either: it is written with the next group
         self.noted_refusals += refused
