@@ -127,9 +127,8 @@ class Ledger:
             if self._closed:
                 return
             temporary = self._path.with_suffix(".new")
-            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(file, "wb") as opened:
-                opened.write(self._encoded())
+            temporary.touch(mode=0o600)
+            temporary.write_bytes(self._encoded())
             os.replace(temporary, self._path)
 
     def offset(self, segment: str, sink: str) -> int:

@@ -130,7 +130,7 @@ class SpanRecorder:
         if self._head_rate is not None:
             trace_id, wanted = self._head_decision(identity, trace_id, headers)
             if not wanted:
-                return SilentSpan() if current.get() is not None else UnrecordedRoot(self._unrecorded)
+                return self._silent()
         opened = SpanContext(self, identity, operation)
         if span_type is not SpanType.GENERAL:
             opened.span_type = span_type
@@ -164,7 +164,7 @@ class SpanRecorder:
         if self._head_rate is not None:
             trace_id, wanted = self._head_decision(owner, trace_id, None)
             if not wanted:
-                return SilentSpan() if current.get() is not None else UnrecordedRoot(self._unrecorded)
+                return self._silent()
         opened = LLMSpanContext(self, owner, "llm_call", model)
         opened.provider = provider
         if metadata is not None:
@@ -303,6 +303,12 @@ class SpanRecorder:
             return None, share(uuid_text(remote.trace)) < rate
         wanted = uuid_text(uuid7_int() if trace_id is None else uuid_int(trace_id))
         return wanted, share(wanted) < rate
+
+    def _silent(self) -> SilentSpan:
+        """The span of an unwanted trace; its root marks the context, so that its leaves are silent too."""
+        outer = current.get()
+        within = outer is not None and outer.recorder is self
+        return SilentSpan() if within else UnrecordedRoot(self._unrecorded)
 
     def after_fork(self) -> None:
         """In a child process: what the parent queued or has open is the parent's to write.

@@ -229,7 +229,9 @@ async def test_feedback_is_taken_while_a_trace_is_open_after_it_ended_and_for_an
     assert (unknown["trace_id"], unknown["span_id"], unknown["source"]) == (elsewhere, span.span_id, "online_scoring")
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "0.5", None, 10**400, 1 + 0j])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, True, "0.5", None, 10**400, 1 + 0j], ids=lambda value: str(value)[:8]
+)
 def test_a_score_that_is_no_finite_number_is_refused(traced: Traced, value: Any) -> None:
     with pytest.raises(ContractViolation, match="finite number"):
         traced.connector.log_metric("faithfulness", value)

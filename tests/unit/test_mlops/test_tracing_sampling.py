@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +23,6 @@ from src.mlops.tracing.ids import uuid7, uuid_text
 from src.mlops.tracing.recorder import SpanRecorder
 from src.mlops.tracing.records import Kind, MemorySink, Record, Route
 from src.mlops.tracing.sampling import TraceRouter
-from src.mlops.tracing.spans import SpanContext
 from tests.unit.test_mlops.recorded import Mirror, connector_on, ended_span, settings
 
 PLAIN: dict[str, Any] = {"always_sample_agents": [], "tier_rates": {}, "agent_rates": {}, "always_sample_errors": True}
@@ -138,17 +138,18 @@ def test_without_mirrors_everything_goes_to_the_database() -> None:
 
 def test_records_held_for_open_traces_that_may_fail_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder, router = SpanRecorder(), router_with(0.0)
-    for trace in (1, 2, 3):
-        recorder.span("explainer", "open", trace_id=uuid_text(trace)).__enter__()
-    size = len(ENCODER.encode(ended_span(trace=1, recorder=recorder)).body)
-    monkeypatch.setattr(sampling, "MAX_HELD_BYTES", 12 * size)
-    for trace in (1, 2, 3):
-        for _ in range(5):
-            assert [route for route, _ in routed(router, ended_span(trace=trace, recorder=recorder))] == [Route.PRIMARY]
-    oldest = routed(router, ended_span(trace=1, recorder=recorder, error=ValueError("late")))
-    newest = routed(router, ended_span(trace=3, recorder=recorder, error=ValueError("late")))
-    assert [route for route, _ in oldest] == [Route.ALL]
-    assert [route for route, _ in newest] == [Route.MIRRORS] * 5 + [Route.ALL]
+
+    def inside(trace: int, error: Exception | None = None) -> list[Route]:
+        return [route for route, _ in routed(router, ended_span(trace=trace, recorder=recorder, error=error))]
+
+    with ExitStack() as still_open:
+        for trace in (1, 2, 3):
+            still_open.enter_context(recorder.span("explainer", "open", trace_id=uuid_text(trace)))
+        size = len(ENCODER.encode(ended_span(trace=1, recorder=recorder)).body)
+        monkeypatch.setattr(sampling, "MAX_HELD_BYTES", 12 * size)
+        assert [inside(trace) for trace in (1, 2, 3) for _ in range(5)] == [[Route.PRIMARY]] * 15
+        assert inside(1, ValueError("late")) == [Route.ALL]
+        assert inside(3, ValueError("late")) == [Route.MIRRORS] * 5 + [Route.ALL]
 
 
 def test_nothing_is_held_for_a_trace_that_has_ended_well() -> None:
@@ -209,3 +210,18 @@ async def test_a_span_measured_elsewhere_follows_its_trace_in_any_spelling_of_th
 async def nested(connector: OpikConnector) -> None:
     async with connector.trace_agent("explainer", "inner"):
         pass
+
+
+async def test_an_unwanted_trace_is_silent_to_its_leaves_inside_another_connectors_span_too(tmp_path: Path) -> None:
+    mirror = Mirror()
+    rates = PLAIN | {"agent_rates": {"explainer": 0.0}, "always_sample_errors": False}
+    connector = connector_on(tmp_path / "mine", mirror, sampling=rates)
+    other = connector_on(tmp_path / "other", Mirror())
+    async with other.trace_agent("orchestrator"), connector.trace_agent("explainer", "unwanted"):
+        for _ in range(5):
+            await nested(connector)
+            with connector.trace_agent("orchestrator", "wanted on its own"):
+                pass
+    assert await connector.shutdown()
+    await other.shutdown()
+    assert mirror.spans == []
