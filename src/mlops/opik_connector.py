@@ -150,6 +150,8 @@ class OpikConnector:
         self._queries: OpikQueries | None = None
         if self._given is not None:
             self._pipeline.attach(self._given)
+        elif not self.config.fallback.database:
+            self._pipeline.attach(self._mirrors())
         atexit.register(self._at_exit)
 
     @property

@@ -179,7 +179,8 @@ class _Copier:
             if len(name) > self.left:  # half a key would not tell whether its value is private
                 copied[CUT], self.left = True, 0
                 break
-            copied[self._text(name)] = self.copy(item, depth + 1)
+            shown = self._text(name)  # before the item takes what is left: the key must stay whole
+            copied[shown] = self.copy(item, depth + 1)
         return copied
 
     def _items(self, items: Iterable[Any], depth: int) -> list[Any]:

@@ -145,7 +145,8 @@ class SpoolWriter:
             self._segment = None
         self._on_commit()
         # What ends after the close is still written, by a thread that ends with it.
-        self._thread = None
+        with self._starting:  # not before whoever started this thread has noted it
+            self._thread = None
         recorder.writer_sleeps = True
         if recorder.queue:
             self.wake()

@@ -144,6 +144,12 @@ def test_what_a_cut_leaves_of_something_private_is_hidden_too(kind: str, word: s
         assert secret[: max(6, len(secret) // 3)] not in kept
 
 
+@pytest.mark.parametrize("budget", range(60))
+def test_a_number_under_a_private_key_stays_hidden_wherever_the_cut_goes(redactor: Redactor, budget: int) -> None:
+    copied = snapshot({"rows": "filler of some length", "password": 987654, "npi": 987655}, budget)
+    assert "98765" not in json.dumps(redactor.clean(copied))
+
+
 @given(st.text(), st.integers(-5, 400))
 def test_a_beginning_is_a_beginning(text: str, length: int) -> None:
     kept = beginning(text, length)
