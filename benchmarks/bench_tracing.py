@@ -36,7 +36,8 @@ from src.storage.embedded_postgres import EmbeddedPostgres
 from src.storage.migrate import migrate
 
 SYSTEMS = ("Opik SDK", "ours")
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
+# A process that has not ended by itself after this time is ended, and counts as one that never does.
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def measure(self, measure: str, **arguments: Any) -> dict[str, Any]:
         process = self.start(measure, **arguments)
-        said, errors = process.communicate(timeout=PATIENCE_S * 3)
+        said, errors = process.communicate(timeout=300)
         if process.returncode != 0:
             raise SystemExit(f"{measure} {arguments} failed:\n{errors}")
         result: dict[str, Any] = json.loads(said.splitlines()[-1])
@@ -138,7 +140,10 @@ def measure_the_rest(machine: Machine, *, quick: bool) -> dict[str, Any]:
     rest: dict[str, Any] = {}
     with database(machine.new_folder()) as dsn, ScriptedOpik(strict=False) as opik:
         spans = 10_000 if quick else 50_000
-        rest |= machine.measure("throughput", spans=spans, folder=machine.new_folder(), dsn=dsn)
+        rest["spans_per_s"] = {
+            name: machine.measure("throughput", spans=spans, folder=machine.new_folder(), dsn=dsn, text=text)["per_s"]
+            for name, text in (("without input", False), ("200 characters of input", True))
+        }
         rest["lag_p99_ms"] = {
             name: machine.measure("lag", seconds=3 if quick else 10, folder=machine.new_folder(), **where)["p99_ms"]
             for name, where in {
@@ -160,7 +165,7 @@ def seconds_to_end(machine: Machine, system: str, url: str, dsn: str) -> float:
     try:
         said, errors = process.communicate(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        end_family(process)
         process.communicate()
         return float("inf")
     ended = time.monotonic()
@@ -199,7 +204,7 @@ def lose(machine: Machine, system: str, fault: str, traces: int) -> dict[str, in
             process.send_signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE_S)
-        process.kill()
+        end_family(process)
         logged.join()
         at_end = stored(opik)
         opik.heal()
@@ -208,6 +213,13 @@ def lose(machine: Machine, system: str, fault: str, traces: int) -> dict[str, in
         if system == "ours":
             machine.measure("replay", folder=folder, url=opik.url)
         return {"logged": logged.count + (way == "fork"), "at_end": at_end, "later": stored(opik)}
+
+
+def end_family(process: subprocess.Popen[str]) -> None:
+    """End what is left of a process and of its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 class LoggedCount:
@@ -267,6 +279,11 @@ def database(folder: str) -> Iterator[str]:
     server.stop()
 
 
+def seconds(value: float) -> str:
+    """A duration, or that it never ended."""
+    return f"{value:.1f}" if value < PATIENCE_S else f"> {PATIENCE_S:.0f}"
+
+
 def judge(costs: dict[str, dict[str, float]], rest: dict[str, Any]) -> list[Target]:
     """The requirements."""
     us = {subject: figures["us_per_span"] for subject, figures in costs.items()}
@@ -275,12 +292,13 @@ def judge(costs: dict[str, dict[str, float]], rest: dict[str, Any]) -> list[Targ
     silent = max(us["ours disabled"], us["ours unsampled"])
     longest = max(figures["longest_ms"] for subject, figures in costs.items() if subject.startswith("ours"))
     lag = rest["lag_p99_ms"]["ours, PostgreSQL"]
+    rate = min(rest["spans_per_s"].values())
     return [
         Target("at most 1/2 of OpenTelemetry's batch processor", f"1/{otel / ours:.1f}", ours <= otel / 2),
         Target("at most 1/8 of @opik.track", f"1/{track / ours:.1f}", ours <= track / 8),
         Target("disabled or unsampled at most 3 µs", f"{silent:.1f} µs", silent <= 3),
         Target("no span above 1 ms of CPU across batches", f"{longest:.2f} ms", longest <= 1),
-        Target("5,000 spans/s into PostgreSQL", f"{rest['spans_per_s']:,.0f}/s", rest["spans_per_s"] >= 5000),
+        Target("5,000 spans/s into PostgreSQL", f"{rate:,.0f}/s", rate >= 5000),
         Target("event loop late by less than 5 ms (p99)", f"{lag:.1f} ms", lag < 5),
         Target("process ends within 2 s of its return", f"{rest['exit_s']['ours']:.1f} s", rest["exit_s"]["ours"] <= 2),
     ]
@@ -297,11 +315,13 @@ def print_tables(
     for subject, figures in costs.items():
         ratio = figures["us_per_span"] / ours
         print(f"{subject:<36} {figures['us_per_span']:>8.1f} {ratio:>7.2f} {figures['longest_ms']:>11.2f}")
-    print(f"\n{'spans/s into PostgreSQL':<36} {rest['spans_per_s']:>8,.0f}")
+    print()
+    for name, value in rest["spans_per_s"].items():
+        print(f"{'spans/s into PostgreSQL, ' + name:<51} {value:>6,.0f}")
     for name, value in rest["lag_p99_ms"].items():
-        print(f"{'loop lag p99 ms, ' + name:<44} {value:>6.1f}")
+        print(f"{'loop lag p99 ms, ' + name:<51} {value:>6.1f}")
     for name, value in rest["exit_s"].items():
-        print(f"{'seconds to end, Opik black-holed, ' + name:<44} {value:>6.1f}")
+        print(f"{'seconds to end, Opik black-holed, ' + name:<51} {seconds(value):>6}")
     print(f"\n{'traces logged → stored':<28} {'Opik SDK':>16} {'ours':>16} {'ours, next process':>20}")
     for fault, systems in losses.items():
         theirs, own = systems["Opik SDK"], systems["ours"]

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,6 @@ Opened = tuple[Subject, Callable[[], AbstractContextManager[Any]], Callable[[], 
 
 def _ours(input_data: Any = None, *, root: bool = False, **connector: Any) -> Callable[[Path, str], Opened]:
     def opened(folder: Path, url: str) -> Opened:
-        from contextlib import nullcontext
-
         tracer = OpikConnector(spool=folder / "spool", **({"sinks": [NullSink()]} | connector))
 
         def span() -> None:
@@ -132,24 +130,14 @@ def _otel(exporter: str) -> Callable[[Path, str], Opened]:
 
 def _opik(*, root: bool = False) -> Callable[[Path, str], Opened]:
     def opened(folder: Path, url: str) -> Opened:
-        from contextlib import contextmanager, nullcontext
-
         import opik
-        from opik import opik_context
 
-        @opik.track(name="estimate", capture_input=False, capture_output=False)
-        def span() -> None:
+        def nothing() -> None:
             return None
 
-        @contextmanager
-        def analysis() -> Any:
-            from opik import start_as_current_trace
-
-            with start_as_current_trace("analysis"):
-                yield
-
-        assert opik_context is not None
-        return span, nullcontext if root else analysis, opik.flush_tracker
+        span = opik.track(name="estimate", capture_input=False, capture_output=False)(nothing)
+        around = nullcontext if root else lambda: opik.start_as_current_trace("analysis")
+        return span, around, opik.flush_tracker
 
     return opened
 
@@ -176,21 +164,21 @@ def _connector(folder: str, url: str, dsn: str, **settings: Any) -> OpikConnecto
     return connector
 
 
-def throughput(spans: int, folder: str, dsn: str) -> dict[str, float]:
+def throughput(spans: int, folder: str, dsn: str, text: bool) -> dict[str, float]:
     """Spans per second from the first call to the last row in PostgreSQL."""
     connector = _connector(folder, "", dsn)
     began = time.monotonic()
     for _ in range(spans // 10):
         with connector.trace_agent("causal_impact", "analysis"):
             for _ in range(9):
-                with connector.trace_agent("causal_impact", "estimate", input_data=INPUT):
+                with connector.trace_agent("causal_impact", "estimate", input_data=INPUT if text else None):
                     pass
     complete = asyncio.run(connector.flush(300))
     seconds = time.monotonic() - began
     status = connector.get_status()
     connector.close(30)
     assert complete
-    return {"spans_per_s": status["sinks"]["database"]["delivered"] / seconds}
+    return {"per_s": status["sinks"]["database"]["delivered"] / seconds}
 
 
 def lag(seconds: float, folder: str, dsn: str, url: str) -> dict[str, float]:

@@ -60,6 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in FOREIGN_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update(SILENCED)
+    # Python starts with the sitecustomize it finds there: child processes are kept on this machine too.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TESTS / "offline"), os.environ.get("PYTHONPATH"))))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -127,6 +129,7 @@ class CircuitBreaker:
         self._changes: deque[tuple[CircuitState, CircuitState]] = deque()
         self._announcing = threading.Lock()
         self._listener_error: str | None = None
+        _living.add(self)
 
     @property
     def state(self) -> CircuitState:
@@ -343,3 +346,20 @@ class CircuitBreaker:
             self._on_state_change(before, after)
         except Exception as error:  # noqa: BLE001 - a listener must not decide how a call ends
             self._listener_error = f"{type(error).__name__}: {error}"
+
+    def after_fork(self) -> None:
+        """In a child process: a lock that another thread of the parent held would never be released."""
+        self._lock = threading.RLock()
+        self._announcing = threading.Lock()
+        self._changing = False
+
+
+_living: weakref.WeakSet[CircuitBreaker] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for breaker in list(_living):
+        breaker.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -112,7 +112,7 @@ def _refused_more(connector: OpikConnector, before: list[int]) -> bool:
 async def _log_twice(connector: OpikConnector, command: Command, evidence: Evidence) -> None:
     """Two tasks, so that groups of several writers mix."""
     label = command.get("label", "a")
-    both = [Command(**{**command, "label": f"{label}{task}"}) for task in "xy"]  # type: ignore[typeddict-item]
+    both = [Command(**{**command, "label": f"{label}{task}"}) for task in "xy"]
     await asyncio.gather(*(_log(connector, one, evidence) for one in both))
 
 

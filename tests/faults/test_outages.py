@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from src.storage.connection import MIGRATIONS
 from src.storage.database import Database
 from src.storage.embedded_postgres import EmbeddedPostgres
 from src.storage.migrate import migrate
-from tests.faults.harness import ForkServer, Rig
+from tests.faults.harness import ForkServer, Rig, assert_counters
 
 PIECES, SPANS = 60, 80
 TROUBLES = {
@@ -98,9 +99,14 @@ def test_a_database_that_was_away_all_the_time_gets_every_span_from_the_next_pro
     assert_all_stored(rig)
 
 
-def migrated(dsn: str) -> None:
-    import asyncio
+def test_without_a_database_the_mirror_alone_gets_every_span(rig: Rig) -> None:
+    rig.run(pieces=PIECES, database=False, settings=rig.settings(fallback={"database": False}))
+    (status,) = rig.known().statuses
+    assert_counters(status, opik=SPANS)
+    assert rig.in_opik().keys() == rig.known().accepted.keys()
 
+
+def migrated(dsn: str) -> None:
     async def apply() -> None:
         async with Database.open(dsn) as database:
             await migrate(database, MIGRATIONS)

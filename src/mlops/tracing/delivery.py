@@ -17,6 +17,7 @@ from src.mlops.tracing.configuration import BatchingSettings
 from src.mlops.tracing.ledger import Leadership, Ledger, Tally, concerns
 from src.mlops.tracing.records import Kind, Record, RecordRefused, Sink
 from src.mlops.tracing.spool import Segment, remove_drafts, segments
+from src.resilience.circuit_breaker import CircuitOpenError
 from src.resilience.outages import PROGRAMMING_ERRORS, retry_after_seconds
 from src.resilience.retry import RetryPolicy
 
@@ -203,7 +204,8 @@ class Courier:
     def _report(self, error: BaseException) -> None:
         if self.last_error is None:
             _log.warning("%s does not take records, they wait in the spool: %s", self.sink.name, type(error).__name__)
-        self.last_error = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        if self.last_error is None or not isinstance(error, CircuitOpenError):  # that one only says to wait
+            self.last_error = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
     def _bury(self, dead: list[tuple[Record, str]]) -> None:
         if not dead:

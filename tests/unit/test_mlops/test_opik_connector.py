@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import math
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -21,12 +23,14 @@ from src.mlops.opik_connector import (
     LLMSpanContext,
     OpikConfig,
     OpikConnector,
+    SpanContext,
     get_opik_connector,
     reset_opik_connector,
 )
 from src.mlops.tracing.ids import uuid7, uuid_int, uuid_text
 from src.mlops.tracing.opik_sink import OpikSink
 from src.mlops.tracing.records import Kind, MemorySink
+from src.mlops.tracing.silent import SilentSpan
 from src.resilience.circuit_breaker import CircuitOpenError, CircuitState
 from src.resilience.outcomes import Unavailable
 from src.scripted_servers import faults
@@ -347,3 +351,87 @@ async def test_a_named_id_in_any_spelling_is_the_same_span(traced: Traced) -> No
     async with traced.connector.trace_agent("orchestrator", trace_id=f"{number:032X}") as span:
         pass
     assert span.trace_id == uuid_text(number)
+
+
+async def test_the_body_runs_once_though_nothing_can_be_kept_and_what_waited_arrives_later(tmp_path: Path) -> None:
+    occupied = tmp_path / "spool"
+    occupied.write_text("a file where the folder should be", encoding="utf-8")
+    sink = MemorySink()
+    connector = connector_on(occupied, sink)
+    runs = 0
+    async with connector.trace_agent("orchestrator", "agent"):
+        runs += 1
+    with connector.trace_llm_call("gpt-5"):
+        runs += 1
+    assert runs == 2
+    assert not await connector.accepted(0.3)
+    assert str(occupied) in connector.get_status()["spool_error"]
+    occupied.unlink()
+    assert await connector.flush()
+    assert connector.get_status()["spool_error"] is None
+    assert await connector.shutdown()
+    assert {span["operation_type"] for span in sink.spans} == {"agent", "llm_call"}
+
+
+async def test_a_spool_that_cannot_be_written_at_the_end_is_said_and_counted(tmp_path: Path) -> None:
+    occupied = tmp_path / "spool"
+    occupied.write_text("a file where the folder should be", encoding="utf-8")
+    connector = connector_on(occupied, MemorySink())
+    async with connector.trace_agent("orchestrator"):
+        pass
+    await connector.shutdown(2)
+    status = connector.get_status()
+    assert str(occupied) in status["spool_error"]
+    assert status["refused"] == 1
+
+
+@pytest.mark.parametrize("used_before", [False, True])
+async def test_what_ends_after_the_close_waits_in_the_spool(tmp_path: Path, used_before: bool) -> None:
+    first = connector_on(tmp_path, MemorySink())
+    if used_before:
+        async with first.trace_agent("orchestrator", "before"):
+            pass
+    assert await first.shutdown()
+    async with first.trace_agent("orchestrator", "after") as span:
+        span.set_output(1)
+    assert await first.accepted(5)
+    sink = MemorySink()
+    second = connector_on(tmp_path, sink)
+    assert await second.flush()
+    assert await second.shutdown()
+    assert [stored["span_id"] for stored in sink.spans] == [span.span_id]
+
+
+def test_a_disabled_connector_records_nothing_and_costs_no_thread(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    connector = OpikConnector(settings(fallback={"database": False}), spool=tmp_path / "spool")
+    assert not connector.is_enabled
+    with connector.trace_agent("orchestrator", "outer") as span, connector.trace_llm_call("gpt-5") as call:
+        call.log_tokens(1, 2, 3, 4)
+        span.session_id = "one"
+        assert connector.current_span() is None
+        assert span.traceparent().endswith("-00")
+    assert connector.log_metric("auc", 0.5) == connector.log_feedback(str(uuid7()), 1.0) == ""
+    assert connector.get_status()["sinks"] == {}
+    connector.close()
+    assert set(threading.enumerate()) == before
+    assert not (tmp_path / "spool").exists()
+
+
+def test_a_silent_span_takes_whatever_a_recording_one_takes() -> None:
+    for name, method in inspect.getmembers(LLMSpanContext, inspect.isfunction):
+        if not name.startswith("_"):
+            assert list(inspect.signature(getattr(SilentSpan, name)).parameters) == list(
+                inspect.signature(method).parameters
+            ), name
+    readable = {name for name, value in inspect.getmembers(LLMSpanContext) if isinstance(value, property)}
+    readable |= {"name", "input_data", "output_data", "metadata", "tags", "user_id", "session_id", "prompt_versions"}
+    silent = SilentSpan()
+    assert {name for name in readable if not hasattr(silent, name)} == set()
+
+
+@pytest.mark.parametrize("opened", [SpanContext, SilentSpan])
+def test_neither_kind_of_span_swallows_an_exception(opened: type, traced: Traced) -> None:
+    span = traced.connector.trace_agent("orchestrator") if opened is SpanContext else SilentSpan()
+    with pytest.raises(LookupError, match="mine"), span:
+        raise LookupError("mine")

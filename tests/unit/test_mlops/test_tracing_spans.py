@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
-import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,15 +13,12 @@ import pytest
 
 from src.errors import ServiceOutage
 from src.mlops.opik_connector import (
-    LLMSpanContext,
     OpikConnector,
-    SpanContext,
     SpanStatus,
 )
 from src.mlops.tracing.finished import FinishedSpan
 from src.mlops.tracing.ids import uuid7
 from src.mlops.tracing.records import MemorySink
-from src.mlops.tracing.silent import SilentSpan
 from src.resilience.circuit_breaker import CircuitState
 from tests.unit.test_mlops.recorded import Traced, connector_on, settings
 
@@ -204,55 +199,6 @@ async def test_a_span_measured_elsewhere_is_kept_with_its_times(traced: Traced) 
     assert (stored["started_at"], stored["duration_ms"]) == ("2026-01-02T03:04:05Z", 1_990.0)
 
 
-async def test_the_body_runs_once_though_nothing_can_be_kept_and_what_waited_arrives_later(tmp_path: Path) -> None:
-    occupied = tmp_path / "spool"
-    occupied.write_text("a file where the folder should be", encoding="utf-8")
-    sink = MemorySink()
-    connector = connector_on(occupied, sink)
-    runs = 0
-    async with connector.trace_agent("orchestrator", "agent"):
-        runs += 1
-    with connector.trace_llm_call("gpt-5"):
-        runs += 1
-    assert runs == 2
-    assert not await connector.accepted(0.3)
-    assert str(occupied) in connector.get_status()["spool_error"]
-    occupied.unlink()
-    assert await connector.flush()
-    assert connector.get_status()["spool_error"] is None
-    assert await connector.shutdown()
-    assert {span["operation_type"] for span in sink.spans} == {"agent", "llm_call"}
-
-
-async def test_a_spool_that_cannot_be_written_at_the_end_is_said_and_counted(tmp_path: Path) -> None:
-    occupied = tmp_path / "spool"
-    occupied.write_text("a file where the folder should be", encoding="utf-8")
-    connector = connector_on(occupied, MemorySink())
-    async with connector.trace_agent("orchestrator"):
-        pass
-    await connector.shutdown(2)
-    status = connector.get_status()
-    assert str(occupied) in status["spool_error"]
-    assert status["refused"] == 1
-
-
-@pytest.mark.parametrize("used_before", [False, True])
-async def test_what_ends_after_the_close_waits_in_the_spool(tmp_path: Path, used_before: bool) -> None:
-    first = connector_on(tmp_path, MemorySink())
-    if used_before:
-        async with first.trace_agent("orchestrator", "before"):
-            pass
-    assert await first.shutdown()
-    async with first.trace_agent("orchestrator", "after") as span:
-        span.set_output(1)
-    assert await first.accepted(5)
-    sink = MemorySink()
-    second = connector_on(tmp_path, sink)
-    assert await second.flush()
-    assert await second.shutdown()
-    assert [stored["span_id"] for stored in sink.spans] == [span.span_id]
-
-
 class Hostile:
     """Refuses to be read."""
 
@@ -281,38 +227,3 @@ async def test_odd_names_and_tags_do_not_cost_the_span(traced: Traced) -> None:
         span.set_attribute(6, "six")  # type: ignore[arg-type]
     shown = (await traced.spans())["work"]["attributes"]
     assert (shown["5"], shown["6"], shown["tags"]) == ("five", "six", ["7"])
-
-
-def test_a_disabled_connector_records_nothing_and_costs_no_thread(tmp_path: Path) -> None:
-    before = set(threading.enumerate())
-    connector = OpikConnector(settings(fallback={"database": False}), spool=tmp_path / "spool")
-    assert not connector.is_enabled
-    with connector.trace_agent("orchestrator", "outer") as span, connector.trace_llm_call("gpt-5") as call:
-        call.log_tokens(1, 2, 3, 4)
-        span.session_id = "one"
-        assert connector.current_span() is None
-        assert span.traceparent().endswith("-00")
-    assert connector.log_metric("auc", 0.5) == connector.log_feedback(str(uuid7()), 1.0) == ""
-    assert connector.get_status()["sinks"] == {}
-    connector.close()
-    assert set(threading.enumerate()) == before
-    assert not (tmp_path / "spool").exists()
-
-
-def test_a_silent_span_takes_whatever_a_recording_one_takes() -> None:
-    for name, method in inspect.getmembers(LLMSpanContext, inspect.isfunction):
-        if not name.startswith("_"):
-            assert list(inspect.signature(getattr(SilentSpan, name)).parameters) == list(
-                inspect.signature(method).parameters
-            ), name
-    readable = {name for name, value in inspect.getmembers(LLMSpanContext) if isinstance(value, property)}
-    readable |= {"name", "input_data", "output_data", "metadata", "tags", "user_id", "session_id", "prompt_versions"}
-    silent = SilentSpan()
-    assert {name for name in readable if not hasattr(silent, name)} == set()
-
-
-@pytest.mark.parametrize("opened", [SpanContext, SilentSpan])
-def test_neither_kind_of_span_swallows_an_exception(opened: type, traced: Traced) -> None:
-    span = traced.connector.trace_agent("orchestrator") if opened is SpanContext else SilentSpan()
-    with pytest.raises(LookupError, match="mine"), span:
-        raise LookupError("mine")
