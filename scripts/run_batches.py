@@ -51,7 +51,7 @@ PHASES = (
     Phase("mlflow", "unit/test_mlops/test_mlflow_*.py integration/test_mlflow_*.py"),
     Phase("tracing", "unit/test_mlops/test_tracing_*.py"),
     Phase("opik", "unit/test_mlops/test_o*.py"),
-    Phase("faults", "faults"),
+    Phase("faults", "faults", parallel=False),
     Phase("database", "unit/test_database integration/test_migrate.py"),
     Phase("storage", "unit/test_storage contracts integration/test_*database.py integration/test_*postgres.py"),
     Phase("synthetic", "unit/test_synthetic"),

@@ -13,6 +13,7 @@ FOLDER_MARKERS = {
     "unit": ("unit",),
     "integration": ("integration",),
     "contracts": ("integration",),
+    "faults": ("integration",),
     "statistical": ("slow",),
     "e2e": ("e2e",),
 }

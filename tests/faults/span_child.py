@@ -119,8 +119,11 @@ async def _log_twice(connector: OpikConnector, command: Command, evidence: Evide
 async def _log_in_family(connector: OpikConnector, command: Command, evidence: Evidence) -> None:
     """Log, fork in the middle of it, log in parent and child; the parent ends first."""
     await _log(connector, {**command, "label": f"{command['label']}before"}, evidence)
-    os.environ["E2I_TEST_FORKED"] = "1"
-    child = os.fork()
+    queued = f"{command['label']}queued"
+    evidence.say("\n".join(f"S {number}" for sequence in range(20) for number in numbers_of(queued, sequence)))
+    for sequence in range(20):
+        list(log_work(connector, queued, sequence))
+    child = os.fork()  # with spans in memory that are the parent's to write
     if child == 0:
         # No event loop survives a fork; what the loop's thread pool queued is the parent's.
         _in_new_loop(_log(connector, {**command, "label": f"{command['label']}child", "pause_s": 0.1}, evidence))

@@ -19,7 +19,7 @@ from tests.faults.harness import Rig, assert_counters
 from tests.faults.numbered import log_work
 
 PIECES, SPANS = 60, 80
-BOUND_MB = 0.5
+BOUND_MB = 0.3
 
 
 def test_a_disk_that_is_full_for_a_while_delays_spans_and_loses_none(rig: Rig) -> None:
@@ -97,7 +97,7 @@ def test_a_full_spool_gives_up_for_the_mirror_what_the_database_has_and_counts_i
     settings = rig.settings(fallback={"max_mb": BOUND_MB, "segment_mb": 0.02})
     with rig.opik.down():
         process = rig.start(settings=settings, pause_s=0.03, leave="stay", bounded=True)
-        for count in range(100, 1000, 20):
+        for count in range(100, 600, 20):
             rig.wait_until_accepted(count)
             assert spool_bytes(rig.spool) <= BOUND_MB * 1e6
         process.kill()
@@ -113,7 +113,7 @@ def test_a_full_spool_gives_up_for_the_mirror_what_the_database_has_and_counts_i
 
 def test_a_full_spool_refuses_and_counts_what_the_database_could_not_take_yet(rig: Rig) -> None:
     settings = rig.settings(fallback={"max_mb": BOUND_MB, "segment_mb": 0.01})
-    rig.run(settings=settings, database=False, pieces=800, bounded=True, group=20)
+    rig.run(settings=settings, database=False, pieces=500, bounded=True, group=20)
     known = rig.known()
     (before,) = known.statuses
     assert spool_bytes(rig.spool) <= BOUND_MB * 1e6

@@ -112,6 +112,11 @@ class FallbackSettings(ConfigModel):
     segment_mb: Positive = 8.0
     fsync: bool = True
 
+    @property
+    def segment_bytes(self) -> float:
+        """Size of a segment; several fit into the bound, so that whole ones can be given up."""
+        return min(self.segment_mb, self.max_mb / 4) * 1e6
+
 
 class CacheSettings(ConfigModel):
     """The cache of quality metrics; ``ttl`` is in seconds by window."""

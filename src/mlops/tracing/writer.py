@@ -64,6 +64,7 @@ class SpoolWriter:
         self._size_known_at = float("-inf")
         self._other_bytes = 0
         self.noted_refusals = 0
+        self._told_refusals = 0
         self.accepted = 0
         self.refused = 0
         self.last_error: str | None = None
@@ -77,11 +78,17 @@ class SpoolWriter:
             self._start()
 
     def barrier(self, timeout: float) -> bool:
-        """Wait until everything queued so far is in the spool; False when that took longer than ``timeout``."""
+        """Wait until everything queued so far is in the spool.
+
+        False when that took longer than ``timeout``, or when a record was refused since the last time.
+        """
         reached = threading.Event()
         self._recorder.queue.append(reached.set)
         self.wake()
-        return reached.wait(timeout)
+        if not reached.wait(timeout):
+            return False
+        refused, self._told_refusals = self.total_refused - self._told_refusals, self.total_refused
+        return not refused
 
     def close(self, timeout: float = 1.0) -> bool:
         """Write what is queued and let go of the segment; False when something could not be written in time."""
@@ -101,9 +108,9 @@ class SpoolWriter:
 
     def abandon(self) -> None:
         """In a child process: the segment and the thread belong to the parent."""
-        if self._segment is not None:
-            self._segment.close()
-        self._segment = None
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
         self._thread = None
 
     def _start(self) -> None:
@@ -140,9 +147,9 @@ class SpoolWriter:
             except Exception as error:  # noqa: BLE001 - the thread that writes for everybody goes on
                 self._report(error)
         self._note_refusals(last=True)
-        if self._segment is not None:
-            self._segment.close()
-            self._segment = None
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
         self._on_commit()
         # What ends after the close is still written, by a thread that ends with it.
         with self._starting:  # not before whoever started this thread has noted it
@@ -173,10 +180,11 @@ class SpoolWriter:
         except (OSError, SpoolUnusable):  # closing on a disk that refuses: reported, and not accepted
             return
         self.accepted += count
-        if self._segment is not None and self._segment.size > self._settings.segment_mb * 1e6:
-            self._other_bytes += self._segment.size
-            self._segment.close()
-            self._segment = None
+        if self._segment is not None and self._segment.size > self._settings.segment_bytes:
+            # Forgotten before it is closed: a fork in between must not close the number of another file.
+            segment, self._segment = self._segment, None
+            self._other_bytes += segment.size
+            segment.close()
         for callback in reached:
             callback()
         if count:
