@@ -12,7 +12,8 @@ from typing import Any
 
 from src.mlops.tracing.census import count, document
 from src.mlops.tracing.configuration import ObservabilityConfig
-from src.mlops.tracing.delivery import DEAD_FOLDER, Delivery, append_dead, dead_records
+from src.mlops.tracing.dead_letters import DEAD_FOLDER, append_dead, dead_records
+from src.mlops.tracing.delivery import Delivery
 from src.mlops.tracing.encoding import Encoder
 from src.mlops.tracing.ledger import Ledger
 from src.mlops.tracing.recorder import RecordingLimits, SpanRecorder

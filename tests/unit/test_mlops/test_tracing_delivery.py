@@ -13,7 +13,7 @@ import pytest
 
 from src.errors import ServiceOutage
 from src.mlops.opik_connector import OpikConnector
-from src.mlops.tracing.delivery import DEAD_FOLDER
+from src.mlops.tracing.dead_letters import DEAD_FOLDER
 from src.mlops.tracing.records import MemorySink, Record, RecordRefused
 from src.mlops.tracing.spool import segments
 from tests.unit.test_mlops.recorded import Mirror, StubbornSink, StuckSink, connector_on

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from src.mlops.tracing import delivery
-from src.mlops.tracing.delivery import LONGEST_PAUSE_S, pause_s
+from src.mlops.tracing import courier
+from src.mlops.tracing.courier import LONGEST_PAUSE_S, pause_s
 from src.resilience.retry import RetryPolicy
 from tests.unit.test_mlops.recorded import StubbornSink, connector_on
 
@@ -37,7 +37,7 @@ def test_pauses_grow_and_every_burst_ends_with_a_rest(failures: int, least: floa
 def test_a_sink_that_asks_for_a_day_is_tried_again_after_the_longest_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(courier, "LONGEST_PAUSE_S", 0.05)
     refusals = [overloaded(A_DAY)]
     sink = StubbornSink(lambda _: refusals.pop() if refusals else None)
     connector = connector_on(tmp_path, sink)
