@@ -12,7 +12,10 @@ import hashlib
 import json
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,13 +119,30 @@ def run_phase(phase: Phase, workers: int, folder: Path) -> Result:
     counts = folder / f"{phase.name}.xml"
     call = command(phase, workers, counts)
     counts.unlink(missing_ok=True)
-    with (folder / f"{phase.name}.log").open("wb") as log, ProcessFamily(call, ROOT, log) as family:
+    with (
+        noted_interrupts() as interrupted,
+        (folder / f"{phase.name}.log").open("wb") as log,
+        ProcessFamily(call, ROOT, log) as family,
+    ):
         while family.exit_code() is None:
             peak = max(peak, family.resident_mb())
-            time.sleep(SAMPLE_SECONDS)
+            if interrupted.wait(SAMPLE_SECONDS):
+                raise KeyboardInterrupt
     state = "failed" if family.exit_code() else "over memory" if peak > PEAK_LIMIT_MB else "passed"
     seconds, now = round(time.monotonic() - started, 1), datetime.now(UTC).isoformat(timespec="seconds")
     return Result(phase.name, code, state, *read_counts(counts), seconds, peak, now)
+
+
+@contextmanager
+def noted_interrupts() -> Iterator[threading.Event]:
+    """Note SIGINT and SIGTERM instead of raising at any line: one raised inside a finalizer would be lost."""
+    noted = threading.Event()
+    before = {which: signal.signal(which, lambda *_: noted.set()) for which in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield noted
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
 
 
 def read_counts(file: Path) -> tuple[int, int, int]:
@@ -187,7 +207,8 @@ def chosen_phases(options: argparse.Namespace) -> tuple[Phase, ...]:
     if options.tier is not None:
         mark = f"tier{options.tier}"
         agents = [name for name, tier in AGENT_TIERS.items() if tier == options.tier]
-        return tuple(Phase(f"{mark}-{name}", f"unit/test_agents/test_{name}", marker=mark) for name in agents)
+        folder = "unit/test_agents/test_ml_foundation" if options.tier == 0 else "unit/test_agents"
+        return tuple(Phase(f"{mark}-{name}", f"{folder}/test_{name}", marker=mark) for name in agents)
     first = [phase.name for phase in PHASES].index(options.only or options.start or PHASES[0].name)
     return PHASES[first : first + 1] if options.only else PHASES[first:]
 
