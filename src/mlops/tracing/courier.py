@@ -64,6 +64,8 @@ class Courier:
         self._folder = folder
         self._ledger = ledger
         self._batching = batching
+        # What makes a batch is one thing, how much of a backlog goes at once another.
+        self._most = batching.max_batch_size * getattr(sink, "backlog_batches", 1)
         self._longest_wait_s = longest_wait_s
         self._rest_s = rest_s
         self._policy = RetryPolicy(first_delay_s=batching.retry_delay_seconds, max_delay_s=rest_s)
@@ -129,7 +131,7 @@ class Courier:
     def _extend(self, batch: Batch) -> None:
         """Read on where the batch ends, up to a full one."""
         for segment in segments(self._folder):
-            if len(batch.records) >= self._batching.max_batch_size:
+            if len(batch.records) >= self._most:
                 return
             try:
                 self._read(segment, batch)
@@ -151,7 +153,7 @@ class Courier:
             if line.record is not None and concerns(line, self.sink.primary):
                 batch.records.append(line.record)
                 stretch.records += 1
-                if len(batch.records) >= self._batching.max_batch_size:
+                if len(batch.records) >= self._most:
                     return
 
     def _deliver(self, batch: Batch) -> None:

@@ -90,6 +90,8 @@ class DatabaseSink:
 
     name = "database"
     primary = True
+    # A transaction costs more than its rows: a backlog is stored in up to ten batches at once.
+    backlog_batches = 10
 
     def __init__(self, address: Callable[[], str], breaker: CircuitBreaker) -> None:
         self._address = address

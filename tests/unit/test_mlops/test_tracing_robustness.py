@@ -255,3 +255,31 @@ def test_a_malformed_address_is_one_line_without_its_password(monkeypatch: pytes
 )
 def test_a_span_of_the_command_line_is_named_by_commands_only(words: list[str], name: str) -> None:
     assert _command_name(words) == name
+
+
+@pytest.mark.parametrize(("batches", "largest"), [(1, 10), (4, 40)])
+async def test_a_backlog_goes_in_as_many_batches_at_once_as_the_sink_takes(
+    tmp_path: Path, batches: int, largest: int
+) -> None:
+    class Counting(MemorySink):
+        backlog_batches = batches
+        sizes: list[int]
+
+        def deliver(self, records: Any) -> None:
+            self.sizes.append(len(records))
+            super().deliver(records)
+
+    away = StubbornSink(lambda _: ConnectionError("away"))
+    first = connector_on(tmp_path, away)
+    for number in range(100):
+        with first.trace_agent("orchestrator", f"n{number}"):
+            pass
+    assert await first.accepted()
+    await first.shutdown(0.2)
+    sink = Counting()
+    sink.sizes = []
+    second = connector_on(tmp_path, sink, batching={"max_batch_size": 10})
+    assert await second.flush()
+    await second.shutdown()
+    assert max(sink.sizes) == largest
+    assert len(sink.spans) == 100
