@@ -100,7 +100,8 @@ class Known:
     errors: list[str] = field(default_factory=list)
 
     def read(self, text: str) -> None:
-        for line in text.splitlines():
+        # The last line may be only half written yet.
+        for line in text[: text.rfind("\n") + 1].splitlines():
             mark, _, rest = line.partition(" ")
             if mark == "S":
                 self.started.add(rest)

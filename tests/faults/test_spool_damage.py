@@ -61,9 +61,8 @@ async def test_a_flipped_bit_costs_the_record_it_hits_and_is_counted(tmp_path: P
         arrived = counted(sink)
         assert arrived.keys() <= set(records)
         lost = len(flips) * len(records) - sum(arrived.values())
-        harmless = len(flips) - sum(differs(whole, at, bit) for at in flips)
-        assert lost == sum(at > header and differs(whole, at, bit) for at in flips)
-        assert status["damaged"] >= len(flips) - harmless
+        assert lost == sum(at > header for at in flips)
+        assert status["damaged"] >= len(flips)
         assert all(numbers["adds_up"] for numbers in status["sinks"].values())
 
 
@@ -131,13 +130,6 @@ def flipped(content: bytes, position: int, bit: int) -> bytes:
     changed = bytearray(content)
     changed[position] ^= 1 << bit
     return bytes(changed)
-
-
-def differs(content: bytes, position: int, bit: int) -> bool:
-    """Whether the flip means anything: hexadecimal digits say the same in capitals."""
-    start = content.rfind(b"\n", 0, position) + 1
-    before, after = content[position : position + 1], flipped(content, position, bit)[position : position + 1]
-    return not (position - start < 8 and before.lower() == after.lower())
 
 
 def batched(places: Sequence[int], size: int = 100) -> Iterator[Sequence[int]]:
