@@ -27,6 +27,7 @@ from src.mlops.tracing.opik_wire import (
 )
 from src.mlops.tracing.records import Kind, Record, RecordRefused
 
+BREATH_S = 0.0002
 # Kept with a trace while it can still be merged; never sent.
 _BEGAN = "_began"
 
@@ -129,8 +130,8 @@ def _document(record: Record) -> Body:
 
 
 def _converted(convert: Callable[[Body, str], Body], document: Body, project: str) -> Body:
-    # A batch takes milliseconds of pure Python: other threads, such as an event loop's, may run in between.
-    time.sleep(0)
+    # A batch takes milliseconds of pure Python: other threads, such as an event loop's, run in between.
+    time.sleep(BREATH_S)
     try:
         return convert(document, project)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 
 GATHER_S = 0.01
 # Records encoded between two chances for other threads to run.
-CHUNK = 16
-MAX_CHUNKS = 64
+CHUNK = 8
+MAX_CHUNKS = 128
 _SIZE_EVERY_S = 0.5
 _RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
