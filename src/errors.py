@@ -93,10 +93,6 @@ class LLMError(E2IError):
     """A model call did not give a usable reply."""
 
 
-class NoModelConfigured(LLMError):
-    """No provider is configured; the deterministic path answers instead."""
-
-
 class BudgetExhausted(LLMError):
     """The run's budget of tokens or money does not allow another call."""
 

@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from src.errors import ConfigError
 
@@ -25,6 +26,23 @@ class ConfigModel(BaseModel):
     """Base of every configuration model: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+def _http_address(address: str) -> str:
+    # The address itself is not shown: it may hold a password.
+    if address and not (address.startswith(("http://", "https://")) and urlsplit(address).hostname):
+        raise ValueError("the address must start with http:// or https:// and name a host")
+    return address
+
+
+# Empty, or the address of an HTTP service.
+HttpAddress = Annotated[str, AfterValidator(_http_address)]
+
+
+def shown_address(url: str) -> str:
+    """An address for people: scheme, host, port and path, without credentials and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def var_dir() -> Path:

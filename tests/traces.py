@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,4 +13,5 @@ from src.mlops.tracing.records import MemorySink
 def memory_connector() -> tuple[OpikConnector, MemorySink]:
     """A connector on a spool of its own; ``await connector.flush()`` before looking into the sink."""
     sink = MemorySink()
-    return OpikConnector(sinks=[sink], spool=Path(tempfile.mkdtemp(prefix="e2i-spool-"))), sink
+    spool = Path(tempfile.mkdtemp(prefix="spool-", dir=os.environ["E2I_VAR_DIR"]))
+    return OpikConnector(sinks=[sink], spool=spool), sink

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, cast, get_args
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -18,7 +17,6 @@ from src.app.tracing import CALLER, traced_database
 from src.domain.prices import ModelPrice, PriceTable
 from src.errors import (
     BudgetExhausted,
-    ConfigError,
     ContractViolation,
     DatabaseUnavailable,
     LLMError,
@@ -32,6 +30,7 @@ from src.llm.configuration import CacheSettings, LLMSettings, Provider, load_llm
 from src.llm.detection import detect_provider, open_client
 from src.mlops.opik_connector import OpikConnector, get_opik_connector
 from src.resilience.outcomes import Unavailable
+from src.settings import shown_address
 
 WORD = "ready"
 QUESTION = f"This checks a connection. Answer with the word '{WORD}'."
@@ -154,7 +153,7 @@ def price_date() -> date:
 def model_setup(config: LLMSettings, prices: PriceTable) -> ModelSetup:
     """What is configured and why that provider is taken.
 
-    Raises ConfigError as ``detect_provider`` does, and for an address that is none.
+    Raises ConfigError as ``detect_provider`` does.
     """
     provider = detect_provider(config)
     server = {"anthropic": config.anthropic, "openai": config.openai}.get(provider)
@@ -164,7 +163,7 @@ def model_setup(config: LLMSettings, prices: PriceTable) -> ModelSetup:
     return ModelSetup(
         provider=provider,
         why=_why(config, provider),
-        base_url=_address(server.base_url, provider) if server and server.base_url else None,
+        base_url=shown_address(server.base_url) if server and server.base_url else None,
         models=tuple(PurposeModel(purpose, name, prices.models.get(name)) for purpose, name in names.items()),
         prices_as_of=prices.as_of,
         max_tokens=config.budget.max_tokens,
@@ -254,17 +253,3 @@ def _why(config: LLMSettings, provider: Provider) -> str:
 
 def _origin(variable: str) -> str:
     return f"by {variable}" if os.environ.get(variable) else "in config/llm.yaml"
-
-
-def _address(url: str, provider: str) -> str:
-    """Scheme, host, port and path: what else a URL may hold could be a password. Raises ConfigError."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        variable = f"{provider.upper()}_BASE_URL"
-        raise ConfigError(
-            f"config/llm.yaml: {provider}.base_url ({variable}) must be a URL: http://host or https://host"
-        )
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, SecretS
 from src.llm.client import Purpose
 from src.resilience.configuration import BreakerSettings
 from src.resilience.retry import RetryPolicy
-from src.settings import CONFIG_DIR, ConfigModel, load_config, var_dir
+from src.settings import CONFIG_DIR, ConfigModel, HttpAddress, load_config, var_dir
 
 LLM_FILE = CONFIG_DIR / "llm.yaml"
 
@@ -56,7 +56,7 @@ class ProviderSettings(ConfigModel):
     """A server, how it is entered and which models it has."""
 
     api_key: Secret = SecretStr("")
-    base_url: str = ""
+    base_url: HttpAddress = ""
     structured_output: Literal["auto", "native", "prompt"] = "auto"
     models: ModelNames
 

@@ -14,7 +14,6 @@ from src.llm.budget import Budget, MeteredVendor
 from src.llm.cache import CachedEndpoint
 from src.llm.client import Endpoint, LLMClient, Purpose, Vendor
 from src.llm.configuration import LLMSettings, Provider, ProviderSettings
-from src.llm.failures import is_model_outage
 from src.llm.guarded import GuardedEndpoint
 from src.llm.model_client import ModelClient
 from src.llm.none import NoModel
@@ -103,7 +102,7 @@ def client_over(
     limits = budget or Budget(config.budget.max_tokens, config.budget.max_dollars)
     endpoint: Endpoint = GuardedEndpoint(
         MeteredVendor(vendor, prices=prices, budget=limits),
-        breaker=CircuitBreaker(vendor.provider, config.circuit_breaker.breaker(), is_outage=is_model_outage),
+        breaker=CircuitBreaker(vendor.provider, config.circuit_breaker.breaker()),
         retry=config.retries.policy(),
         concurrency=config.concurrency,
         deadline_s=config.timeouts.deadline_seconds,

@@ -6,7 +6,7 @@ import re
 
 from src.errors import ServiceOutage, ServiceRefused
 from src.resilience.circuit_breaker import CircuitOpenError
-from src.resilience.outages import http_status, is_outage, retry_after_seconds
+from src.resilience.outages import http_status, retry_after_seconds
 from src.resilience.outcomes import Unavailable
 
 COMPONENT = "llm"
@@ -25,11 +25,6 @@ _NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
 
 class BrokenReply(ServiceOutage):
     """The server answered with something that is no complete reply."""
-
-
-def is_model_outage(error: BaseException) -> bool:
-    """True for what may pass: unreachable, overloaded, failing or breaking off; judged as for every service."""
-    return is_outage(error)
 
 
 def never_ran(error: BaseException) -> bool:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from src.llm.client import LLMReply, LLMRequest, StreamPiece, Vendor
-from src.llm.failures import BrokenReply, as_refusal, as_unavailable, is_model_outage
+from src.llm.failures import BrokenReply, as_refusal, as_unavailable
 from src.resilience.circuit_breaker import CircuitBreaker, CircuitOpenError
-from src.resilience.outages import retry_after_seconds
+from src.resilience.outages import is_outage, retry_after_seconds
 from src.resilience.outcomes import Unavailable
 from src.resilience.retry import RetryPolicy, retry_async
 
@@ -114,7 +114,7 @@ class _Call:
         )
 
     def _worth_another_try(self, error: BaseException) -> bool:
-        if isinstance(error, CircuitOpenError) or not is_model_outage(error):
+        if isinstance(error, CircuitOpenError) or not is_outage(error):
             return False
         left = (self._ends or 0.0) - asyncio.get_running_loop().time()
         return (retry_after_seconds(error) or 0.0) < left
@@ -123,7 +123,7 @@ class _Call:
         """The outage as a value; raises anything else."""
         if isinstance(error, StopAsyncIteration):
             error = BrokenReply("broke off its reply")
-        if isinstance(error, CircuitOpenError) or is_model_outage(error):
+        if isinstance(error, CircuitOpenError) or is_outage(error):
             return as_unavailable(error, self._endpoint.provider, self.attempts)
         refusal = as_refusal(error, self._endpoint.provider, self._request.model)
         if refusal is None:

@@ -141,12 +141,12 @@ class OpikConnector:
         self._otlp_breaker = CircuitBreaker("otlp", settings)
         self._given = list(sinks) if sinks is not None else None
         expected = {sink.name: sink.primary for sink in sinks} if sinks is not None else self._expected()
-        folder = spool or var_dir() / self.config.fallback.spool_path / destination()
+        self.destination = destination()
+        folder = spool or var_dir() / self.config.fallback.spool_path / self.destination
         self._pipeline = Pipeline(self.config, folder, expected, wall_ns=wall_ns, monotonic_ns=monotonic_ns)
         self._recorder = self._pipeline.recorder
         self._opened = threading.Lock()
         self._let_go: list[Callable[[], None]] = []
-        self.destination = destination()
         self._queries: OpikQueries | None = None
         if self._given is not None:
             self._pipeline.attach(self._given)

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from src.errors import ConfigError
 from src.resilience.circuit_breaker import CircuitOpenError
@@ -68,39 +68,19 @@ async def retry_async(
 
     import tenacity
 
-    async def wait(seconds: float) -> None:
-        await (sleep or asyncio.sleep)(seconds)
-
-    return await tenacity.AsyncRetrying(sleep=wait, **_rules(policy, retry_on))(function)
-
-
-def retry_sync(
-    function: Callable[[], Value],
-    policy: RetryPolicy,
-    *,
-    retry_on: Callable[[BaseException], bool] = is_worth_repeating,
-    sleep: Callable[[float], None] | None = None,
-) -> Value:
-    """The same for a blocking call."""
-    import time
-
-    import tenacity
-
-    return tenacity.Retrying(sleep=sleep or time.sleep, **_rules(policy, retry_on))(function)
-
-
-def _rules(policy: RetryPolicy, retry_on: Callable[[BaseException], bool]) -> dict[str, Any]:
-    """The policy as both kinds of tenacity's retrying take it."""
-    import tenacity
-
     def failure(state: tenacity.RetryCallState) -> BaseException:
         error = state.outcome.exception() if state.outcome is not None else None
         assert error is not None  # tenacity asks only after a failure
         return error
 
-    return {
-        "stop": lambda state: policy.gives_up(state.attempt_number, failure(state)),
-        "wait": lambda state: policy.delay_s(state.attempt_number, failure(state)),
-        "retry": tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and retry_on(error)),
-        "reraise": True,
-    }
+    async def wait(seconds: float) -> None:
+        await (sleep or asyncio.sleep)(seconds)
+
+    retrying = tenacity.AsyncRetrying(
+        sleep=wait,
+        stop=lambda state: policy.gives_up(state.attempt_number, failure(state)),
+        wait=lambda state: policy.delay_s(state.attempt_number, failure(state)),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, Exception) and retry_on(error)),
+        reraise=True,
+    )
+    return await retrying(function)

@@ -18,11 +18,11 @@ _ATTEMPTS = 10
 class SinkCounts:
     """accepted = delivered + pending + dead + dropped, each counted on its own."""
 
-    accepted: int
-    delivered: int
-    pending: int
-    dead: int
-    dropped: int
+    accepted: int = 0
+    delivered: int = 0
+    pending: int = 0
+    dead: int = 0
+    dropped: int = 0
 
     @property
     def adds_up(self) -> bool:
@@ -82,5 +82,5 @@ def _count(folder: Path, ledger: Ledger) -> tuple[dict[str, SinkCounts], dict[st
 
 
 def document(counts: Mapping[str, SinkCounts]) -> dict[str, Any]:
-    """Counts as JSON."""
-    return {sink: asdict(numbers) for sink, numbers in counts.items()}
+    """Counts as JSON, and whether they add up."""
+    return {sink: {**asdict(numbers), "adds_up": numbers.adds_up} for sink, numbers in counts.items()}

@@ -13,7 +13,7 @@ from src.domain.agents import TIER_NAMES, TIER_OF_AGENT, UNKNOWN_AGENT
 from src.domain.prices import PriceTable
 from src.errors import ConfigError, nearest_names
 from src.resilience.configuration import BreakerSettings
-from src.settings import CONFIG_DIR, PROJECT_ROOT, ConfigModel, load_config
+from src.settings import CONFIG_DIR, PROJECT_ROOT, ConfigModel, HttpAddress, load_config
 
 OBSERVABILITY_FILE = CONFIG_DIR / "observability.yaml"
 
@@ -24,18 +24,10 @@ def _known_agent(name: str) -> str:
     return name
 
 
-def _http_address(address: str) -> str:
-    # The address itself is not shown: it may hold a password.
-    if address and not address.startswith(("http://", "https://")):
-        raise ValueError("the address must start with http:// or https://")
-    return address
-
-
 Rate = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 AgentName = Annotated[str, AfterValidator(_known_agent)]
 Tier = Annotated[int, Field(ge=min(TIER_NAMES), le=max(TIER_NAMES))]
-Address = Annotated[str, AfterValidator(_http_address)]
 Window = Literal["1h", "24h", "7d"]
 Environment = Literal["development", "staging", "production"]
 
@@ -45,9 +37,9 @@ class OpikSettings(ConfigModel):
 
     enabled: bool = False
     api_key: str = Field(default="", repr=False)
-    url: Address = ""
+    url: HttpAddress = ""
     use_local: bool = True
-    local_endpoint: Address = "http://localhost:5173/api"
+    local_endpoint: HttpAddress = "http://localhost:5173/api"
     workspace: str = "default"
     project_name: str = Field(default="e2i-causal-analytics", min_length=1)
     request_timeout_seconds: Positive = 10.0
@@ -68,7 +60,7 @@ class OpikSettings(ConfigModel):
 class OtlpSettings(ConfigModel):
     """OTLP/HTTP export; off while ``endpoint`` is empty."""
 
-    endpoint: Address = ""
+    endpoint: HttpAddress = ""
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     request_timeout_seconds: Positive = 10.0
 

@@ -73,25 +73,26 @@ class Delivery:
             if previous is not None:
                 previous.stop()
             if self.leads:
-                self._start_courier(sink)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="e2i-delivery", daemon=True)
-                self._thread.start()
+                self._start_couriers()
+        self._start()
         self._news.set()
 
-    def detach(self, name: str, timeout: float = 1.0) -> None:
-        """Stop delivering to a sink; its records stay in the spool."""
+    def _start(self) -> None:
         with self._lock:
-            known = self._sinks.pop(name, None)
-            courier = self._couriers.pop(name, None)
-        if courier is not None:
-            courier.stop()
-            courier.join(timeout)
-        if known is not None and name in self._required:
-            self._resign(timeout)
+            if self._thread is not None or self._stopping:
+                return
+            thread = threading.Thread(target=self._run, name="e2i-delivery", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no more threads now: tried again when there is something to deliver
+                _log.warning("nothing is delivered from %s yet: %s", self._folder, error)
+            else:
+                self._thread = thread
 
     def notify(self) -> None:
         """There may be new records."""
+        if self._thread is None:
+            self._start()
         for courier in list(self._couriers.values()):
             courier.notify()
 
@@ -149,12 +150,8 @@ class Delivery:
         return self.leads
 
     def abandon(self) -> None:
-        """In a child process: threads, lock and connections belong to the parent."""
-        self._lock = threading.RLock()
+        """In a child process: what leads, its threads and its connections are the parent's; a new one is made."""
         self._leadership.release()
-        self.ledger = None
-        self._couriers = {}
-        self._thread = None
 
     def _reached(self, goal: dict[str, int]) -> bool:
         ledger = self.ledger or Ledger.read(self._folder)
@@ -190,6 +187,7 @@ class Delivery:
         if ready and not self.leads and self._may_lead():
             self._lead()
         if self.leads and not self._stopping:
+            self._start_couriers()
             self._try_to_tidy()
 
     def _lacks_a_sink(self) -> bool:
@@ -220,15 +218,19 @@ class Delivery:
             self._leadership.release()
             raise
         remove_drafts(self._folder)
-        for sink in self._sinks.values():
-            self._start_courier(sink)
 
-    def _start_courier(self, sink: Sink) -> None:
+    def _start_couriers(self) -> None:
+        """One for every sink that has none; a thread that is not to be had now is asked for at the next tick."""
         assert self.ledger is not None
-        wait = self._batching.max_wait_seconds if sink.primary else self._mirror_wait_s
-        courier = Courier(sink, self._folder, self.ledger, self._batching, longest_wait_s=wait, rest_s=self._rest_s)
-        self._couriers[sink.name] = courier
-        courier.start()
+        for sink in [sink for name, sink in self._sinks.items() if name not in self._couriers]:
+            wait = self._batching.max_wait_seconds if sink.primary else self._mirror_wait_s
+            courier = Courier(sink, self._folder, self.ledger, self._batching, longest_wait_s=wait, rest_s=self._rest_s)
+            try:
+                courier.start()
+            except RuntimeError as error:
+                _log.warning("nothing is delivered to %s yet: %s", sink.name, error)
+            else:
+                self._couriers[sink.name] = courier
 
     def _try_to_tidy(self, deadline: float | None = None) -> None:
         try:

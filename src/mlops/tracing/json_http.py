@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from src.errors import ConfigError, ServiceOutage, ServiceRefused
 from src.resilience.circuit_breaker import CircuitBreaker
 from src.resilience.outages import OUTAGE_STATUS
+from src.settings import shown_address
 
 if TYPE_CHECKING:
     import httpx
@@ -155,12 +156,6 @@ class JsonHttp:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return " ".join(text.split())[:_SHOWN_CHARACTERS]
-
-
-def shown_address(url: str) -> str:
-    """The address without credentials and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def in_batches(items: Sequence[bytes], *, most: int, most_bytes: int) -> Iterator[list[bytes]]:

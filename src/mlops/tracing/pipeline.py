@@ -10,7 +10,7 @@ from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
-from src.mlops.tracing.census import count, document
+from src.mlops.tracing.census import SinkCounts, count, document
 from src.mlops.tracing.configuration import ObservabilityConfig
 from src.mlops.tracing.dead_letters import DEAD_FOLDER, append_dead, dead_records
 from src.mlops.tracing.delivery import Delivery
@@ -116,18 +116,12 @@ class Pipeline:
         counts, lost = count(self.folder, self.delivery.ledger)
         errors = self.delivery.errors()
         attached = self.delivery.sinks
-        sinks = document(counts)
-        for name in sinks.keys() | self.expected.keys():
-            numbers = sinks.setdefault(name, {"accepted": 0, "delivered": 0, "pending": 0, "dead": 0, "dropped": 0})
-            numbers["attached"] = name in attached
-            numbers["last_error"] = errors.get(name)
-            numbers["adds_up"] = numbers["accepted"] == sum(
-                numbers[part] for part in ("delivered", "pending", "dead", "dropped")
-            )
+        sinks = document(dict.fromkeys(sorted(self.expected), SinkCounts()) | counts)
+        for name, numbers in sinks.items():
+            numbers |= {"attached": name in attached, "last_error": errors.get(name)}
         return {
-            "sinks": dict(sorted(sinks.items())),
+            "sinks": sinks,
             "queue_depth": len(self.recorder.queue),
-            "accepted_here": self.writer.accepted,
             "refused": lost["refused"] + max(self.writer.total_refused - self.writer.noted_refusals, 0),
             "damaged": lost["damaged"],
             "leader": self.delivery.leads,

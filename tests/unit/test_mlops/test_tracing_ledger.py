@@ -202,5 +202,5 @@ def test_counts_are_json(tmp_path: Path) -> None:
     segment_of(tmp_path, "a")
     counts, _ = count(tmp_path)
     assert orjson.loads(orjson.dumps(document(counts)))["opik"] == {
-        "accepted": 1, "delivered": 0, "pending": 1, "dead": 0, "dropped": 0,
+        "accepted": 1, "delivered": 0, "pending": 1, "dead": 0, "dropped": 0, "adds_up": True,
     }  # fmt: skip

@@ -115,15 +115,23 @@ def test_a_segment_has_its_name_only_with_its_header_and_lock(tmp_path: Path, mo
     writer.close()
 
 
-async def test_no_thread_to_be_had_costs_the_body_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refused", ["e2i-spool-writer", "e2i-delivery", "e2i-deliver-memory", "e2i-"])
+async def test_no_thread_to_be_had_costs_the_body_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
     sink = MemorySink()
-    connector = connector_on(tmp_path, sink)
+    start, asked = threading.Thread.start, threading.Event()
 
     def refuses(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        if self.name.startswith(refused):
+            asked.set()
+            raise RuntimeError("can't start new thread")
+        start(self)
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuses)
+        connector = connector_on(tmp_path, sink)
+        assert asked.wait(5) or refused == "e2i-spool-writer"
         with connector.trace_agent("orchestrator", "kept"):
             answer = 42
     assert answer == 42

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from src.errors import ConfigError
 from src.resilience.circuit_breaker import CircuitBreaker, CircuitBreakerConfig, CircuitOpenError
-from src.resilience.retry import RetryPolicy, retry_async, retry_sync
+from src.resilience.retry import RetryPolicy, retry_async
 
 NO_WAIT = RetryPolicy(attempts=3, first_delay_s=0, max_delay_s=0)
 
@@ -38,9 +38,6 @@ class Service:
     async def ask(self) -> str:
         return self()
 
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-
     async def sleep_async(self, seconds: float) -> None:
         self.waits.append(seconds)
 
@@ -52,13 +49,9 @@ async def run_async(service: Service, policy: RetryPolicy, **options: Any) -> st
     return await retry_async(service.ask, policy, sleep=service.sleep_async, **options)
 
 
-async def run_sync(service: Service, policy: RetryPolicy, **options: Any) -> str:
-    return retry_sync(service, policy, sleep=service.sleep, **options)
-
-
-@pytest.fixture(params=[run_async, run_sync], ids=["async", "sync"])
-def run(request: pytest.FixtureRequest) -> Runner:
-    return request.param
+@pytest.fixture
+def run() -> Runner:
+    return run_async
 
 
 def http_error(code: int, retry_after: str | None = None) -> httpx.HTTPStatusError:
