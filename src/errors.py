@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 
 class E2IError(Exception):
@@ -117,8 +118,28 @@ class PromotionRefused(E2IError):
     """A model may not move to the requested stage."""
 
 
+class CheckpointResult(Protocol):
+    """What a data-quality checkpoint found."""
+
+    def headline(self) -> str:
+        """The finding in one line."""
+        ...
+
+
 class DataQualityCheckpointError(E2IError):
-    """A data-quality gate blocked."""
+    """A data-quality gate blocked; ``result`` says what was found."""
+
+    def __init__(self, result: CheckpointResult) -> None:
+        self.result = result
+        super().__init__(result.headline())
+
+
+class MaterializationFailed(E2IError):
+    """Features could not be carried into the online store; the failed job is recorded."""
+
+
+class UnknownFeature(ContractViolation):
+    """A feature view, feature or entity was named that the feature store does not have."""
 
 
 class GuardrailViolation(E2IError):

@@ -144,6 +144,7 @@ TREATMENT_EVENTS = TableContract(
     feast=FeastSource(
         entities=(
             FeastEntity("patient", SourceColumn("patient_id", ("patient_id",))),
+            FeastEntity("patient_brand", SourceColumn("patient_brand_id", ("patient_id", "brand"))),
             FeastEntity("hcp_brand", SourceColumn("hcp_brand_id", ("hcp_id", "brand"))),
         ),
         event_time="event_date",

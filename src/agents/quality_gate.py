@@ -1,0 +1,71 @@
+"""May anything be built on this data? The gate every graph that trains or answers stands behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypedDict
+
+LAYERS = ("schema", "quality", "ge", "leakage")
+
+
+class LayerStatus(StrEnum):
+    """How one layer of validation fared; ``SKIPPED`` did not run and is not a pass."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class QCGate:
+    """The decision. ``score`` is the weighted quality score between 0 and 1, None when it was not measured.
+
+    ``blockers`` say in words why the data may not be used; with none, ``passed`` is True.
+    """
+
+    passed: bool
+    score: float | None
+    blockers: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    layers: dict[str, LayerStatus] = field(default_factory=dict)
+
+
+class Gated(TypedDict, total=False):
+    """What a graph's state needs so that the gate can stand before its work."""
+
+    gate: QCGate
+
+
+def decide(
+    layers: dict[str, LayerStatus],
+    score: float | None,
+    *,
+    blockers: tuple[str, ...] = (),
+    warnings: tuple[str, ...] = (),
+    lowest_score: float = 0.80,
+    require_all_layers: bool = True,
+) -> QCGate:
+    """Decide from what the layers said.
+
+    A failed layer, a blocker, a score below ``lowest_score`` or no score at all blocks. A layer that was
+    skipped or is missing blocks while ``require_all_layers``, otherwise it is a warning.
+    """
+    known = {name: layers.get(name, LayerStatus.SKIPPED) for name in LAYERS}
+    found, noted = list(blockers), list(warnings)
+    for name, status in known.items():
+        if status is LayerStatus.FAILED and not any(text.startswith(f"{name}:") for text in found):
+            found.append(f"{name}: the validation failed")
+        if status is LayerStatus.SKIPPED:
+            (found if require_all_layers else noted).append(f"{name}: the validation did not run")
+    if score is None:
+        (found if require_all_layers else noted).append("quality: no score was measured")
+    elif score < lowest_score:
+        found.append(f"quality: the score {score:.2f} is below {lowest_score:.2f}")
+    return QCGate(not found, score, tuple(found), tuple(noted), known)
+
+
+def after_gate(state: Gated) -> Literal["proceed", "blocked"]:
+    """Where a graph goes on: ``proceed`` only with a gate that passed; no gate at all is blocked."""
+    gate = state.get("gate")
+    return "proceed" if gate is not None and gate.passed else "blocked"
