@@ -30,7 +30,11 @@ class ConfigModel(BaseModel):
 
 def _http_address(address: str) -> str:
     # The address itself is not shown: it may hold a password.
-    if address and not (address.startswith(("http://", "https://")) and urlsplit(address).hostname):
+    try:
+        names_a_host = address.startswith(("http://", "https://")) and bool(urlsplit(address).hostname)
+    except ValueError:
+        names_a_host = False
+    if address and not names_a_host:
         raise ValueError("the address must start with http:// or https:// and name a host")
     return address
 

@@ -264,7 +264,7 @@ def test_a_model_that_is_about_to_end_is_a_warning_of_the_result(place: Place, t
         ({"E2I_LLM_PROVIDER": "openai"}, [], ConfigError, "neither OPENAI_API_KEY nor OPENAI_BASE_URL is set"),
         ({"E2I_LLM_MAX_TOKENS": "-4"}, [], ConfigError, "budget.max_tokens"),
         ({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "localhost:1"}, [], ConfigError, "openai.base_url"),
-        ({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "http://[::1"}, [], ConfigError, "OPENAI_BASE_URL"),
+        ({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": "http://[::1"}, [], ConfigError, "openai.base_url"),
         ({"E2I_LLM_PROVIDER": "scripted", "E2I_SCRIPTED_REPLIES": "/none"}, [], ConfigError, "scripted replies"),
         ({}, ["--purpose", "juge"], ContractViolation, "there is no purpose 'juge'; did you mean 'judge'"),
         ({"OPENAI_API_KEY": KEY, "E2I_OPENAI_SMALL_MODEL": "qwen", "E2I_LLM_MAX_DOLLARS": "1"}, [],
