@@ -49,6 +49,9 @@ class Phase:
 PHASES = (
     Phase("project", "unit/test_project unit/test_settings"),
     Phase("contracts", "unit/test_contracts unit/test_mlops/test_pandera_schemas.py"),
+    Phase("data-quality", "unit/test_mlops/test_*quality*.py unit/test_mlops/test_ge_*.py unit/test_mlops/test_co*.py"),
+    Phase("preparation", "unit/test_mlops/test_leakage.py unit/test_mlops/test_[bt]*s*.py"),
+    Phase("features", "unit/test_feature_store"),
     Phase("resilience", "unit/test_resilience unit/test_scripted_servers"),
     Phase("models", "unit/test_llm integration/test_llm_command.py"),
     Phase("mlflow", "unit/test_mlops/test_mlflow_*.py integration/test_mlflow_*.py"),

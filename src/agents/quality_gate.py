@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypedDict
@@ -49,20 +50,26 @@ def decide(
     """Decide from what the layers said.
 
     A failed layer, a blocker, a score below ``lowest_score`` or no score at all blocks. A layer that was
-    skipped or is missing blocks while ``require_all_layers``, otherwise it is a warning.
+    skipped or is missing blocks while ``require_all_layers``, otherwise it is a warning. A line that begins
+    with the layer's name ("ge: …") says why in place of the general one.
     """
     known = {name: layers.get(name, LayerStatus.SKIPPED) for name in LAYERS}
     found, noted = list(blockers), list(warnings)
-    for name, status in known.items():
-        if status is LayerStatus.FAILED and not any(text.startswith(f"{name}:") for text in found):
-            found.append(f"{name}: the validation failed")
-        if status is LayerStatus.SKIPPED:
-            (found if require_all_layers else noted).append(f"{name}: the validation did not run")
+    missing = found if require_all_layers else noted
     if score is None:
-        (found if require_all_layers else noted).append("quality: no score was measured")
+        missing.append("quality: no score was measured")
     elif score < lowest_score:
         found.append(f"quality: the score {score:.2f} is below {lowest_score:.2f}")
-    return QCGate(not found, score, tuple(found), tuple(noted), known)
+    for name, status in known.items():
+        if status is LayerStatus.FAILED and not _told(name, found):
+            found.append(f"{name}: the validation failed")
+        if status is LayerStatus.SKIPPED and not _told(name, missing):
+            missing.append(f"{name}: the validation did not run")
+    return QCGate(not found, score, tuple(dict.fromkeys(found)), tuple(dict.fromkeys(noted)), known)
+
+
+def _told(layer: str, lines: Sequence[str]) -> bool:
+    return any(line.startswith(f"{layer}:") for line in lines)
 
 
 def after_gate(state: Gated) -> Literal["proceed", "blocked"]:

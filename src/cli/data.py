@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,7 +28,6 @@ DEFAULT_RANDOM_STATE = 20_260_101
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Key = Annotated[str, typer.Argument(metavar="DATASET", help="Id, name or file of a dataset, or table:NAME.")]
-Report = Callable[[str, float], None]
 
 
 @app.command()
@@ -55,7 +51,7 @@ def generate(
         raise ContractViolation("--load and --replace are for the panel; other processes have no tables")
     if replace and not load:
         raise ContractViolation("--replace deletes rows and needs --load")
-    with _bar(f"generating {process}", quiet=json) as report:
+    with output.bar(f"generating {process}", quiet=json) as report:
         made = output.run(_generate(process, rows, random_state, outcome, out, (load, replace), report))
     _print_generated(made, as_json=json)
 
@@ -80,7 +76,7 @@ def load(
         raise ContractViolation("--rejects and --skip-rejected go with --table")
     if table is not None and name is not None:
         raise ContractViolation("give --table or --name, not both")
-    with _bar(f"loading {file.name}", quiet=json) as report:
+    with output.bar(f"loading {file.name}", quiet=json) as report:
         if table is None:
             record = output.run(_register(file, name, encoding, report))
         else:
@@ -103,12 +99,12 @@ def list_datasets(json: Json = False) -> None:
     if json:
         output.print_json({"datasets": records, "tables": sizes})
         return
-    grid = _grid("dataset", "kind", "rows", "id", "entered")
+    grid = output.grid("dataset", "kind", "rows", "id", "entered")
     for record in records:
         entered = f"{record.created_at:%Y-%m-%d %H:%M}"
-        _add_row(grid, record.name, record.kind, f"{record.n_rows:,}", record.dataset_id, entered)
+        output.add_row(grid, record.name, record.kind, f"{record.n_rows:,}", record.dataset_id, entered)
     for table, n_rows in sizes.items():
-        _add_row(grid, f"table:{table}", "table", f"{n_rows:,}", "", "")
+        output.add_row(grid, f"table:{table}", "table", f"{n_rows:,}", "", "")
     output.print_rich(grid)
 
 
@@ -118,7 +114,7 @@ def describe(dataset: Key, json: Json = False) -> None:
 
     Example: e2i data describe table:hcp_profiles
     """
-    with _bar(f"describing {dataset}", quiet=json):
+    with output.bar(f"describing {dataset}", quiet=json):
         found = output.run(_describe(dataset))
     if json:
         output.print_json(found)
@@ -138,7 +134,7 @@ def export(
 
     Example: e2i data export table:triggers --out triggers.csv
     """
-    with _bar(f"exporting {dataset}", quiet=json):
+    with output.bar(f"exporting {dataset}", quiet=json):
         document = output.run(_export(dataset, out, force=force, include_personal=include_personal))
     if json:
         output.print_json(document)
@@ -167,7 +163,7 @@ async def _generate(
     outcome: str,
     out: Path | None,
     loading: tuple[bool, bool],
-    report: Report,
+    report: output.Report,
 ) -> GeneratedData:
     from src.app.generated_data import register_panel, register_synthetic
     from src.app.tracing import traced_database
@@ -197,7 +193,7 @@ async def _generate(
         )
 
 
-async def _register(file: Path, name: str | None, encoding: str, report: Report) -> Any:
+async def _register(file: Path, name: str | None, encoding: str, report: output.Report) -> Any:
     from src.app.tracing import traced_database
     from src.storage.catalogue import Catalogue, register_file
 
@@ -208,7 +204,7 @@ async def _register(file: Path, name: str | None, encoding: str, report: Report)
 
 
 async def _load(
-    file: Path, table: str, encoding: str, rejects: Path | None, skip_rejected: bool, report: Report
+    file: Path, table: str, encoding: str, rejects: Path | None, skip_rejected: bool, report: output.Report
 ) -> LoadReport:
     from src.app.tracing import traced_database
     from src.storage.loading import LoadOptions, load_table
@@ -300,9 +296,9 @@ def _print_load(report: LoadReport, *, as_json: bool) -> None:
     if report.ignored_columns:
         typer.echo(f"not in the contract, left out: {', '.join(report.ignored_columns)}")
     if report.rejected_total:
-        grid = _grid("line", "column", "value", "rule")
+        grid = output.grid("line", "column", "value", "rule")
         for row in report.rejected[:SHOWN_REJECTS]:
-            _add_row(grid, str(row.line), row.column, row.value, row.rule)
+            output.add_row(grid, str(row.line), row.column, row.value, row.rule)
         output.print_rich(grid)
         typer.echo(
             f"{report.rows_rejected:,} of {report.rows_read:,} rows break the contract "
@@ -313,10 +309,10 @@ def _print_load(report: LoadReport, *, as_json: bool) -> None:
 
 
 def _print_description(found: DatasetDescription) -> None:
-    grid = _grid("column", "type", "missing", "distinct", "minimum", "maximum", "most frequent")
+    grid = output.grid("column", "type", "missing", "distinct", "minimum", "maximum", "most frequent")
     for column in found.columns:
         top = ", ".join(f"{value} ({count:,})" for value, count in column.top)
-        _add_row(
+        output.add_row(
             grid,
             column.name,
             column.dtype,
@@ -341,39 +337,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _grid(*headings: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    grid = Table(box=box.SIMPLE)
-    for heading in headings:
-        grid.add_column(heading, overflow="fold")
-    return grid
-
-
-def _add_row(grid: Any, *cells: str) -> None:
-    """Cells are data, not rich markup."""
-    from rich.text import Text
-
-    grid.add_row(*(Text(cell) for cell in cells))
-
-
-@contextmanager
-def _bar(title: str, *, quiet: bool) -> Iterator[Report]:
-    """A progress bar on standard error, only on a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda step, share: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-
-        def report(step: str, share: float) -> None:
-            bar.update(task, description=f"{title} {step}".strip(), completed=share, total=1.0)
-
-        yield report

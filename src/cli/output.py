@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
+Report = Callable[[str, float], None]
 
 
 def run(work: Coroutine[Any, Any, Value]) -> Value:
@@ -32,6 +33,43 @@ def print_rich(*renderables: Any) -> None:
     console = Console()
     for renderable in renderables:
         console.print(renderable)
+
+
+def grid(*headings: str) -> Any:
+    """An empty table for ``add_row``."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def add_row(table: Any, *cells: str) -> None:
+    """Cells are data, not rich markup."""
+    from rich.text import Text
+
+    table.add_row(*(Text(cell) for cell in cells))
+
+
+@contextmanager
+def bar(title: str, *, quiet: bool) -> Iterator[Report]:
+    """A progress bar on standard error, only on a terminal; it takes a step and the share that is done."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda step, share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress_bar:
+        task = progress_bar.add_task(title, total=None)
+
+        def report(step: str, share: float) -> None:
+            progress_bar.update(task, description=f"{title} {step}".strip(), completed=share, total=1.0)
+
+        yield report
 
 
 @contextmanager

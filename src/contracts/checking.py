@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,10 @@ def check_frame(table: TableContract, frame: pd.DataFrame) -> FrameCheck:
     if not frame.index.is_unique:
         raise ValueError("row labels must be unique so that a failure can name its row")
     try:
-        return FrameCheck(build_pandera(table).validate(frame, lazy=True), ())
+        with warnings.catch_warnings():
+            # Pandera joins its tables of failures in a way that pandas is to change; both ways name the same rows.
+            warnings.filterwarnings("ignore", "The behavior of DataFrame concatenation", FutureWarning)
+            return FrameCheck(build_pandera(table).validate(frame, lazy=True), ())
     except SchemaErrors as errors:
         found = {
             (failure.index, failure.rule): failure for failure in _failures(table, errors.failure_cases, errors.data)

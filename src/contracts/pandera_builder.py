@@ -77,6 +77,17 @@ def _row_check(table: TableContract, rule: RowRule) -> Check:
     return pa.Check(passes, name=rule.name, error=describe_failure(rule), ignore_na=False)
 
 
+def column_violations(rule: ColumnRule, series: pd.Series[Any]) -> pd.Series[bool]:
+    """True for each value of ``series`` that is there and breaks ``rule``, as the schema's check of it decides.
+
+    ``rule`` is about values: not PRESENT and not NOT_NULL (KeyError). Index of ``series``.
+    """
+    broken = series.notna()
+    filled = series[broken]
+    broken[broken] = ~_PASSES[rule.kind](rule.column)(filled)
+    return broken
+
+
 Passes = Callable[["pd.Series[Any]"], "pd.Series[bool]"]
 
 

@@ -58,10 +58,11 @@ class ViewMaterialization:
 
 @dataclass(frozen=True, slots=True)
 class MaterializationResult:
-    """All views of one call, in order."""
+    """All views of one call, in order. Not ``recorded``: without a database an interrupted call begins anew."""
 
     views: tuple[ViewMaterialization, ...]
     mode: Mode
+    recorded: bool = True
 
     @property
     def rows(self) -> int:

@@ -36,27 +36,40 @@ class ContractChunks:
 
 
 def open_chunks(
-    source: Source, table: TableContract, *, encoding: str = "utf-8", on_progress: OnFraction | None = None
+    source: Source,
+    table: TableContract,
+    *,
+    encoding: str = "utf-8",
+    on_progress: OnFraction | None = None,
+    all_required: bool = True,
 ) -> ContractChunks:
     """Open a CSV or Parquet file, or an iterable of frames, for ``table``; at most ``CHUNK_ROWS`` rows per frame.
 
-    Raises UnreadableFile, and ContractViolation when required columns are missing.
+    Raises UnreadableFile, and ContractViolation when required columns are missing (while ``all_required``).
     """
     if not isinstance(source, Path):
-        return _from_frames(source, table)
-    if is_parquet(source):
+        chunks = _from_frames(source, table)
+    elif is_parquet(source):
         content = read_table(source, on_progress=on_progress)
-        return _select(str(source), tuple(content.columns), table, _parquet_frames(content.batches))
-    layout = inspect_csv(source, encoding=encoding)
-    return _select(str(source), layout.columns, table, _csv_frames(layout, on_progress))
+        chunks = _select(tuple(content.columns), table, _parquet_frames(content.batches))
+    else:
+        layout = inspect_csv(source, encoding=encoding)
+        chunks = _select(layout.columns, table, _csv_frames(layout, on_progress))
+    if all_required:
+        _check_required(str(source) if isinstance(source, Path) else "frame", chunks, table)
+    return chunks
 
 
-def _select(origin: str, there: tuple[str, ...], table: TableContract, frames: Iterator[Any]) -> ContractChunks:
+def _check_required(origin: str, chunks: ContractChunks, table: TableContract) -> None:
+    there = (*chunks.columns, *chunks.ignored)
     for column in table.columns:
         if column.required and column.name not in there:
             raise ContractViolation(
                 f"{origin}: table '{table.name}' needs the column '{column.name}'; {nearest_names(column.name, there)}"
             )
+
+
+def _select(there: tuple[str, ...], table: TableContract, frames: Iterator[Any]) -> ContractChunks:
     columns = tuple(name for name in table.column_names if name in there)
     ignored = tuple(name for name in there if name not in columns)
     return ContractChunks(columns, ignored, (frame.loc[:, list(columns)] for frame in frames))
@@ -76,7 +89,7 @@ def _from_frames(source: Iterable[pd.DataFrame], table: TableContract) -> Contra
                 yield part.set_axis(range(line, line + len(part)), axis=0)
                 line += len(part)
 
-    return _select("frame", tuple(map(str, first.columns)), table, numbered())
+    return _select(tuple(map(str, first.columns)), table, numbered())
 
 
 def _chain(first: pd.DataFrame, rest: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

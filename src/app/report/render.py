@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from src.app.report.blocks import Report
 from src.app.report.contents import compose
 from src.app.report.markdown import to_markdown
+from src.app.report.pages import render_page, write_whole
 from src.app.report.small_cells import arms_hidden, hidden_segments, overlap_hidden
 from src.app.report.wording import STAMP
 from src.causal_engine.results import Analysis, EffectEstimate
@@ -22,7 +20,6 @@ from src.storage.records import DatasetRecord, RunRecord
 
 ReportFormat = Literal["html", "md", "json"]
 SCHEMA_VERSION = 1
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_report(run: RunRecord, dataset: DatasetRecord, analysis: Analysis, *, format: ReportFormat) -> str:
@@ -34,7 +31,7 @@ def render_report(run: RunRecord, dataset: DatasetRecord, analysis: Analysis, *,
     if format == "json":
         return _to_json(run, dataset, analysis)
     report = compose(run, dataset, analysis)
-    return _to_html(report) if format == "html" else to_markdown(report)
+    return render_page("report.html.j2", report) if format == "html" else to_markdown(report)
 
 
 def write_report(
@@ -44,36 +41,7 @@ def write_report(
 
     A reader sees the old file or the new one, never half a file.
     """
-    text = render_report(run, dataset, analysis, format=format)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as unfinished:
-        try:
-            unfinished.write(text.encode("utf-8"))
-            unfinished.flush()
-            os.fsync(unfinished.fileno())
-            Path(unfinished.name).chmod(0o644)
-            Path(unfinished.name).replace(path)
-        except BaseException:
-            Path(unfinished.name).unlink(missing_ok=True)
-            raise
-    return path
-
-
-def _to_html(report: Report) -> str:
-    import jinja2
-    from markupsafe import Markup
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["kind"] = lambda block: type(block).__name__
-    environment.filters["draw"] = lambda figure: Markup(figure.draw())  # noqa: S704
-    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704
-    return environment.get_template("report.html.j2").render(report=report, style=style)
+    return write_whole(render_report(run, dataset, analysis, format=format), path)
 
 
 def _to_json(run: RunRecord, dataset: DatasetRecord, analysis: Analysis) -> str:

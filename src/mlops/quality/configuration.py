@@ -38,9 +38,20 @@ class Weights(ConfigModel):
     uniqueness: NonNegativeFloat = 0.15
     accuracy: NonNegativeFloat = 0.0
 
+    def by_dimension(self) -> dict[str, float]:
+        """Weight of each dimension, by its name in ``QualityScores``."""
+        return {
+            "completeness": self.completeness,
+            "validity": self.validity,
+            "consistency": self.consistency,
+            "timeliness": self.timeliness,
+            "uniqueness": self.uniqueness,
+            "accuracy": self.accuracy,
+        }
+
     @model_validator(mode="after")
     def _not_all_zero(self) -> Self:
-        if not any(self.model_dump().values()):
+        if not any(self.by_dimension().values()):
             raise ValueError("at least one dimension must have a weight")
         return self
 

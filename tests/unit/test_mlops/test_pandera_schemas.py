@@ -76,17 +76,20 @@ def test_a_legal_frame_is_accepted_and_coerced(schema: type[ContractSchema]) -> 
         (TriggerSchema, {"priority": "urgent"}),
         (TriggerSchema, {"lead_time_days": -1}),
         (TriggerSchema, {"confidence_score": 2}),
+        (TriggerSchema, {"confidence_score": -0.1}),
         (TriggerSchema, {"acceptance_status": "maybe"}),
         (PatientJourneySchema, {"journey_stage": "limbo"}),
         (PatientJourneySchema, {"journey_status": "gone"}),
         (PatientJourneySchema, {"brand": "Humira"}),
         (PatientJourneySchema, {"geographic_region": None}),
+        (PatientJourneySchema, {"geographic_region": "nordost"}),
         (PatientJourneySchema, {"source_match_confidence": 1.1}),
         (PatientJourneySchema, {"zip_code": "02139"}),
         (CausalPathSchema, {"causal_effect_size": 1.01}),
         (CausalPathSchema, {"causal_effect_size": -1.01}),
         (CausalPathSchema, {"confidence_level": -0.1}),
         (CausalPathSchema, {"p_value": 1.1}),
+        (CausalPathSchema, {"p_value": -0.1}),
         (CausalPathSchema, {"path_length": 0}),
         (CausalPathSchema, {"method_used": "divination"}),
         (AgentActivitySchema, {"agent_tier": "tier_7"}),
@@ -150,6 +153,12 @@ def test_lazy_validation_lists_every_failure_with_column_value_and_row() -> None
     }
 
 
+def test_empty_and_infinite_values_are_listed_together() -> None:
+    frame = _with(BusinessMetricSchema, metric_name=None, month_over_month_change=float("inf"))
+    errors = validate_dataframe(frame, "business_metrics").errors
+    assert {error.rule for error in errors} == {"metric_name_not_null", "month_over_month_change_finite"}
+
+
 def test_eager_validation_stops_at_the_first_failure() -> None:
     frame = _with(TriggerSchema, priority="urgent", lead_time_days=-3)
     assert validate_dataframe(frame, "triggers", lazy=False).error_count == 1
@@ -187,6 +196,12 @@ def test_star_import_works_and_exports_what_it_says() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "Pandera OK"
     assert all(hasattr(pandera_schemas, name) for name in pandera_schemas.__all__)
+
+
+def test_star_import_loads_no_data_library() -> None:
+    code = "import sys; from src.mlops.pandera_schemas import *; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"pandas", "pandera", "great_expectations", "sklearn"}.intersection(done.stdout.split())
 
 
 def test_the_module_stays_short() -> None:

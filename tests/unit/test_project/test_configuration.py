@@ -16,15 +16,19 @@ from src.agents.tiers import AGENT_TIERS
 from src.domain import kpis
 from src.domain.vocabulary import Vocabulary
 from src.errors import ConfigError
+from src.feature_store.configuration import FeastFile
 from src.llm.configuration import LLMSettings
 from src.mlops.mlflow.configuration import MlflowConfig
+from src.mlops.quality.configuration import DataQualityConfig
 from src.mlops.tracing.configuration import ObservabilityConfig
 from src.settings import CONFIG_DIR, ConfigModel, load_config
 from tests.unit.test_project.checkout import attributes_read
 
 MODELS: dict[str, type[ConfigModel]] = {
     "agents.yaml": AgentsConfig,
+    "data_quality.yaml": DataQualityConfig,
     "domain_vocabulary.yaml": Vocabulary,
+    "feast_materialization.yaml": FeastFile,
     "kpi_definitions.yaml": kpis._KpiFile,
     "llm.yaml": LLMSettings,
     "mlflow/mlflow.yaml": MlflowConfig,
@@ -58,7 +62,8 @@ def places(model: type[ConfigModel], raw: Any, here: Place = ()) -> Iterator[tup
 def within(model: type[ConfigModel], value: Any, kind: Any, here: Place) -> Iterator[tuple[type[ConfigModel], Place]]:
     if kind in (dict, tuple, list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(model, item, (*here, key))
+            nested = within(model, item, list, (*here, key)) if isinstance(item, list) else None
+            yield from nested or places(model, item, (*here, key))
     elif value is not None:
         yield from places(model, value, here)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from src.domain.splits import SPLIT_NAMES, chronological
 from src.synthetic.panel.simulation import World
 from src.synthetic.panel.tables.cells import FIRST_DAY, LAST_DAY, month_start
 from src.synthetic.panel.world import MONTHS
@@ -17,9 +18,7 @@ KINDS = ("diagnosis", "lab_test", "consultation", "procedure", "hospitalization"
 FIRST_SCRIPT = KINDS.index("new_to_brand")
 # Share of patients with such an event between diagnosis and last contact.
 CARE_SHARES = (("lab_test", 0.75), ("consultation", 0.6), ("procedure", 0.12), ("hospitalization", 0.04))
-SPLITS = ("train", "validation", "test", "holdout", "unassigned")
-SPLIT_POINTS = (0.60, 0.80, 0.95)
-SPLIT_GAP_DAYS = 7
+SPLITS = SPLIT_NAMES
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,4 @@ def _finish(claims: Claims, patients: Patients, events: Events) -> Patients:
 
 def assign_splits(index_day: IntArray) -> IntArray:
     """Chronological split of patients: cuts at 60/80/95 % of index dates; a week after each cut is unassigned."""
-    cuts = np.quantile(index_day, SPLIT_POINTS).astype(np.int64)
-    split = np.searchsorted(cuts, index_day, side="right")
-    in_gap = (index_day[:, None] >= cuts) & (index_day[:, None] < cuts + SPLIT_GAP_DAYS)
-    return np.where(in_gap.any(axis=1), SPLITS.index("unassigned"), split)
+    return chronological(index_day).codes

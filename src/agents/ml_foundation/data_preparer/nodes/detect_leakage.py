@@ -1,0 +1,83 @@
+"""Split the rows, and look for anything that tells a model what it could not know."""
+
+from __future__ import annotations
+
+import asyncio
+
+from langgraph.runtime import Runtime
+
+from src.agents.ml_foundation.data_preparer.layers import did_not_run, failed, passed, schema_failed
+from src.agents.ml_foundation.data_preparer.services import PLACE, Services, frames_of, services_of
+from src.agents.ml_foundation.data_preparer.source import time_column
+from src.agents.ml_foundation.data_preparer.splits import split_rows
+from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
+from src.agents.runtime import Deps, traced_node
+from src.contracts.tables import get_table
+from src.errors import ContractViolation, DataUnavailable
+from src.mlops.preparation.leakage import LeakageReport, Unchecked, find_leakage
+
+LAYER = "leakage"
+
+
+@traced_node(PLACE, "detect_leakage")
+async def detect_leakage(state: PrepareState, runtime: Runtime[Deps]) -> PrepareUpdate:
+    """Leakage of severity error or critical blocks, and so does a check that was skipped.
+
+    Rows that break their schema may be impossible to split or to check; the layer then did not run.
+    """
+    services = services_of(runtime.context)
+    try:
+        return await _checked(state, runtime.context, services)
+    except (ContractViolation, DataUnavailable) as error:
+        if not schema_failed(state):
+            raise
+        return did_not_run(services, LAYER, f"the rows break their contract, and {error}")
+
+
+async def _checked(state: PrepareState, deps: Deps, services: Services) -> PrepareUpdate:
+    request, frames, table = state["request"], frames_of(deps), get_table(state["loaded"].table)
+    plan, split = await split_rows(frames.typed, table, request.split_id, services.preparation)
+    frames.split = split
+    await services.preparation.register_plan(plan, created_by=PLACE)
+    if request.skip_leakage_check:
+        return did_not_run(services, LAYER, "the check was skipped on request") | {"splits": plan}
+    report = await asyncio.to_thread(
+        find_leakage,
+        frames.typed,
+        features=state["loaded"].features,
+        target=request.scope.target,
+        split=split,
+        time=time_column(table),
+        unit=plan.unit,
+        table=table,
+        strategy=plan.strategy,
+    )
+    await services.preparation.add_audit(
+        report.audit_rows(table.name, split_config_id=plan.split_config_id, trace_id=deps.trace_id)
+    )
+    return judged(services, report, has_units=plan.unit is not None) | {"splits": plan, "leakage": report}
+
+
+def judged(services: Services, report: LeakageReport, *, has_units: bool) -> PrepareUpdate:
+    """What the layer says. A check that could not be made leaves the layer undone; parts of one are a warning.
+
+    Transformations are fitted later, on training rows only; there is nothing to check about them yet.
+    """
+    due = ("target", "temporal", "duplicate", *(("group",) if has_units else ()))
+    blocking = tuple(finding.message for finding in report.blocking)
+    mild = tuple(finding.message for finding in report.findings if finding not in report.blocking)
+    unmade = tuple(
+        _undecided(item) for item in report.skipped if item.check in due and item.check not in report.checked
+    )
+    partly = tuple(_undecided(item) for item in report.skipped if item.check in report.checked)
+    if blocking:
+        return failed(LAYER, (*blocking, *unmade), (*mild, *partly))
+    if unmade:
+        update = did_not_run(services, LAYER, "; ".join(unmade))
+        return update | {"warnings": (*update.get("warnings", ()), *passed(LAYER, (*mild, *partly))["warnings"])}
+    return passed(LAYER, (*mild, *partly))
+
+
+def _undecided(item: Unchecked) -> str:
+    about = f" of {', '.join(item.columns)}" if item.columns else ""
+    return f"the check for {item.check} leakage{about} could not be made: {item.reason}"

@@ -1,0 +1,93 @@
+"""What is asked of data_preparer? Requests come typed or as JSON; both are checked before anything is read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from src.agents.ml_foundation.data_preparer.state import PrepareRequest, PrepareScope
+from src.contracts.enums import Brand, Region
+from src.domain.period import Period
+from src.errors import ContractViolation, nearest_names
+
+
+def request_from(raw: PrepareRequest | Mapping[str, Any]) -> PrepareRequest:
+    """Accept a request or its JSON form (``period`` as ``{"start": "2024-01-01", "end": "2024-06-30"}``).
+
+    Raises ContractViolation for an unknown or missing key, brand or region, a value of the wrong kind, or
+    a scope without features.
+    """
+    if isinstance(raw, PrepareRequest):
+        return _checked(raw)
+    _check_keys(raw, PrepareRequest, "request")
+    scope = raw["scope"]
+    if not isinstance(scope, PrepareScope):
+        scope = _scope(scope)
+    return _checked(PrepareRequest(**{**raw, "scope": scope}))
+
+
+def _scope(raw: Any) -> PrepareScope:
+    if not isinstance(raw, Mapping):
+        raise ContractViolation("scope must be an object with target and required_features")
+    _check_keys(raw, PrepareScope, "scope")
+    features, period = raw["required_features"], raw.get("period")
+    if not isinstance(features, list | tuple):
+        raise ContractViolation("scope.required_features must be a list of column names")
+    if period is not None and not isinstance(period, Period):
+        period = _period(period)
+    return PrepareScope(**{**raw, "required_features": tuple(features), "period": period})
+
+
+def _period(raw: Any) -> Period:
+    if not isinstance(raw, Mapping) or not raw or not set(raw) <= {"start", "end"}:
+        raise ContractViolation("scope.period must be an object with start and end, days like 2024-01-31")
+    try:
+        start, end = (date.fromisoformat(raw[name]) if raw.get(name) else None for name in ("start", "end"))
+    except (TypeError, ValueError) as error:
+        raise ContractViolation(f"scope.period: {str(raw)[:80]} are not days like 2024-01-31") from error
+    return Period(start, end)
+
+
+def _check_keys(raw: Mapping[str, Any], kind: type[PrepareRequest] | type[PrepareScope], where: str) -> None:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for key in raw:
+        if key not in fields:
+            raise ContractViolation(f"unknown key '{key}' in the {where}; {nearest_names(str(key), fields)}")
+    for name, field in fields.items():
+        if name not in raw and field.default is dataclasses.MISSING:
+            raise ContractViolation(f"the {where} needs '{name}'")
+
+
+def _checked(request: PrepareRequest) -> PrepareRequest:
+    scope = request.scope
+    for name in ("experiment_id", "data_source"):
+        _require_text(getattr(request, name), name)
+    for name, value in (("split_id", request.split_id), ("suite", request.suite)):
+        if value is not None:
+            _require_text(value, name)
+    if not isinstance(request.skip_leakage_check, bool):
+        raise ContractViolation("skip_leakage_check must be true or false")
+    _require_text(scope.target, "scope.target")
+    if not scope.required_features:
+        raise ContractViolation("scope.required_features is empty; name at least one column")
+    for feature in scope.required_features:
+        _require_text(feature, "scope.required_features")
+    _require_word(scope.brand, Brand, "brand")
+    _require_word(scope.region, Region, "region")
+    if scope.period and scope.period.start and scope.period.end and scope.period.start > scope.period.end:
+        raise ContractViolation(f"scope.period ends before it starts ({scope.period})")
+    unique = tuple(dict.fromkeys(scope.required_features))
+    return dataclasses.replace(request, scope=dataclasses.replace(scope, required_features=unique))
+
+
+def _require_text(value: Any, name: str) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ContractViolation(f"{name} must be a text that is not empty")
+
+
+def _require_word(value: str | None, words: type[StrEnum], name: str) -> None:
+    if value is not None and value not in list(words):
+        raise ContractViolation(f"there is no {name} '{value}'; {nearest_names(str(value), list(words))}")

@@ -1,0 +1,50 @@
+"""Which split does each row belong to: one that is registered, the one it brings along, or a new one?"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Any
+
+import pandas as pd
+
+from src.agents.ml_foundation.data_preparer.services import PreparationStore
+from src.agents.ml_foundation.data_preparer.source import time_column
+from src.contracts.model import TableContract
+from src.domain.splits import SPLIT_NAMES, SplitPlan
+from src.mlops.preparation.splitting import SPLIT_COLUMN, given_splits, plan_of_given, plan_splits, splits_of_plan
+
+PATIENT = "patient_id"
+
+
+async def split_rows(
+    frame: pd.DataFrame, table: TableContract, split_id: str | None, store: PreparationStore
+) -> tuple[SplitPlan, pd.Series[Any]]:
+    """The plan, and the split of every row; rows of a patient stay together.
+
+    Raises DataUnavailable for an unknown ``split_id``, and where the rows are too few or too close in time.
+    """
+    unit = PATIENT if _has(frame, PATIENT) else None
+    if split_id is not None:
+        return await _registered(frame, table, split_id, unit, store)
+    if _has(frame, SPLIT_COLUMN):
+        split = await asyncio.to_thread(given_splits, frame)
+        return plan_of_given(split, unit=unit, source=table.name), split
+    return await asyncio.to_thread(plan_splits, frame, time=time_column(table), unit=unit, source=table.name)
+
+
+def _has(frame: pd.DataFrame, column: str) -> bool:
+    return column in frame.columns and bool(frame[column].notna().any())
+
+
+async def _registered(
+    frame: pd.DataFrame, table: TableContract, split_id: str, unit: str | None, store: PreparationStore
+) -> tuple[SplitPlan, pd.Series[Any]]:
+    """The registry does not keep the unit; it is the patient wherever rows have one, as when the plan was made."""
+    plan = await store.plan(split_id)
+    assigned = await store.assignments(split_id)
+    split = await asyncio.to_thread(
+        splits_of_plan, frame, plan, time=time_column(table), unit=unit, assignments=assigned
+    )
+    counted = split.value_counts()
+    return dataclasses.replace(plan, unit=unit, rows={name: int(counted.get(name, 0)) for name in SPLIT_NAMES}), split

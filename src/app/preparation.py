@@ -1,0 +1,220 @@
+"""May data be used for training? One traced run of the agent that prepares data, kept as one activity."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from src.agents.configuration import load_agents_config
+from src.agents.ml_foundation.data_preparer.agent import DataPreparerAgent, PrepareResult
+from src.agents.ml_foundation.data_preparer.request import request_from
+from src.agents.ml_foundation.data_preparer.services import Services
+from src.agents.ml_foundation.data_preparer.state import PrepareRequest
+from src.agents.results import AgentMeta
+from src.agents.runtime import Deps, NodeError
+from src.app.features import feature_client
+from src.app.session import CatalogueDatasets
+from src.app.tracing import traced_database
+from src.app.trail import record_activity
+from src.contracts.enums import Brand, Region
+from src.contracts.tables import get_table
+from src.domain.splits import SplitPlan
+from src.errors import ContractViolation, DataUnavailable, UnknownColumn
+from src.feature_store.feast_client import FeastClient
+from src.mlops.data_quality import DataQualityValidator
+from src.mlops.opik_connector import get_opik_connector
+from src.mlops.quality.configuration import load_data_quality_config
+from src.mlops.quality.engine import missing
+from src.mlops.tracing.ids import uuid7
+from src.storage.catalogue import TABLE_PREFIX, Catalogue
+from src.storage.database import Database
+from src.storage.observations import ObservationRepository
+from src.storage.postgres_gateway import PostgresGateway
+from src.storage.preparation import PreparationRepository
+from src.storage.quality_reports import QualityReportRepository
+
+ACTIVITY_TYPE = "data_preparation"
+WORKSTREAM = "WS1"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What was asked and decided."""
+
+    request: PrepareRequest
+    result: PrepareResult
+
+    def document(self) -> dict[str, Any]:
+        """JSON form."""
+        result = self.result
+        return {
+            "request": dataclasses.asdict(self.request),
+            "gate": dataclasses.asdict(result.gate),
+            "is_ready": result.is_ready,
+            "splits": None if result.splits is None else _plan_document(result.splits),
+            "target_rate": dict(result.target_rate),
+            "feature_stats": dict(result.feature_stats),
+            "feast": {
+                "registered": list(result.feast.registered),
+                "freshness": [dataclasses.asdict(view) for view in result.feast.freshness],
+            },
+            "error": None if result.error is None else dataclasses.asdict(result.error),
+            "status": result.meta.status,
+            "warnings": list(result.meta.warnings),
+            "degraded": list(result.meta.degraded),
+            "trace_id": result.meta.trace_id,
+            "duration_ms": result.meta.duration_ms,
+        }
+
+
+def preparation_request(
+    source: str,
+    *,
+    target: str,
+    features: Sequence[str],
+    brand: str | None = None,
+    region: str | None = None,
+    days: tuple[str | None, str | None] = (None, None),
+    experiment_id: str,
+    skip_leakage_check: bool = False,
+) -> PrepareRequest:
+    """A checked request for a contract table; brand and region in any case.
+
+    Raises ContractViolation, with the nearest names, for an unknown table, brand or region and days that are
+    none, UnknownColumn for a target or feature the table does not have.
+    """
+    table = get_table(source.removeprefix(TABLE_PREFIX))
+    for name, role in ((target, "target"), *((feature, "feature") for feature in features)):
+        if name not in table.column_names:
+            raise UnknownColumn(name, table.column_names, role=role)
+    period = {key: _day(text, key) for key, text in zip(("start", "end"), days, strict=True) if text}
+    return request_from(
+        {
+            "experiment_id": experiment_id,
+            "data_source": f"{TABLE_PREFIX}{table.name}",
+            "scope": {
+                "target": target,
+                "required_features": list(features),
+                "brand": _word(brand, Brand),
+                "region": _word(region, Region),
+                "period": period or None,
+            },
+            "skip_leakage_check": skip_leakage_check,
+        }
+    )
+
+
+async def prepare_data(request: PrepareRequest, *, on_progress: Callable[[str], None] = lambda _: None) -> Prepared:
+    """Run data_preparer on the configured database; one ``agent_activities`` row says how that went.
+
+    Raises DataUnavailable when the rows cannot be loaded or the run takes longer than its budget in
+    config/agents.yaml, DatabaseUnavailable and MigrationError. A shut gate is a result.
+    """
+    on_progress("opening the database")
+    async with traced_database() as database, feature_client(database) as features:
+        on_progress("loading the libraries")
+        await _load_libraries(features)
+        agent = DataPreparerAgent(_services(database, features))
+        deps = _deps(database, agent, on_progress)
+        return Prepared(request, await _run(agent, request, deps, ObservationRepository(PostgresGateway(database))))
+
+
+def _plan_document(plan: SplitPlan) -> dict[str, Any]:
+    return {
+        "split_config_id": plan.split_config_id,
+        "strategy": str(plan.strategy),
+        "ratios": dataclasses.asdict(plan.ratios),
+        "cuts": [cut.isoformat() for cut in plan.cuts],
+        "gap_days": plan.gap_days,
+        "unit": plan.unit,
+        "rows": dict(plan.rows),
+    }
+
+
+async def _load_libraries(features: FeastClient) -> None:
+    """What takes seconds once per process is no part of the run's time budget; what is missing the agent finds."""
+    await features.initialize()
+    await asyncio.to_thread(missing)
+
+
+def _services(database: Database, features: FeastClient) -> Services:
+    gateway, config = PostgresGateway(database), load_data_quality_config()
+    return Services(
+        expectations=DataQualityValidator(config=config),
+        preparation=PreparationRepository(gateway),
+        reports=QualityReportRepository(gateway),
+        config=config,
+        features=features,
+    )
+
+
+def _deps(database: Database, agent: DataPreparerAgent, on_progress: Callable[[str], None]) -> Deps:
+    return Deps(
+        datasets=CatalogueDatasets(Catalogue(database)),
+        tracer=get_opik_connector(),
+        run_id=str(uuid7()),
+        trace_id=str(uuid7()),
+        node_timeouts=load_agents_config().agents[agent.agent_name].node_timeouts,
+        on_progress=on_progress,
+    )
+
+
+async def _run(
+    agent: DataPreparerAgent, request: PrepareRequest, deps: Deps, observations: ObservationRepository
+) -> PrepareResult:
+    started, began = datetime.now(UTC), time.monotonic()
+    try:
+        async with asyncio.timeout(agent.sla_seconds):
+            result = await agent.run(request, deps)
+    except Exception as error:
+        status = "timeout" if isinstance(error, TimeoutError) else "failed"
+        milliseconds = (time.monotonic() - began) * 1000.0
+        meta = AgentMeta(agent.agent_name, deps.trace_id, status, started, milliseconds, (), ())
+        told = NodeError(type(error).__name__, str(error)[:2000] or "the time budget was used up", "run")
+        await _keep(observations, deps, meta, told, 0)
+        if status == "timeout":
+            raise DataUnavailable(_too_slow(agent, request)) from error
+        raise
+    rows = sum(result.splits.rows.values()) if result.splits is not None else 0
+    await _keep(observations, deps, result.meta, result.error, rows)
+    return result
+
+
+async def _keep(
+    observations: ObservationRepository, deps: Deps, meta: AgentMeta, error: NodeError | None, rows: int
+) -> None:
+    await record_activity(
+        observations,
+        deps.run_id,
+        meta,
+        error,
+        activity_type=ACTIVITY_TYPE,
+        workstream=WORKSTREAM,
+        records_processed=rows,
+    )
+
+
+def _too_slow(agent: DataPreparerAgent, request: PrepareRequest) -> str:
+    return (
+        f"{agent.agent_name} did not prepare {request.data_source} within its time budget: narrow brand, region or "
+        "period, or raise its timeouts in config/agents.yaml"
+    )
+
+
+def _word(text: str | None, words: type[Brand] | type[Region]) -> str | None:
+    """The word as it is stored, whatever its case; any other is left for the request to refuse."""
+    by_lower: Mapping[str, str] = {str(word).lower(): str(word) for word in words}
+    return None if text is None else by_lower.get(text.strip().lower(), text)
+
+
+def _day(text: str, which: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        option = {"start": "--from", "end": "--to"}[which]
+        raise ContractViolation(f"{option} '{text}' is not a day like 2026-03-31") from error

@@ -1,0 +1,104 @@
+"""What are the latest values of features for some entities, and how old are they?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from src.errors import ContractViolation, DataUnavailable
+from src.feature_store.requests import FeatureRef, entity_keys, views_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# SQLite binds a limited number of values to one statement.
+ROWS_PER_READ = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineFeatures:
+    """One value per entity row and feature, rows in the order asked; None: the online store has none.
+
+    ``event_times`` says, per view, when the values of each row were so (UTC, whole seconds; None
+    where the store has no row).
+    """
+
+    keys: dict[str, list[str]]
+    values: dict[str, list[Any]]
+    event_times: dict[str, list[datetime | None]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.keys.values())))
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Keys and features by column."""
+        return {**self.keys, **self.values}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Keys and features by row."""
+        columns = self.to_dict()
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def to_df(self) -> pd.DataFrame:
+        """Keys and features as a frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict())
+
+
+def read_online(
+    store: Any,
+    refs: Sequence[FeatureRef],
+    entity_rows: Sequence[Mapping[str, Any]],
+    *,
+    full_names: bool,
+    as_of: datetime | None,
+) -> OnlineFeatures:
+    """Read the online store; see ``FeastClient.get_online_features``."""
+    names = {ref: ref.full_name if full_names else ref.feature for ref in refs}
+    if len(set(names.values())) < len(refs):
+        raise ContractViolation("two views have a feature of the same name; ask with full_feature_names=True")
+    keys = entity_keys(views_of(refs), entity_rows)
+    answer: dict[str, list[Any]] = {ref.full_name: [] for ref in refs}
+    times: dict[str, list[datetime | None]] = {view.name: [] for view in views_of(refs)}
+    for start in range(0, len(entity_rows), ROWS_PER_READ):
+        _read(store, refs, {name: part[start : start + ROWS_PER_READ] for name, part in keys.items()}, answer, times)
+    values = {
+        names[ref]: _not_expired(answer[ref.full_name], times[ref.view.name], ref.view.ttl_days, as_of) for ref in refs
+    }
+    return OnlineFeatures(keys, values, times)
+
+
+def _read(
+    store: Any,
+    refs: Sequence[FeatureRef],
+    keys: dict[str, list[str]],
+    answer: dict[str, list[Any]],
+    times: dict[str, list[datetime | None]],
+) -> None:
+    """Append what is read for ``keys`` to ``answer`` (by feature) and ``times`` (by view)."""
+    from feast.errors import FeatureViewNotFoundException
+
+    try:
+        response = store.get_online_features(
+            features=[ref.feast_name for ref in refs], entity_rows=keys, full_feature_names=True
+        )
+    except FeatureViewNotFoundException as error:
+        raise DataUnavailable(f"{error}; register the views first: e2i features apply") from error
+    values = response.to_dict()
+    vectors = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
+    for ref in refs:
+        answer[ref.full_name] += values[ref.full_name]
+    for name, seconds in {ref.view.name: vectors[ref.full_name].event_timestamps for ref in refs}.items():
+        # Feast says 0 where the store has no row.
+        times[name] += [datetime.fromtimestamp(at.seconds, UTC) if at.seconds else None for at in seconds]
+
+
+def _not_expired(values: list[Any], times: list[datetime | None], ttl_days: int, as_of: datetime | None) -> list[Any]:
+    if as_of is None:
+        return values
+    oldest = as_of - timedelta(days=ttl_days)
+    pairs = zip(values, times, strict=True)
+    return [value if time is not None and oldest <= time <= as_of else None for value, time in pairs]

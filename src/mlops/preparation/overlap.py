@@ -1,0 +1,131 @@
+"""Is something of one split in another: the same unit, or the same row once more?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from src.contracts.values import json_text
+from src.domain.alerts import AlertSeverity
+from src.domain.splits import ASSIGNED
+from src.mlops.preparation.columns import column_of
+from src.mlops.preparation.leakage_report import LeakageFinding, Outcome, Unchecked
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Counts = NDArray[np.int64]
+
+# How rarely chance may give as many alike pairs before they are called copies.
+CHANCE = 1e-4
+# How sure the bound on chance is that is taken from pairs within a split.
+SURE = 0.999
+# With one column of full precision, so many rows must agree: it may be a formula of a coarse one.
+FEWEST_TWINS = 3
+DECIMALS = 6
+
+
+def find_shared_units(frame: pd.DataFrame, split: pd.Series[str], unit: str) -> Outcome:
+    """Units (patients) with rows in more than one split; unassigned rows are in none. Raises UnknownColumn."""
+    import pandas as pd
+
+    rows = pd.DataFrame({"unit": column_of(frame, unit, "unit column").to_numpy(), "split": split.to_numpy()})
+    rows = rows[rows["split"].isin(ASSIGNED) & rows["unit"].notna()]
+    if rows.empty:
+        return Outcome(skipped=(Unchecked("group", f"no assigned row has a '{unit}'"),))
+    torn = rows.groupby("unit", observed=True)["split"].transform("nunique") > 1
+    if not torn.any():
+        return Outcome()
+    n, units = int(torn.sum()), int(rows.loc[torn, "unit"].nunique())
+    message = f"{units} values of '{unit}' have rows in more than one split; split by '{unit}', not by rows"
+    return Outcome((LeakageFinding("group", AlertSeverity.CRITICAL, (unit,), n, message, {"units": units}),))
+
+
+def find_repeated_rows(frame: pd.DataFrame, split: pd.Series[str], columns: Sequence[str]) -> Outcome:
+    """Rows of one split that are in another once more: alike in all ``columns`` (features, target, time, unit).
+
+    Rows with few different values are alike by chance, so likeness alone proves nothing. It is a copy
+    when (a) the columns have full precision (numbers with more than 6 decimals, times with seconds) that
+    never repeats within a split: two such columns, or one and 3 rows; or (b) pairs across splits are alike
+    more often than twice the rate that pairs within splits allow (99.9 % bound), and more than chance
+    gives once in 10,000. Alike rows that chance explains are reported as undecided.
+    """
+    import numpy as np
+    import pandas as pd
+
+    chosen = split.isin(ASSIGNED).to_numpy()
+    rows = pd.DataFrame({name: _plain(column_of(frame, name)[chosen]) for name in columns})
+    names = split.to_numpy()[chosen]
+    if len(set(names)) < 2:
+        return Outcome(skipped=(Unchecked("duplicate", "fewer than two splits have rows"),))
+    alike = rows.groupby(list(columns), dropna=False, sort=False).ngroup().to_numpy()
+    counts = np.stack([np.bincount(alike[names == name], minlength=alike.max() + 1) for name in ASSIGNED])
+    across, within = _pairs(counts)
+    if across == 0:
+        return Outcome()
+    n = int((counts.sum(axis=0) - counts[_first_split(counts), np.arange(counts.shape[1])]).sum())
+    precise = sum(_is_precise(frame[name][chosen], names) for name in columns)
+    if precise >= 2 or (precise == 1 and n >= FEWEST_TWINS) or _beyond_chance(across, within, names):
+        return Outcome((_repeated(n, columns),))
+    return Outcome(skipped=(Unchecked("duplicate", f"{n} rows are alike across splits, which chance may explain"),))
+
+
+def _repeated(n: int, columns: Sequence[str]) -> LeakageFinding:
+    message = f"{n} rows are copies of rows in another split; keep one of each before splitting"
+    return LeakageFinding("duplicate", AlertSeverity.ERROR, tuple(columns), n, message)
+
+
+def _first_split(counts: Counts) -> Counts:
+    """For each group of alike rows the first split that has one."""
+    import numpy as np
+
+    first: Counts = np.argmax(counts > 0, axis=0).astype(np.int64)
+    return first
+
+
+def _pairs(counts: Counts) -> tuple[int, int]:
+    """Pairs of alike rows in different splits and in the same one; ``counts`` of shape (splits, groups)."""
+    total = counts.sum(axis=0)
+    within = int((counts * (counts - 1) // 2).sum())
+    return int((total * (total - 1) // 2).sum()) - within, within
+
+
+def _beyond_chance(across: int, within: int, names: Any) -> bool:
+    import numpy as np
+    from scipy.stats import chi2, poisson
+
+    sizes = np.array([[int((names == name).sum())] for name in ASSIGNED])
+    all_across, all_within = _pairs(sizes)
+    most = float(chi2.ppf(SURE, 2 * (within + 1))) / 2 / max(all_within, 1) * all_across
+    return across >= 2 * most and float(poisson.sf(across - 1, most)) < CHANCE
+
+
+def _is_precise(series: pd.Series[Any], names: Any) -> bool:
+    """Whether values are so fine, and so different within each split, that two do not agree by chance."""
+    import numpy as np
+    import pandas as pd
+
+    if series.isna().any():
+        return False
+    if pd.api.types.is_float_dtype(series.dtype):
+        values = series.to_numpy(dtype=np.float64)
+        fine = np.abs(values - np.round(values, DECIMALS)) > 1e-9 * np.maximum(1.0, np.abs(values))
+    elif pd.api.types.is_datetime64_any_dtype(series.dtype):
+        fine = (series.dt.second != 0).to_numpy() | (series.dt.microsecond != 0).to_numpy()
+    else:
+        return False
+    repeated = pd.DataFrame({"value": series.to_numpy(), "split": names}).duplicated()
+    return bool(fine.mean() >= 0.9 and not repeated.any())
+
+
+def _plain(series: pd.Series[Any]) -> Any:
+    """Values that can be grouped: lists and objects as JSON text."""
+    if series.dtype != object:
+        return series.to_numpy()
+    return series.map(lambda value: value if _hashable(value) else json_text(value), na_action="ignore").to_numpy()
+
+
+def _hashable(value: Any) -> bool:
+    return not (isinstance(value, list | dict | set) or hasattr(value, "tolist"))
