@@ -83,8 +83,8 @@ def column_violations(rule: ColumnRule, series: pd.Series[Any]) -> pd.Series[boo
     ``rule`` is about values: not PRESENT and not NOT_NULL (KeyError). Index of ``series``.
     """
     broken = series.notna()
-    filled = series[broken]
-    broken[broken] = ~_PASSES[rule.kind](rule.column)(filled)
+    passes = _PASSES[rule.kind](rule.column)(series[broken])
+    broken[broken] = ~passes.to_numpy(dtype=bool)
     return broken
 
 

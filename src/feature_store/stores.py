@@ -29,7 +29,12 @@ def online_settings(config: FeastConfig) -> Settings:
     """Feast's settings of the online store; raises ConfigError for an address that is none."""
     store = config.online_store
     if store.kind == "redis":
-        return {"type": "redis", "connection_string": redis_connection(store.connection_string)}
+        # Else a corrected value is dropped: it has the event time of the first one. Writers come one at a time.
+        return {
+            "type": "redis",
+            "connection_string": redis_connection(store.connection_string),
+            "skip_dedup": True,
+        }
     if store.kind == "postgres":
         parts = postgres_parts(store.connection_string, "feast.online_store.connection_string")
         # One connection for all threads would mix their transactions.

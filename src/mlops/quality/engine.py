@@ -24,6 +24,7 @@ _LOCK = threading.Lock()
 _NUMBERS = count(1)
 _context: Any = None
 _COMPLETE = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+_COLUMNS_TOGETHER, _FEW_ROWS = 4, 20_000
 NOT_UNIQUE = "the id is not unique in the suite"
 NO_OUTCOME = "Great Expectations gave no outcome"
 
@@ -64,14 +65,12 @@ def evaluate(frame: pd.DataFrame, declarations: Declarations, *, counted: Collec
     import numpy as np
 
     outcomes = dict(_ambiguous(declarations))
+    sound = [one for one in declarations if one.id not in outcomes]
     # Infinite values are data to be judged, not a mishap of the arithmetic.
-    with _LOCK, np.errstate(invalid="ignore", over="ignore"), _batch(_asked_about(frame, declarations)) as batch:
-        sound = [one for one in declarations if one.id not in outcomes]
-        plain = [one for one in sound if one.id not in counted]
-        outcomes |= _validate(batch, plain, "BOOLEAN_ONLY")
-        # Naming rows costs three times as much as a verdict, so only what failed is asked again.
-        again = [one for one in sound if one.id in counted or _to_be_named(outcomes[one.id])]
-        outcomes |= _validate(batch, again, _COMPLETE)
+    with _LOCK, np.errstate(invalid="ignore", over="ignore"):
+        for group in _groups(sound, len(frame)):
+            with _batch(_asked_about(frame, group)) as batch:
+                outcomes |= _outcomes(batch, group, counted)
     return outcomes
 
 
@@ -80,6 +79,28 @@ def unusable(declarations: Declarations) -> dict[str, str]:
     with _LOCK:
         _, refused = _build(declarations)
     return {one: outcome.error or NO_OUTCOME for one, outcome in (refused | dict(_ambiguous(declarations))).items()}
+
+
+def _outcomes(batch: Any, declarations: Declarations, counted: Collection[str]) -> dict[str, Outcome]:
+    found = _validate(batch, [one for one in declarations if one.id not in counted], "BOOLEAN_ONLY")
+    # Naming rows costs three times as much as a verdict, so only what failed is asked again.
+    again = [one for one in declarations if one.id in counted or _to_be_named(found[one.id])]
+    return found | _validate(batch, again, _COMPLETE)
+
+
+def _groups(declarations: Declarations, rows: int) -> Iterator[list[ExpectationDeclaration]]:
+    """Declarations about few columns together: the library copies all columns of a batch for each of them."""
+    group: list[ExpectationDeclaration] = []
+    columns: set[str] = set()
+    for one in declarations:
+        wider = columns.union(columns_of(one))
+        if group and len(wider) > _COLUMNS_TOGETHER and rows > _FEW_ROWS:
+            yield group
+            group, wider = [], set(columns_of(one))
+        group.append(one)
+        columns = wider
+    if group:
+        yield group
 
 
 def _asked_about(frame: pd.DataFrame, declarations: Declarations) -> pd.DataFrame:

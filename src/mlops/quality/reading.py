@@ -100,7 +100,8 @@ def _misread(rule: ColumnRule, series: pd.Series[Any]) -> pd.Series[bool]:
     if dtype is Dtype.STR or (series.dtype != object and dtype is not Dtype.DATE):
         return pd.Series(False, index=series.index)
     if dtype is Dtype.DATE and series.dtype != object:
-        return series.notna() & (series != series.dt.normalize())
+        at_midnight: pd.Series[bool] = series == series.dt.normalize()
+        return series.notna() & ~at_midnight
     misread = unreadable(series, dtype)
     if dtype is Dtype.DATE or dtype in _ALWAYS_OBJECTS:
         misread |= column_violations(rule, series)

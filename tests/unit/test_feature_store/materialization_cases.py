@@ -127,13 +127,18 @@ class MaterializationCases:
         assert online_content(tmp_path) == {"T1": 0.9, "T2": 0.2}
         await client.close()
 
-    async def test_a_corrected_value_replaces_the_first_one(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
+    async def test_a_corrected_value_replaces_the_first_one_in_every_store(
+        self, tmp_path: Path, valkey: str, database_url: str, kind: str
+    ) -> None:
+        address = {"sqlite": "", "redis": valkey, "postgres": database_url}[kind]
         told = FeatureRow(BEGIN, "T1", 0.1)
-        client = await applied(tmp_path, [told])
-        await client.materialize(EARLIEST, BEGIN + DAY)
+        client = await applied(tmp_path, [told], online_store={"type": kind, "connection_string": address})
+        assert (await client.materialize(EARLIEST, BEGIN + DAY)).rows == 1
         write_source(tmp_path, [told, FeatureRow(BEGIN, "T1", 0.7, created=BEGIN + 2 * DAY)])
-        await client.materialize_incremental(BEGIN + 3 * DAY)
-        assert online_content(tmp_path) == {"T1": 0.7}
+        assert (await client.materialize_incremental(BEGIN + 3 * DAY)).rows == 1
+        answer = await client.get_online_features([{"trigger_id": "T1"}], [f"{VIEW}:confidence_score"])
+        assert answer.values == {f"{VIEW}__confidence_score": [0.7]}
         await client.close()
 
     async def test_readers_never_see_older_values_while_a_full_run_goes_through_history(self, tmp_path: Path) -> None:

@@ -1,0 +1,292 @@
+"""Do the parts work as one: tables → Pandera → Great Expectations → leakage → features → gate → model?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+import pytest
+from langgraph.graph import END, START, StateGraph
+
+from src.agents.ml_foundation.data_preparer.agent import DataPreparerAgent, PrepareResult
+from src.agents.ml_foundation.data_preparer.services import Services
+from src.agents.ml_foundation.data_preparer.state import PrepareRequest, PrepareScope
+from src.agents.quality_gate import LayerStatus, QCGate, after_gate
+from src.agents.runtime import Deps
+from src.app.session import CatalogueDatasets
+from src.contracts.checking import check_frame
+from src.contracts.tables import TABLES
+from src.errors import DataQualityCheckpointError
+from src.feature_store.configuration import FeastConfig, OfflineStoreSettings
+from src.feature_store.feast_client import FeastClient
+from src.feature_store.results import FreshnessStatus
+from src.mlops.data_quality import DataQualityAlerter, DataQualityValidator, load_data_quality_config
+from src.mlops.pandera_schemas import GEPanderaValidator
+from src.mlops.preparation.transforms import from_parameters
+from src.mlops.tracing.ids import uuid7
+from src.resilience.outcomes import Unavailable
+from src.storage.catalogue import Catalogue
+from src.storage.database import Database
+from src.storage.loading import load_table
+from src.storage.postgres_gateway import PostgresGateway
+from src.storage.preparation import PreparationRepository
+from src.storage.quality_reports import QualityReportRepository
+from src.synthetic import generate_panel
+from tests.traces import memory_connector
+
+pytestmark = pytest.mark.integration
+
+SCOPE = PrepareScope("false_positive_flag", ("confidence_score", "lead_time_days", "priority"))
+
+
+@pytest.fixture(scope="module")
+def world() -> dict[str, pd.DataFrame]:
+    """The eight tables of a small generated world, as a file would bring them."""
+    return dict(generate_panel(150, 7).tables)
+
+
+@pytest.fixture
+async def filled(db: Database, world: dict[str, pd.DataFrame]) -> Database:
+    """The tables that features and questions come from, loaded."""
+    for name in ("hcp_profiles", "patient_journeys", "triggers", "business_metrics"):
+        await load_table(iter([world[name]]), name, db=db)
+    return db
+
+
+@pytest.fixture
+async def features(filled: Database, tmp_path: Path) -> AsyncIterator[FeastClient]:
+    """The feature store on those tables, applied."""
+    config = FeastConfig(offline_store=OfflineStoreSettings(path=tmp_path / "features"))
+    client = FeastClient(config, database=filled)
+    assert not isinstance(await client.apply(), Unavailable)
+    yield client
+    await client.close()
+
+
+async def prepare(db: Database, features: FeastClient | None, **changes: Any) -> PrepareResult:
+    """data_preparer on real parts."""
+    gateway, config = PostgresGateway(db), load_data_quality_config()
+    services = Services(
+        DataQualityValidator(config=config),
+        PreparationRepository(gateway),
+        QualityReportRepository(gateway),
+        config,
+        features,
+    )
+    connector, _ = memory_connector()
+    deps = Deps(CatalogueDatasets(Catalogue(db)), connector, str(uuid7()), str(uuid7()))
+    asked = dataclasses.replace(PrepareRequest("exp-pipeline", "triggers", SCOPE), **changes)
+    return await DataPreparerAgent(services, sla_seconds=600).run(asked, deps)
+
+
+class Downstream(TypedDict, total=False):
+    """State of a graph that stands behind the gate."""
+
+    gate: QCGate
+    trained: bool
+
+
+async def visited(gate: QCGate) -> list[str]:
+    """Nodes that a compiled graph behind the gate visits."""
+    graph = StateGraph(Downstream)
+    graph.add_node("prepare", lambda state: {"gate": gate})
+    graph.add_node("tune", lambda state: {})
+    graph.add_node("train", lambda state: {"trained": True})
+    graph.add_node("report_refusal", lambda state: {})
+    graph.add_edge(START, "prepare")
+    graph.add_conditional_edges("prepare", after_gate, {"proceed": "tune", "blocked": "report_refusal"})
+    graph.add_edge("tune", "train")
+    graph.add_edge("train", END)
+    graph.add_edge("report_refusal", END)
+    return [name async for step in graph.compile().astream({}) for name in step]
+
+
+# Pandera, then Great Expectations -----------------------------------------------------------------
+
+
+async def test_pandera_to_ge_pipeline(world: dict[str, pd.DataFrame]) -> None:
+    clean = world["triggers"]
+    found = await GEPanderaValidator().validate(clean, "triggers")
+    assert found.passed
+    assert found.layers_run == ("schema", "ge")
+    assert found.quality is not None
+    assert found.quality.expectations.evaluated > 20
+
+    broken = clean.copy()
+    broken.loc[broken.index[3], "priority"] = "urgent"
+    stopped = await GEPanderaValidator().validate(broken, "triggers")
+    assert (stopped.passed, stopped.ge_status, stopped.layers_run) == (False, "not_run", ("schema",))
+
+    whole = await GEPanderaValidator(fast_fail=False).validate(broken, "triggers")
+    (issue,) = [issue for issue in whole.issues if issue.rule == "priority_allowed"]
+    assert (issue.table, issue.column, issue.layers, issue.rows) == (
+        "triggers", "priority", ("schema", "ge"), (broken.index[3],),
+    )  # fmt: skip
+    assert not whole.passed
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+async def test_every_generated_table_passes_both_layers(name: str, world: dict[str, pd.DataFrame]) -> None:
+    found = await GEPanderaValidator().validate(world[name], name)
+    assert (found.blocking_issues, found.passed) == ((), True)
+
+
+async def test_a_checkpoint_stops_what_comes_after_it(world: dict[str, pd.DataFrame], db: Database) -> None:
+    validator = DataQualityValidator()
+    repeated = pd.concat([world["triggers"], world["triggers"].head(1)], ignore_index=True)
+    with pytest.raises(DataQualityCheckpointError, match="trigger_id_unique") as caught:
+        await validator.run_checkpoint(repeated, "triggers")
+    result = caught.value.result
+    reports = QualityReportRepository(PostgresGateway(db))
+    await reports.add(result)  # type: ignore[arg-type]
+    stored = await reports.latest("triggers")
+    assert stored is not None
+    assert (stored.overall_status, stored.rows_validated) == ("failed", len(repeated))
+
+
+async def test_a_failure_is_told_once_and_a_worse_one_again(world: dict[str, pd.DataFrame]) -> None:
+    told: list[tuple[str, str]] = []
+
+    class Kept:
+        name = "kept"
+
+        async def handle(self, alert: Any) -> None:
+            told.append((str(alert.severity), alert.subject))
+
+    config = load_data_quality_config()
+    validator = DataQualityValidator(DataQualityAlerter(config.alerting, Kept()), config)
+    repeated = pd.concat([world["triggers"], world["triggers"].head(1)], ignore_index=True)
+    for _ in range(3):
+        await validator.validate_with_alerts(repeated, "triggers")
+    assert told == [("error", "data quality of triggers")]
+    empty = world["triggers"].iloc[:0][["brand"]]
+    await validator.validate_with_alerts(empty, "triggers")
+    assert told[1:] == [("critical", "data quality of triggers")]
+
+
+# The gate -----------------------------------------------------------------------------------------
+
+
+async def test_a_passed_gate_opens_the_way_and_leaves_evidence(filled: Database, features: FeastClient) -> None:
+    result = await prepare(filled, features)
+    assert (result.gate.passed, result.gate.blockers) == (True, ())
+    assert await visited(result.gate) == ["prepare", "tune", "train"]
+    reports = QualityReportRepository(PostgresGateway(filled))
+    stored = await reports.latest("triggers")
+    assert stored is not None
+    assert stored.overall_status in ("passed", "warning")
+    assert {row["check_type"] for row in await PreparationRepository(PostgresGateway(filled)).audits("triggers")} >= {
+        "target", "train_test_overlap",
+    }  # fmt: skip
+
+
+async def test_a_blocked_gate_stops_the_graph_before_tuning(filled: Database, features: FeastClient) -> None:
+    await filled.execute("UPDATE triggers SET lead_time_days = CASE WHEN false_positive_flag THEN 3 ELSE 8 END")
+    result = await prepare(filled, features)
+    assert result.gate.layers["leakage"] is LayerStatus.FAILED
+    assert await visited(result.gate) == ["prepare", "report_refusal"]
+
+
+async def test_a_warning_alone_does_not_stop_it(filled: Database, features: FeastClient) -> None:
+    await filled.execute("UPDATE triggers SET hcp_id = NULL WHERE hashtext(trigger_id) % 10 <> 0")
+    result = await prepare(filled, features)
+    assert any("stat_hcp_id" in line for line in result.gate.warnings), result
+    assert await visited(result.gate) == ["prepare", "tune", "train"]
+
+
+async def test_a_skipped_check_stops_it(filled: Database, features: FeastClient) -> None:
+    result = await prepare(filled, features, skip_leakage_check=True)
+    assert result.gate.layers["leakage"] is LayerStatus.SKIPPED
+    assert await visited(result.gate) == ["prepare", "report_refusal"]
+
+
+async def test_what_was_learnt_on_the_training_rows_is_what_is_stored(filled: Database, features: FeastClient) -> None:
+    result = await prepare(filled, features)
+    assert result.splits is not None
+    store = PreparationRepository(PostgresGateway(filled))
+    learnt = from_parameters(await store.preprocessing(result.splits.split_config_id))
+    frame = (await Catalogue(filled).load(await Catalogue(filled).get("table:triggers"))).frame
+    train = frame[frame["data_split"] == "train"]
+    numbers = pd.to_numeric(train["confidence_score"])
+    (scaled,) = [one for one in learnt.features if one.name == "confidence_score"]
+    assert scaled.parameters()["mean"] == pytest.approx(numbers.fillna(numbers.median()).mean())
+    assert learnt.n_rows == len(train)
+
+
+# Features -----------------------------------------------------------------------------------------
+
+
+async def test_online_values_are_those_that_history_gives_for_now(filled: Database, features: FeastClient) -> None:
+    now = datetime.now(UTC)
+    done = await features.materialize(datetime(2015, 1, 1, tzinfo=UTC), now, ["hcp_profile", "hcp_engagement"])
+    assert not isinstance(done, Unavailable)
+    keys = [f"hcp_{i:06d}" for i in range(40)]
+    refs = ["hcp_profile:decile", "hcp_engagement:digital_engagement_score"]
+    online = await features.get_online_features([{"hcp_id": key} for key in keys], refs)
+    asked = pd.DataFrame({"hcp_id": keys, "event_timestamp": [pd.Timestamp("2025-06-01", tz="UTC")] * len(keys)})
+    history = await features.get_historical_features(asked, refs)
+    assert not isinstance(online, Unavailable)
+    assert not isinstance(history, Unavailable)
+    served = pd.DataFrame(online.rows())
+    assert served["hcp_profile__decile"].notna().mean() > 0.9
+    for name in ("hcp_profile__decile", "hcp_engagement__digital_engagement_score"):
+        np.testing.assert_array_equal(served[name].astype(float), history[name].astype(float))
+
+
+async def test_feast_feature_retrieval_in_training(
+    filled: Database, features: FeastClient, world: dict[str, pd.DataFrame]
+) -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    rows = check_frame(TABLES["triggers"], world["triggers"]).frame
+    rows = rows[rows["hcp_id"].notna() & rows["false_positive_flag"].notna()]
+    asked = rows[["trigger_id", "hcp_id", "false_positive_flag", "data_split"]].assign(
+        # An alert's own values are known when it arises; what is known of the professional may be newer than that.
+        event_timestamp=rows["trigger_timestamp"]
+    )
+    refs = ["trigger_effectiveness:confidence_score", "trigger_effectiveness:lead_time_days", "hcp_profile:decile"]
+    joined = await features.get_historical_features(asked, refs)
+    assert not isinstance(joined, Unavailable)
+    names = [ref.replace(":", "__") for ref in refs]
+    expected = rows.set_index("trigger_id")["confidence_score"].loc[joined["trigger_id"]]
+    np.testing.assert_allclose(joined["trigger_effectiveness__confidence_score"], expected)
+    known = rows["hcp_id"].map(
+        check_frame(TABLES["hcp_profiles"], world["hcp_profiles"]).frame.set_index("hcp_id")["last_interaction_date"]
+    ) + pd.Timedelta(days=1)
+    later = (known.dt.tz_localize("UTC") > rows["trigger_timestamp"]).to_numpy()
+    assert joined.loc[later, "hcp_profile__decile"].isna().all()
+    train = joined[joined["data_split"] == "train"]
+    model = HistGradientBoostingClassifier(max_iter=20, random_state=0)
+    model.fit(train[names].astype(float), train["false_positive_flag"].astype(bool))
+    assert model.n_features_in_ == len(names)
+
+
+async def test_readiness_waits_for_fresh_features(filled: Database, features: FeastClient) -> None:
+    before = await prepare(filled, features)
+    assert (before.gate.passed, before.is_ready) == (True, False)
+    assert [age.status for age in before.feast.freshness] == [FreshnessStatus.UNKNOWN]
+    await features.materialize(datetime(2015, 1, 1, tzinfo=UTC), datetime.now(UTC), ["trigger_effectiveness"])
+    after = await prepare(filled, features)
+    assert (after.is_ready, [age.status for age in after.feast.freshness]) == (True, [FreshnessStatus.FRESH])
+
+
+async def test_a_value_that_breaks_the_contract_is_refused_at_every_door(
+    filled: Database, world: dict[str, pd.DataFrame]
+) -> None:
+    broken = world["triggers"].head(20).assign(trigger_id=[f"new_{i}" for i in range(20)], confidence_score=1.5)
+    found = await GEPanderaValidator(fast_fail=False).validate(broken, "triggers")
+    (issue,) = [issue for issue in found.issues if issue.rule == "confidence_score_range"]
+    assert (issue.layers, issue.count) == (("schema", "ge"), 20)
+    assert found.quality is not None
+    assert [failed.id for failed in found.quality.failed_expectations] == ["triggers.confidence_score_range"]
+    before = await filled.fetchrow("SELECT count(*) AS n FROM triggers")
+    with pytest.raises(Exception, match="confidence_score"):
+        await PostgresGateway(filled).insert(
+            "triggers", broken.astype(object).where(broken.notna(), None).to_dict("records")
+        )
+    assert await filled.fetchrow("SELECT count(*) AS n FROM triggers") == before
