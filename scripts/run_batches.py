@@ -46,12 +46,14 @@ class Phase:
     marker: str = ""
 
 
+MLOPS = "unit/test_mlops/test_"
 PHASES = (
     Phase("project", "unit/test_project unit/test_settings"),
     Phase("contracts", "unit/test_contracts unit/test_mlops/test_pandera_schemas.py"),
-    Phase("data-quality", "unit/test_mlops/test_*quality*.py unit/test_mlops/test_ge_*.py unit/test_mlops/test_co*.py"),
-    Phase("preparation", "integration/test_mlops_pipeline.py integration/test_prepare_command.py unit/test_mlops/test_leakage.py unit/test_mlops/test_[bt]*s*.py"),
-    Phase("features", "unit/test_feature_store integration/test_features_commands.py"),
+    Phase("data-quality", f"{MLOPS}*quality*.py {MLOPS}ge_*.py integration/test_validate_command.py"),
+    Phase("data-gate", f"{MLOPS}co*.py integration/test_prepare_command.py integration/test_mlops_pipeline.py"),
+    Phase("preparation", f"{MLOPS}baseline.py {MLOPS}leakage.py {MLOPS}transforms.py"),
+    Phase("features", "unit/test_feature_store integration/test_feature*.py"),
     Phase("resilience", "unit/test_resilience unit/test_scripted_servers"),
     Phase("models", "unit/test_llm integration/test_llm_command.py"),
     Phase("mlflow", "unit/test_mlops/test_mlflow_*.py integration/test_mlflow_*.py"),

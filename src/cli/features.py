@@ -110,7 +110,7 @@ def get(
 ) -> None:
     """Read the values of entities as they are now, from the online store.
 
-    Example: e2i features get --features hcp_profile:decile --entity hcp_id=HCP-1
+    Example: e2i features get --features hcp_profile:decile --entity hcp_id=hcp_000001
     """
     from src.app.feature_requests import entity_rows, feature_references
     from src.app.features import online_values

@@ -24,6 +24,7 @@ _LOCK = threading.Lock()
 _NUMBERS = count(1)
 _context: Any = None
 _COMPLETE = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+# Above so many rows, copying columns costs more than starting the library again for the next few.
 _COLUMNS_TOGETHER, _FEW_ROWS = 4, 20_000
 NOT_UNIQUE = "the id is not unique in the suite"
 NO_OUTCOME = "Great Expectations gave no outcome"

@@ -6,14 +6,15 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from src.errors import ConfigError, ContractViolation, DataUnavailable, MaterializationFailed, UnknownFeature
-from src.feature_store.configuration import load_feast_config
+from src.feature_store.configuration import FeastConfig, load_feast_config
+from src.feature_store.feast_client import FeastClient
 from src.feature_store.materialization import Materializer, Progress
 from src.feature_store.portions import EARLIEST
 from src.feature_store.results import FreshnessStatus
@@ -139,6 +140,24 @@ class MaterializationCases:
         assert (await client.materialize_incremental(BEGIN + 3 * DAY)).rows == 1
         answer = await client.get_online_features([{"trigger_id": "T1"}], [f"{VIEW}:confidence_score"])
         assert answer.values == {f"{VIEW}__confidence_score": [0.7]}
+        await client.close()
+
+    async def test_history_kept_in_postgres_is_carried_over_like_a_file(
+        self, tmp_path: Path, db: Database, database_url: str
+    ) -> None:
+        await db.execute(
+            "INSERT INTO business_metrics (metric_id, metric_date, metric_type, metric_name, brand, value, created_at)"
+            " SELECT 'm' || n, '2024-01-01'::date + n, 'kpi', 'BU5', brand::brand_type, n, '2024-06-01Z'"
+            " FROM generate_series(1, 60) AS n, (VALUES ('Kisqali'), ('Fabhalta')) AS b (brand)"
+            " WHERE (n % 2 = 0) = (brand = 'Kisqali')"
+        )
+        folder, portions = {"type": "postgres", "path": tmp_path, "dsn": database_url}, {"chunk_rows": 7}
+        client = FeastClient(FeastConfig.model_validate({"offline_store": folder, "materialization": portions}))
+        await client.apply()
+        result = await client.materialize(EARLIEST, datetime(2024, 2, 20, tzinfo=UTC), ["market_dynamics"])
+        brands = [{"brand": "Kisqali"}, {"brand": "Fabhalta"}]
+        answer = await client.get_online_features(brands, ["market_dynamics:value"])
+        assert (result.rows, answer.values) == (2, {"market_dynamics__value": [50, 49]})
         await client.close()
 
     async def test_readers_never_see_older_values_while_a_full_run_goes_through_history(self, tmp_path: Path) -> None:
