@@ -95,7 +95,7 @@ def outcomes_of(
 def broken_positions(frame: pd.DataFrame, declaration: ExpectationDeclaration, outcome: Outcome) -> list[int]:
     """Rows of ``frame`` (labelled by position) that break ``declaration``; of equal keys all but the first."""
     positions = list(outcome.positions)
-    if declaration.type in UNIQUE:
+    if positions and declaration.type in UNIQUE:
         keys = frame.loc[positions, list(_key(declaration))].astype(object)
         return keys.index[keys.duplicated(keep="first")].tolist()
     return positions
@@ -135,6 +135,8 @@ def type_failures(table: TableContract, tallies: Iterable[TypeTally], rows: int)
 def _observed(declaration: ExpectationDeclaration, outcome: Outcome, personal: bool, rows: int) -> str:
     if outcome.error is not None:
         return "no outcome"
+    if outcome.unexpected and declaration.type in UNIQUE:
+        return f"{outcome.unexpected:,} of {rows:,} rows share their value with another row"
     if outcome.unexpected:
         return f"{outcome.unexpected:,} of {rows:,} rows"
     if declaration.type == "expect_column_to_exist":
