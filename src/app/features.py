@@ -52,7 +52,9 @@ class Applied:
             if (names := getattr(changes, what))
         ]
         known = len(views.added) + len(views.changed) + len(views.unchanged)
-        return f"{known} feature views registered; {'; '.join(told) or 'nothing has changed'}"
+        left_out = [f"{name} {rows:,}" for name, rows in self.summary.left_out.items()]
+        rest = f"; rows left out for want of a time: {', '.join(left_out)}" if left_out else ""
+        return f"{known} feature views registered; {'; '.join(told) or 'nothing has changed'}{rest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,16 +80,19 @@ def preparation_request(
     brand: str | None = None,
     region: str | None = None,
     days: tuple[str | None, str | None] = (None, None),
+    known_at: Sequence[str] = (),
     experiment_id: str,
     skip_leakage_check: bool = False,
 ) -> PrepareRequest:
-    """A checked request for a contract table; brand and region in any case.
+    """A checked request for a contract table; brand and region in any case, ``known_at`` as "feature=column".
 
     Raises ContractViolation, with the nearest names, for an unknown table, brand or region and days that are
-    none, UnknownColumn for a target or feature the table does not have.
+    none, UnknownColumn for a target, feature or time the table does not have.
     """
     table = get_table(source.removeprefix(TABLE_PREFIX))
-    for name, role in ((target, "target"), *((feature, "feature") for feature in features)):
+    times = dict(map(_known_at, known_at))
+    roles = {"target": [target], "feature": features, "time": times.values()}
+    for role, name in ((role, name) for role, names in roles.items() for name in names):
         if name not in table.column_names:
             raise UnknownColumn(name, table.column_names, role=role)
     period = {key: _day(text, key) for key, text in zip(("start", "end"), days, strict=True) if text}
@@ -103,6 +106,7 @@ def preparation_request(
                 "brand": _word(brand, Brand),
                 "region": _word(region, Region),
                 "period": period or None,
+                "known_at": times,
             },
             "skip_leakage_check": skip_leakage_check,
         }
@@ -210,6 +214,13 @@ def _word(text: str | None, words: type[Brand] | type[Region]) -> str | None:
     """The word as it is stored, whatever its case; any other is left for the request to refuse."""
     by_lower: Mapping[str, str] = {str(word).lower(): str(word) for word in words}
     return None if text is None else by_lower.get(text.strip().lower(), text)
+
+
+def _known_at(text: str) -> tuple[str, str]:
+    feature, _, column = (part.strip() for part in text.partition("="))
+    if not feature or not column:
+        raise ContractViolation(f"--known-at '{text}' is not like confidence_score=trigger_timestamp")
+    return feature, column
 
 
 def _day(text: str, which: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from src.errors import DatabaseUnavailable
+from src.errors import DatabaseUnavailable, E2IError
 from src.mlops.tracing.configuration import RetentionSettings, load_observability_config
 from src.storage.trace_records import Deleted
 from src.storage.traces import TraceRepository
@@ -64,24 +64,31 @@ async def apply_retention(
     return RetentionReport(cutoff, kept_days, dry_run, deleted)
 
 
+def _is_away(error: E2IError) -> bool:
+    return isinstance(error, DatabaseUnavailable)
+
+
 async def retain_for_ever(
     round_of_work: Callable[[], Any],
     *,
     every_s: float,
     stop: asyncio.Event,
     on_outage: Progress,
+    may_pass: Callable[[E2IError], bool] = _is_away,
 ) -> int:
     """Repeat ``round_of_work`` until ``stop`` is set; returns how many rounds ended well.
 
-    A database that is away is reported to ``on_outage`` and asked again in the next round; any other
-    error ends the loop.
+    What ``may_pass`` (by default a database that is away) is reported to ``on_outage``, and the next round
+    tries again; any other error ends the loop.
     """
     rounds = 0
     while not stop.is_set():
         try:
             await round_of_work()
             rounds += 1
-        except DatabaseUnavailable as error:
+        except E2IError as error:
+            if not may_pass(error):
+                raise
             on_outage(str(error))
         try:
             await asyncio.wait_for(stop.wait(), timeout=every_s)

@@ -58,7 +58,7 @@ class Validated:
     """One validation. ``layers`` maps a layer to passed, warning, failed, skipped, error or not run.
 
     ``labels`` says what a row label is ("line", or the key column); ``stored`` whether the report is in the
-    database, ``alerted`` whether somebody was told.
+    database, ``alerted`` whether all who were to be told were.
     """
 
     source: str

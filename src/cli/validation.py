@@ -59,6 +59,10 @@ def prepare(
     region: Annotated[str | None, typer.Option(help="Only rows of this region.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Last day, YYYY-MM-DD.")] = None,
+    known_at: Annotated[
+        list[str] | None,
+        typer.Option("--known-at", metavar="FEATURE=COLUMN", help="When a feature was known; may be repeated."),
+    ] = None,
     experiment: Annotated[str, typer.Option(help="Name of the experiment the data is for.")] = "adhoc",
     skip_leakage_check: Annotated[
         bool, typer.Option("--skip-leakage-check", help="Do not look for leakage; the gate then stays shut.")
@@ -80,6 +84,7 @@ def prepare(
         brand=brand,
         region=region,
         days=(start, end),
+        known_at=known_at or (),
         experiment_id=experiment,
         skip_leakage_check=skip_leakage_check,
     )
@@ -186,6 +191,6 @@ def _target_text(found: TargetBaseline | None) -> str:
     if found.shares:
         return ", ".join(f"{word} {share:.1%}" for word, share in found.shares.items())
     if found.rate is None:
-        return "not known"
+        return f"not shown for {found.n} rows" if found.n else "not known"
     bounds = "" if found.lower is None else f" (95 % interval {found.lower:.4g} to {found.upper:.4g})"
     return f"{found.rate:.4g}{bounds}"

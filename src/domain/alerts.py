@@ -42,5 +42,5 @@ class AlertSender(Protocol):
     """Whatever carries alerts; the shared alerter in production."""
 
     async def send(self, alert: Alert) -> bool:
-        """Deliver to every handler; False when it was not sent: too mild, or the same matter was just sent."""
+        """Deliver to every handler; False when it was not sent: too mild, just sent, or not taken by one of them."""
         ...

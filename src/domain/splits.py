@@ -79,7 +79,8 @@ class SplitPlan:
     """How rows were split.
 
     ``cuts``: train lies before the first date, validation from ``gap_days`` after it, and so on; empty for
-    patient_stratified. ``hash_cuts`` are the same on the scale of ``hash_place``; empty for chronological.
+    patient_stratified and for a split that rows brought along. ``hash_cuts`` are the same on the scale of
+    ``hash_place``; empty for chronological.
     ``unit``: column whose values stay together, None for a split of single rows. ``rows``: number per
     split, unassigned included; empty on a plan read back from the registry.
     """
@@ -150,10 +151,26 @@ def split_config_id(
     source: str | None,
     unit: str | None,
     cuts: Iterable[Any],
+    rows: str,
+    scope: Mapping[str, str] | None = None,
     random_state: int | None = None,
 ) -> str:
-    """Id of a plan, made of its content: the same plan has the same id wherever it is made."""
-    content = [str(strategy), ratios.shares, gap_days, source, unit, [str(cut) for cut in cuts], random_state]
+    """Id of a plan, made of its content: the same plan of the same rows has the same id wherever it is made.
+
+    ``rows`` is a fingerprint of which row is in which split, ``scope`` what the rows were chosen by: what was
+    learnt on the training rows of one plan is not that of other rows with the same dates.
+    """
+    content = [
+        str(strategy),
+        ratios.shares,
+        gap_days,
+        source,
+        unit,
+        [str(cut) for cut in cuts],
+        random_state,
+        rows,
+        sorted((scope or {}).items()),
+    ]
     return f"{strategy}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}"
 
 

@@ -27,7 +27,11 @@ def due_jobs(now: datetime, history: History, config: MaterializationSettings, v
 
     Full every ``full_refresh_interval_hours`` and where there was none; incremental every
     ``incremental_interval_hours`` since the last run of either kind. A full one takes the place of an
-    incremental one. An end later than ``now`` (a clock set back) is due at once.
+    incremental one.
+
+    An end that lies ahead of ``now`` by more than the incremental interval shows that a clock is or was wrong.
+    The view counts as due: materialisation refuses to replace values that are later than its window, so every
+    round tells of it until the clock has passed that end. A smaller lead only puts the next run off by as much.
     """
     return [job for view in views if (job := _due(now, history, config, view)) is not None]
 
@@ -36,10 +40,11 @@ def _due(now: datetime, history: History, config: MaterializationSettings, view:
     due_times = _due_times(history, config, view)
     if not due_times:
         return Job(view, "full", None)
-    ended = [history[view, mode] for mode in due_times if (view, mode) in history]
+    last = max(end for (name, _), end in history.items() if name == view)
+    is_ahead = last - now > timedelta(hours=config.incremental_interval_hours)
     modes: tuple[Mode, ...] = ("full", "incremental")
     for mode in modes:
-        if now >= due_times[mode] or max(ended) > now:
+        if now >= due_times[mode] or is_ahead:
             return Job(view, mode, min(due_times[mode], now))
     return None
 

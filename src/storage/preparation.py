@@ -39,28 +39,26 @@ class PreparationRepository:
         return True
 
     async def plan(self, split_config_id: str) -> SplitPlan:
-        """The registered plan, without unit, rows and hash cuts, which are not stored. Raises DataUnavailable."""
+        """The registered plan, without rows and hash cuts, which are not stored. Raises DataUnavailable."""
         rows = await self._gateway.select(REGISTRY, where=[Where("split_config_id", split_config_id)])
         if not rows:
             raise DataUnavailable(f"no split '{split_config_id[:80]}' is registered; leave it out to have one planned")
         return _plan_of(rows[0])
 
     async def add_assignments(self, split_config_id: str, assignments: Sequence[UnitAssignment]) -> int:
-        """Record the patients' splits and return how many were new.
+        """Record the patients' splits, all or none, and return how many were new.
 
-        Raises ContractViolation when a patient has another split in this plan: a patient has one.
+        Runs that record the same patients at once agree. Raises ContractViolation when a patient has
+        another split in this plan: a patient has one.
         """
-        added = 0
-        for some in _batches(assignments):
-            stored = await self.assignments(split_config_id, [item.unit for item in some])
-            moved = sum(stored.get(item.unit, item.split) != item.split for item in some)
-            if moved:
-                raise ContractViolation(
-                    f"{moved} patients have another split in '{split_config_id}'; a patient has one: plan a new split"
-                )
-            new = [_assignment_row(split_config_id, item) for item in some if item.unit not in stored]
-            added += len(await self._gateway.insert(ASSIGNMENTS, new)) if new else 0
-        return added
+        days = (item.index_date for item in assignments)
+        arguments = {
+            "config": split_config_id,
+            "patients": [item.unit for item in assignments],
+            "splits": [item.split for item in assignments],
+            "index_dates": [None if day is None else day.isoformat() for day in days],
+        }
+        return int(await self._gateway.call("assign_patient_splits", arguments))
 
     async def assignments(self, split_config_id: str, units: Sequence[str] | None = None) -> dict[str, str]:
         """Split of each patient of a plan, or of some of them."""
@@ -72,15 +70,11 @@ class PreparationRepository:
         return {str(row["patient_id"]): str(row["data_split"]) for row in found}
 
     async def save_preprocessing(self, split_config_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record fitted transformations, replacing those of the same plan, feature and transformation."""
-        await self._gateway.upsert(
-            PREPROCESSING,
-            [{"split_config_id": split_config_id, **row} for row in rows],
-            on_conflict=["split_config_id", "feature_name", "transformation"],
-        )
+        """Record the transformations that one run fitted, in place of all that an earlier run of this plan left."""
+        await self._gateway.call("replace_preprocessing", {"config": split_config_id, "fitted": list(rows)})
 
     async def preprocessing(self, split_config_id: str) -> list[Row]:
-        """The plan's fitted transformations, as rows that ``from_parameters`` reads."""
+        """What the latest run of the plan fitted: training and serving read it back with ``from_parameters``."""
         return await self._gateway.select(
             PREPROCESSING,
             columns=["feature_name", "transformation", "parameters", "computed_on_split", "n_rows"],
@@ -99,10 +93,6 @@ class PreparationRepository:
         )
 
 
-def _batches(items: Sequence[UnitAssignment]) -> Iterator[Sequence[UnitAssignment]]:
-    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
-
-
 def _of_units(units: Sequence[str]) -> Iterator[Where]:
     return (Where("patient_id", list(units[start : start + BATCH]), Op.IN) for start in range(0, len(units), BATCH))
 
@@ -117,6 +107,7 @@ def _plan_row(plan: SplitPlan) -> Row:
         ),
         **dict(zip(("train_until", "validation_until", "test_until"), cuts, strict=True)),
         "gap_days": plan.gap_days,
+        "unit": plan.unit,
         "random_state": plan.random_state,
         "source_table": plan.source,
     }
@@ -130,16 +121,7 @@ def _plan_of(row: Row) -> SplitPlan:
         SplitRatios(row["train_ratio"], row["validation_ratio"], row["test_ratio"], row["holdout_ratio"]),
         cuts if all(cut is not None for cut in cuts) else (),
         row["gap_days"],
-        unit=None,
+        row["unit"],
         source=row["source_table"],
         random_state=row["random_state"],
     )
-
-
-def _assignment_row(split_config_id: str, item: UnitAssignment) -> Row:
-    return {
-        "split_config_id": split_config_id,
-        "patient_id": item.unit,
-        "data_split": item.split,
-        "index_date": item.index_date,
-    }

@@ -129,6 +129,23 @@ def test_a_feature_that_is_the_target_shuts_the_gate(database_url: str) -> None:
     assert stored(database_url, "SELECT count(*) AS n FROM ml_leakage_audit")[0]["n"] > 0
 
 
+def test_values_known_only_after_their_row_shut_the_gate(database_url: str) -> None:
+    fill(database_url, triggers())
+    known = ("--known-at", "confidence_score=trigger_timestamp")
+    assert document(*ASKED, *known)["request"]["scope"]["known_at"] == {"confidence_score": "trigger_timestamp"}
+    late = document(*ASKED, *known, "--known-at", "lead_time_days = view_timestamp", code=1)
+    assert late["gate"]["layers"]["leakage"] == "failed"
+    assert any("'lead_time_days' was known (by 'view_timestamp')" in line for line in late["gate"]["blockers"])
+
+
+def test_all_five_ways_of_leaking_are_on_record(database_url: str) -> None:
+    fill(database_url, triggers())
+    found = document(*ASKED)
+    rows = stored(database_url, "SELECT DISTINCT details ->> 'check' AS looked_for, trace_id FROM ml_leakage_audit")
+    assert {row["looked_for"] for row in rows} == {"target", "temporal", "group", "duplicate", "preprocessing"}
+    assert {row["trace_id"] for row in rows} == {found["trace_id"]}
+
+
 def test_a_broken_contract_shuts_the_gate_whatever_later_layers_say(database_url: str) -> None:
     fill(database_url, triggers())
     with psycopg.connect(database_url) as connection:
@@ -187,6 +204,9 @@ def test_a_run_out_of_time_is_one_line_and_recorded(database_url: str, monkeypat
         (["triggers", "--target", "outcome_valu", "--features", "y"], UnknownColumn, "target 'outcome_valu'"),
         (["triggers", "--target", "outcome_value", "--features", "lead_time"], UnknownColumn, "'lead_time_days'"),
         (["triggers", "--target", "outcome_value", "--features", ","], ContractViolation, "is empty"),
+        ([*ASKED, "--known-at", "lead_time_days"], ContractViolation, "is not like confidence_score=trigger_timestamp"),
+        ([*ASKED, "--known-at", "lead_time_days=viewed"], UnknownColumn, "time 'viewed'"),
+        ([*ASKED, "--known-at", "priority=view_timestamp"], ContractViolation, "'priority' is no required feature"),
         ([*ASKED, "--brand", "Kiskali"], ContractViolation, "did you mean 'Kisqali'"),
         ([*ASKED, "--region", "nord"], ContractViolation, "there is no region 'nord'"),
         ([*ASKED, "--from", "2024-13-01"], ContractViolation, "--from '2024-13-01' is not a day"),

@@ -30,8 +30,8 @@ Json = dict[str, Any]
 class TargetBaseline:
     """Rate of the higher of two values (binary; 95 % Wilson interval) or mean (number; 95 % t interval).
 
-    Times are in days since 1970. All None without a known target; the bounds of a mean also with only
-    one. For a target of words (category) rate and bounds are None and ``shares`` has the frequent ones.
+    Times are in days since 1970. With fewer than 11 known targets (``n``) rate and bounds are None: they could
+    tell of one person. For a target of words (category) they are always None, and ``shares`` has the frequent ones.
     """
 
     kind: Literal["binary", "number", "category"]
@@ -160,7 +160,8 @@ def _target(
     if levels is not None:
         read = texts(known, name) if kind is Kind.TEXT else _as_numbers(known, name, kind)
         positives = int((read == levels[1]).sum())
-        return TargetBaseline("binary", n, positives / n, *wilson(positives, n)) if n else TargetBaseline("binary", 0)
+        few = n < SMALLEST_CELL
+        return TargetBaseline("binary", n) if few else TargetBaseline("binary", n, positives / n, *wilson(positives, n))
     if kind is Kind.TEXT:
         shown = {} if hide else _top(Counter(texts(known, name)))
         return TargetBaseline("category", n, shares={word: count / n for word, count in shown.items()})
@@ -171,8 +172,8 @@ def _mean(values: Floats) -> TargetBaseline:
     from scipy.stats import t
 
     n = len(values)
-    if n < 2:
-        return TargetBaseline("number", n, float(values[0]) if n else None)
+    if n < SMALLEST_CELL:
+        return TargetBaseline("number", n)
     mean, error = float(values.mean()), float(values.std(ddof=1)) / n**0.5
     reach = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
     return TargetBaseline("number", n, mean, mean - reach, mean + reach)

@@ -9,7 +9,7 @@ from src.contracts.enums import DataSplit, SplitStrategy
 from src.contracts.model import TableContract
 from src.domain.alerts import AlertSeverity
 from src.errors import ContractViolation
-from src.mlops.preparation.columns import column_of
+from src.mlops.preparation.columns import Kind, column_of, kind_of
 from src.mlops.preparation.leakage_report import CheckName, LeakageFinding, LeakageReport, Outcome, Unchecked
 from src.mlops.preparation.overlap import find_repeated_rows, find_shared_units
 from src.mlops.preparation.target_leakage import find_target_leakage
@@ -19,7 +19,7 @@ from src.mlops.preparation.transforms import FittedFeature, FittedTransforms, fi
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LeakageFinding", "LeakageReport", "Unchecked", "find_leakage", "find_preprocessing_leakage"]
+__all__ = ["LeakageFinding", "LeakageReport", "Unchecked", "find_leakage", "find_preprocessing_leakage", "report_of"]
 
 
 def find_leakage(
@@ -48,19 +48,36 @@ def find_leakage(
     for name in (*features, target):
         column_of(frame, name)
     by_rows = unit is None and strategy == SplitStrategy.CHRONOLOGICAL
-    compared = list(dict.fromkeys([*features, target, *(name for name in (time, unit) if name)]))
+    compared, own = _compared(frame, features, target, time, unit, table)
     outcomes: dict[CheckName, Outcome] = {
         "target": find_target_leakage(frame, features, target, unit=unit, table=table),
         "temporal": find_temporal_leakage(
             frame, features, split, time=time, by_rows=by_rows, table=table, known_at=known_at
         ),
         "group": find_shared_units(frame, split, unit) if unit else _unknown("group", "no unit column was named"),
-        "duplicate": find_repeated_rows(frame, split, compared),
+        "duplicate": find_repeated_rows(frame, split, compared, own),
         "preprocessing": find_preprocessing_leakage(frame, split, fitted, table=table)
         if fitted
         else _unknown("preprocessing", "nothing was fitted yet"),
     }
-    return _report(outcomes)
+    return report_of(outcomes)
+
+
+def _compared(
+    frame: pd.DataFrame,
+    features: Sequence[str],
+    target: str,
+    time: str | None,
+    unit: str | None,
+    table: TableContract | None,
+) -> tuple[list[str], list[str]]:
+    """Columns that tell a copy whatever its key, and those that change with the key: time, unit, features in time."""
+    others = [name for name in (time, unit) if name]
+    moved = [name for name in features if kind_of(frame[name], name, table) is Kind.TIME]
+    kept = [name for name in features if name not in (*others, *moved)]
+    if not kept:
+        return [], list(dict.fromkeys([*features, target, *others]))
+    return list(dict.fromkeys([*kept, target])), [*others, *moved]
 
 
 def find_preprocessing_leakage(
@@ -108,8 +125,8 @@ def _unknown(check: CheckName, reason: str) -> Outcome:
     return Outcome(skipped=(Unchecked(check, reason),))
 
 
-def _report(outcomes: Mapping[CheckName, Outcome]) -> LeakageReport:
-    """A check counts as made unless all of it was skipped and it found nothing."""
+def report_of(outcomes: Mapping[CheckName, Outcome]) -> LeakageReport:
+    """Several checks as one report. A check counts as made unless all of it was skipped and it found nothing."""
     whole = {item.check for outcome in outcomes.values() for item in outcome.skipped if not item.columns}
     return LeakageReport(
         tuple(finding for outcome in outcomes.values() for finding in outcome.findings),

@@ -67,6 +67,12 @@ class LeakageReport:
         """Findings that forbid training."""
         return tuple(found for found in self.findings if found.severity.rank >= AlertSeverity.ERROR.rank)
 
+    def joined(self, later: LeakageReport) -> LeakageReport:
+        """Both together; what ``later`` checked is no longer unknown."""
+        known = tuple(item for item in self.skipped if item.check not in later.checked)
+        checked = tuple(dict.fromkeys((*self.checked, *later.checked)))
+        return LeakageReport((*self.findings, *later.findings), checked, (*known, *later.skipped))
+
     def to_dict(self) -> Json:
         """JSON-safe."""
         return asdict(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from src.contracts.values import json_text
@@ -43,38 +44,70 @@ def find_shared_units(frame: pd.DataFrame, split: pd.Series[str], unit: str) -> 
     return Outcome((LeakageFinding("group", AlertSeverity.CRITICAL, (unit,), n, message, {"units": units}),))
 
 
-def find_repeated_rows(frame: pd.DataFrame, split: pd.Series[str], columns: Sequence[str]) -> Outcome:
-    """Rows of one split that are in another once more: alike in all ``columns`` (features, target, time, unit).
+def find_repeated_rows(
+    frame: pd.DataFrame, split: pd.Series[str], columns: Sequence[str], own: Sequence[str] = ()
+) -> Outcome:
+    """Rows of one split that are in another once more: alike in all ``columns`` and ``own`` (time, unit).
 
-    Rows with few different values are alike by chance, so likeness alone proves nothing. It is a copy
-    when (a) the columns have full precision (numbers with more than 6 decimals, times with seconds) that
-    never repeats within a split: two such columns, or one and 3 rows; or (b) pairs across splits are alike
-    more often than twice the rate that pairs within splits allow (99.9 % bound), and more than chance
-    gives once in 10,000. Alike rows that chance explains are reported as undecided.
+    A copy may have been given another key, so rows are compared a second time on ``columns`` (features that are
+    no times, and the target) alone. Rows with few different values are alike by chance, so likeness alone
+    proves nothing. It is a copy when (a) the columns have full precision (numbers with more than 6 decimals,
+    times with seconds) that never repeats within a split: two such columns, or one and 3 rows; or (b) pairs
+    across splits are alike more often than twice the rate that pairs within splits allow (99.9 % bound), and
+    more than chance gives once in 10,000. Alike rows that chance explains are reported as undecided: those
+    of the second comparison leave the check made, since rows of few values are often alike.
     """
+    chosen = split.isin(ASSIGNED).to_numpy()
+    rows, names = frame[chosen], split.to_numpy()[chosen]
+    if len(set(names)) < 2:
+        return Outcome(skipped=(Unchecked("duplicate", "fewer than two splits have rows"),))
+    every = list(dict.fromkeys([*columns, *own]))
+    whole = _alike(rows, names, every)
+    if whole.is_copied:
+        return Outcome((_copied(whole.rows, every, "rows are copies of rows in another split"),))
+    skipped = [_undecided(whole.rows, "alike across splits")] if whole.rows else []
+    if columns and len(columns) < len(every):
+        part = _alike(rows, names, columns)
+        if part.is_copied:
+            found = _copied(part.rows, columns, "rows have all the values of a row in another split under another key")
+            return Outcome((found,))
+        if part.rows > whole.rows:
+            said = "alike across splits but for their key"
+            skipped.append(replace(_undecided(part.rows, said), columns=tuple(columns)))
+    return Outcome(skipped=tuple(skipped))
+
+
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """Rows that are alike with one of an earlier split, and whether they are copies."""
+
+    rows: int = 0
+    is_copied: bool = False
+
+
+def _alike(rows: pd.DataFrame, names: Any, columns: Sequence[str]) -> _Alike:
     import numpy as np
     import pandas as pd
 
-    chosen = split.isin(ASSIGNED).to_numpy()
-    rows = pd.DataFrame({name: _plain(column_of(frame, name)[chosen]) for name in columns})
-    names = split.to_numpy()[chosen]
-    if len(set(names)) < 2:
-        return Outcome(skipped=(Unchecked("duplicate", "fewer than two splits have rows"),))
-    alike = rows.groupby(list(columns), dropna=False, sort=False).ngroup().to_numpy()
+    plain = pd.DataFrame({name: _plain(column_of(rows, name)) for name in columns})
+    alike = plain.groupby(list(columns), dropna=False, sort=False).ngroup().to_numpy()
     counts = np.stack([np.bincount(alike[names == name], minlength=alike.max() + 1) for name in ASSIGNED])
     across, within = _pairs(counts)
     if across == 0:
-        return Outcome()
+        return _Alike()
     n = int((counts.sum(axis=0) - counts[_first_split(counts), np.arange(counts.shape[1])]).sum())
-    precise = sum(_is_precise(frame[name][chosen], names) for name in columns)
-    if precise >= 2 or (precise == 1 and n >= FEWEST_TWINS) or _beyond_chance(across, within, names):
-        return Outcome((_repeated(n, columns),))
-    return Outcome(skipped=(Unchecked("duplicate", f"{n} rows are alike across splits, which chance may explain"),))
+    precise = sum(_is_precise(rows[name], names) for name in columns)
+    certain = precise >= 2 or (precise == 1 and n >= FEWEST_TWINS)
+    return _Alike(n, certain or _beyond_chance(across, within, names))
 
 
-def _repeated(n: int, columns: Sequence[str]) -> LeakageFinding:
-    message = f"{n} rows are copies of rows in another split; keep one of each before splitting"
+def _copied(n: int, columns: Sequence[str], what: str) -> LeakageFinding:
+    message = f"{n} {what}; keep one of each before splitting"
     return LeakageFinding("duplicate", AlertSeverity.ERROR, tuple(columns), n, message)
+
+
+def _undecided(n: int, what: str) -> Unchecked:
+    return Unchecked("duplicate", f"{n} rows are {what}, which chance may explain")
 
 
 def _first_split(counts: Counts) -> Counts:

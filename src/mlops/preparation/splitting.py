@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +58,8 @@ def plan_splits(
     strategy: str = SplitStrategy.CHRONOLOGICAL,
     random_state: int | None = None,
     source: str | None = None,
+    scope: Mapping[str, str] | None = None,
+    key: Sequence[str] = (),
 ) -> tuple[SplitPlan, Splits]:
     """Plan a split of ``frame`` and return it with the split of every row (index of ``frame``).
 
@@ -63,18 +67,23 @@ def plan_splits(
     ``gap_days`` after each cut unassigned; cuts are the ratios' points of the rows' dates, or of the assigned
     rows' dates where the gaps would otherwise spoil the ratios. patient_stratified: by the hash of the unit,
     salted with ``random_state``; no gap, and ``time`` only dates the units. All rows of a unit are in one split;
-    rows without a date (chronological) or unit are unassigned. ``source`` names the table.
+    rows without a date (chronological) or unit are unassigned. ``source`` names the table, ``scope`` what its
+    rows were chosen by. The plan's id also tells which rows, by their ``key`` columns and unit (neither: their
+    time), are in which split.
 
     Raises DataUnavailable when a split would get fewer than 10 rows or its share of the assigned rows
     misses its ratio by more than .02; UnknownColumn, ContractViolation for wrong names or values.
     """
     kind = _strategy(strategy)
     if kind is SplitStrategy.PATIENT_STRATIFIED:
-        plan, codes = _stratified(frame, unit, ratios, random_state, source)
+        plan, codes = _stratified(frame, unit, ratios, random_state)
     else:
-        plan, codes = _chronological(frame, time, unit, ratios, gap_days, source)
+        plan, codes = _chronological(frame, time, unit, ratios, gap_days)
+    split = _named(frame, codes)
+    plan = replace(plan, rows=_counts(split), source=source)
     _require_ratios(plan)
-    return plan, _named(frame, codes)
+    by = [name for name in (*key, unit or (None if key else time)) if name]
+    return _identified(plan, plan.cuts or plan.hash_cuts, _fingerprint(frame, split, by), scope), split
 
 
 def splits_of_plan(
@@ -124,11 +133,19 @@ def given_splits(frame: pd.DataFrame) -> Splits:
 
 
 def plan_of_given(
-    split: Splits, *, strategy: str = SplitStrategy.CHRONOLOGICAL, unit: str | None = None, source: str | None = None
+    frame: pd.DataFrame,
+    split: Splits,
+    *,
+    strategy: str = SplitStrategy.CHRONOLOGICAL,
+    unit: str | None = None,
+    source: str | None = None,
+    scope: Mapping[str, str] | None = None,
+    key: Sequence[str] = (),
 ) -> SplitPlan:
-    """The plan of a split that rows brought along, with the ratios it really has; it has no cuts and no gap.
+    """The plan of a split that the rows of ``frame`` brought along, with the ratios it really has.
 
-    Raises DataUnavailable when one of the four splits has no row.
+    It has no cuts and no gap. Its id tells which rows, by their ``key`` columns and unit (neither: their place in
+    the frame), are in which split. Raises DataUnavailable when one of the four splits has no row.
     """
     rows = _counts(split)
     empty = [name for name in ASSIGNED if rows[name] == 0]
@@ -139,27 +156,32 @@ def plan_of_given(
     total = sum(rows[name] for name in ASSIGNED)
     ratios = SplitRatios(*(rows[name] / total for name in ASSIGNED))
     kind = _strategy(strategy)
-    identity = split_config_id(kind, ratios, 0, source=source, unit=unit, cuts=["given", *rows.values()])
-    return SplitPlan(identity, kind, ratios, (), 0, unit, rows, source)
+    plan = SplitPlan("", kind, ratios, (), 0, unit, rows, source)
+    by = [name for name in (*key, unit) if name]
+    return _identified(plan, ("given", *rows.values()), _fingerprint(frame, split, by), scope)
 
 
 def unit_assignments(
     frame: pd.DataFrame, split: Splits, *, unit: str, time: str | None = None
 ) -> tuple[UnitAssignment, ...]:
-    """One assignment per unit, in order of the units; ContractViolation when a unit is in two splits."""
+    """One assignment per unit, in order of the units; ContractViolation when a unit is in two splits.
+
+    Rows that are unassigned are in none: a unit is unassigned only when all of its rows are.
+    """
     import pandas as pd
 
     units = column_of(frame, unit, "unit column").astype(object)
     dates = days(column_of(frame, time, "time column"), time) if time else None
     rows = pd.DataFrame({"unit": units.to_numpy(), "split": split.to_numpy(), "day": dates})
     rows = rows[rows["unit"].notna()]
-    torn = int((rows.groupby("unit")["split"].nunique() > 1).sum())
+    rows = rows.assign(unit=rows["unit"].map(str), split=rows["split"].where(rows["split"] != DataSplit.UNASSIGNED))
+    # An empty cell is no split: nunique leaves it out, and first is the first that is not empty.
+    found = rows.groupby("unit").agg(split=("split", "first"), splits=("split", "nunique"), day=("day", "min"))
+    torn = int((found["splits"] > 1).sum())
     if torn:
         raise ContractViolation(f"{torn} values of '{unit}' are in more than one split; each must be in one")
-    firsts = rows.assign(unit=rows["unit"].map(str)).groupby("unit").agg({"split": "first", "day": "min"})
-    return tuple(
-        UnitAssignment(str(row.Index), str(row.split), _date(row.day)) for row in firsts.sort_index().itertuples()
-    )
+    named = found.assign(split=found["split"].fillna(str(DataSplit.UNASSIGNED))).sort_index()
+    return tuple(UnitAssignment(str(row.Index), str(row.split), _date(row.day)) for row in named.itertuples())
 
 
 def _date(day: Any) -> date | None:
@@ -172,8 +194,39 @@ def _strategy(name: str) -> SplitStrategy:
     return SplitStrategy(name)
 
 
+def _identified(plan: SplitPlan, cuts: Sequence[Any], rows: str, scope: Mapping[str, str] | None) -> SplitPlan:
+    """The plan with the id of its content."""
+    identity = split_config_id(
+        plan.strategy,
+        plan.ratios,
+        plan.gap_days,
+        source=plan.source,
+        unit=plan.unit,
+        cuts=cuts,
+        rows=rows,
+        scope=scope,
+        random_state=plan.random_state,
+    )
+    return replace(plan, split_config_id=identity)
+
+
+def _fingerprint(frame: pd.DataFrame, split: Splits, by: Sequence[str]) -> str:
+    """SHA-256 of which row is in which split: the same whatever the order of rows that ``by`` names."""
+    import numpy as np
+    import pandas as pd
+
+    named = pd.DataFrame({"split": split.map(str).to_numpy()})
+    for position, name in enumerate(by):
+        cells = column_of(frame, name, "key column").astype(object)
+        named[position] = cells.where(cells.notna(), None).map(str).to_numpy()
+    if not by:
+        named["place"] = np.arange(len(named))
+    hashes = pd.util.hash_pandas_object(named, index=False).to_numpy()
+    return hashlib.sha256(np.sort(hashes).astype("<u8").tobytes()).hexdigest()
+
+
 def _chronological(
-    frame: pd.DataFrame, time: str | None, unit: str | None, ratios: SplitRatios, gap_days: int, source: str | None
+    frame: pd.DataFrame, time: str | None, unit: str | None, ratios: SplitRatios, gap_days: int
 ) -> tuple[SplitPlan, Codes]:
     import numpy as np
 
@@ -190,9 +243,7 @@ def _chronological(
             f"too many rows share their date in '{time}' ({int(np.unique(places[~np.isnan(places)]).size)} different "
             "dates) to be split by time; take a longer period, or split by patient_stratified"
         )
-    identity = split_config_id(SplitStrategy.CHRONOLOGICAL, ratios, gap_days, source=source, unit=unit, cuts=cuts)
-    rows = _counts(_named(frame, codes))
-    return SplitPlan(identity, SplitStrategy.CHRONOLOGICAL, ratios, cuts, gap_days, unit, rows, source), codes
+    return SplitPlan("", SplitStrategy.CHRONOLOGICAL, ratios, cuts, gap_days, unit), codes
 
 
 def _cut(days_of_rows: Codes, ratios: SplitRatios, gap_days: int) -> Chronological:
@@ -215,7 +266,7 @@ def _cut(days_of_rows: Codes, ratios: SplitRatios, gap_days: int) -> Chronologic
 
 
 def _stratified(
-    frame: pd.DataFrame, unit: str | None, ratios: SplitRatios, random_state: int | None, source: str | None
+    frame: pd.DataFrame, unit: str | None, ratios: SplitRatios, random_state: int | None
 ) -> tuple[SplitPlan, Codes]:
     import numpy as np
     import pandas as pd
@@ -228,9 +279,7 @@ def _stratified(
     of_units = np.append(place_by_cuts(places, cuts, 0), UNASSIGNED)
     codes: Codes = of_units[numbered]
     kind = SplitStrategy.PATIENT_STRATIFIED
-    identity = split_config_id(kind, ratios, 0, source=source, unit=unit, cuts=cuts, random_state=random_state)
-    rows = _counts(_named(frame, codes))
-    return SplitPlan(identity, kind, ratios, (), 0, unit, rows, source, random_state, cuts), codes
+    return SplitPlan("", kind, ratios, (), 0, unit, random_state=random_state, hash_cuts=cuts), codes
 
 
 def _index_days(frame: pd.DataFrame, time: str, unit: str | None) -> Floats:

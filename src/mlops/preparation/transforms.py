@@ -137,7 +137,10 @@ def fit_transforms(
 
 
 def from_parameters(rows: Iterable[Mapping[str, Any]]) -> FittedTransforms:
-    """The transforms whose ``parameters`` were stored as these rows; equal to them. Raises ContractViolation."""
+    """The transforms whose ``parameters`` were stored as these rows; equal to them. Raises ContractViolation.
+
+    Training and serving get their transforms this way, so that both treat a row as the training rows were.
+    """
     ordered = sorted(rows, key=lambda row: int(row["parameters"]["position"]))
     if not ordered:
         raise ContractViolation("no stored transformation; fit and store them before they are used")

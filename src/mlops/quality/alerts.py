@@ -160,11 +160,14 @@ class DataQualityAlerter:
         return self._is_urgent(self.determine_severity(result))
 
     async def send_alert(self, result: DataQualityResult) -> bool:
-        """Tell of a result; False when nobody was told."""
+        """Tell of a result; False when not everybody who was due was told; see ``send``."""
         return await self.send(_alert_of(result, self.determine_severity(result), self._clock()))
 
     async def send(self, alert: Alert) -> bool:
-        """Deliver to every handler that is due; False when none was, or none took it."""
+        """Deliver to every handler that is due; False when none was, or one of them did not take it.
+
+        Sent again after a failure, only the handlers that failed are told.
+        """
         if not self._is_urgent(alert.severity):
             return False
         now = self._clock()
@@ -172,7 +175,7 @@ class DataQualityAlerter:
         due = [handler for handler in self._handlers.values() if self._is_due(handler, alert)]
         # Noted before the first await: of two alerts sent at once only one is delivered.
         deliveries = [self._deliver(handler, alert, self._note(handler, alert, now)) for handler in due]
-        return any(await asyncio.gather(*deliveries))
+        return bool(due) and all(await asyncio.gather(*deliveries))
 
     def _is_urgent(self, severity: AlertSeverity) -> bool:
         return self.config.enabled and severity.rank >= self.config.min_severity.rank

@@ -76,11 +76,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class DataQualityResult:
-    """Outcome of one suite on one frame. ``success_rate`` is None when nothing was evaluated.
+    """Outcome of one suite on one table. ``success_rate`` is None when nothing was evaluated.
 
     ``overall_status``: failed when a critical expectation failed or the rate is below the warning
-    threshold; warning between both thresholds; skipped when Great Expectations is not there
-    (``reason`` says so).
+    threshold; warning between both thresholds, and where only what is unusual took the rate below;
+    skipped when nothing was evaluated (``reason`` says why).
     """
 
     id: str

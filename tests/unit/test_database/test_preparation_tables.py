@@ -38,7 +38,8 @@ async def test_a_plan_is_registered_once(stored: PreparationRepository, made: Mo
     )
     assert await stored.register_plan(plan, created_by="data_preparer")
     assert not await stored.register_plan(plan)
-    assert await stored.plan(plan.split_config_id) == replace(plan, unit=None)
+    assert await stored.plan(plan.split_config_id) == plan
+    assert plan.unit == "row_id"
 
 
 async def test_processes_that_plan_the_same_split_at_once_register_it_once(
@@ -75,13 +76,60 @@ async def test_patients_keep_the_split_they_were_given(stored: PreparationReposi
     assert await stored.assignments(plan.split_config_id) == kept
 
 
-async def test_assignments_go_in_batches(stored: PreparationRepository, db: Database, made: Modelling) -> None:
+def patients(n: int, split: str = "train") -> list[UnitAssignment]:
+    return [UnitAssignment(f"p{number}", split, date(2024, 1, 1) if number else None) for number in range(n)]
+
+
+async def test_many_patients_are_stored_and_asked_for(stored: PreparationRepository, made: Modelling) -> None:
     plan, _ = plan_splits(made.frame, time="at")
     await stored.register_plan(plan)
-    many = [UnitAssignment(f"p{number}", "train", date(2024, 1, 1)) for number in range(BATCH + 10)]
+    many = patients(BATCH + 10)
     assert await stored.add_assignments(plan.split_config_id, many) == BATCH + 10
-    rows = await db.fetch("SELECT DISTINCT index_date, data_split::text FROM ml_patient_split_assignments")
-    assert rows == [{"index_date": date(2024, 1, 1), "data_split": "train"}]
+    assert await stored.add_assignments(plan.split_config_id, []) == 0
+    kept = await stored.assignments(plan.split_config_id, [item.unit for item in many])
+    assert len(kept) == BATCH + 10
+
+
+async def test_an_assignment_keeps_its_split_and_its_day_or_none(
+    stored: PreparationRepository, db: Database, made: Modelling
+) -> None:
+    plan, _ = plan_splits(made.frame, time="at")
+    await stored.register_plan(plan)
+    await stored.add_assignments(plan.split_config_id, patients(2, "test"))
+    rows = await db.fetch("SELECT index_date, data_split::text FROM ml_patient_split_assignments ORDER BY patient_id")
+    assert rows == [
+        {"index_date": None, "data_split": "test"},
+        {"index_date": date(2024, 1, 1), "data_split": "test"},
+    ]
+
+
+async def test_runs_that_assign_the_same_patients_at_once_agree(
+    stored: PreparationRepository, db: Database, made: Modelling
+) -> None:
+    plan, _ = plan_splits(made.frame, time="at")
+    await stored.register_plan(plan)
+    some = patients(3_000)
+    added = await asyncio.gather(
+        *(stored.add_assignments(plan.split_config_id, turned) for turned in (some, some[::-1], some[1_000:]))
+    )
+    assert sum(added) == 3_000
+    assert len(await stored.assignments(plan.split_config_id)) == 3_000
+
+
+async def test_one_patient_of_another_split_leaves_none_of_the_others(
+    stored: PreparationRepository, made: Modelling
+) -> None:
+    plan, _ = plan_splits(made.frame, time="at")
+    await stored.register_plan(plan)
+    await stored.add_assignments(plan.split_config_id, patients(1, "holdout"))
+    with pytest.raises(ContractViolation, match=f"1 patients have another split in '{plan.split_config_id}'"):
+        await stored.add_assignments(plan.split_config_id, patients(2 * BATCH)[::-1])
+    assert await stored.assignments(plan.split_config_id) == {"p0": "holdout"}
+
+
+async def test_patients_of_a_plan_that_is_not_registered_are_refused(stored: PreparationRepository) -> None:
+    with pytest.raises(ContractViolation, match="config_fk"):
+        await stored.add_assignments("spring", patients(3))
 
 
 async def test_transforms_come_back_exactly(stored: PreparationRepository, made: Modelling) -> None:
@@ -93,14 +141,40 @@ async def test_transforms_come_back_exactly(stored: PreparationRepository, made:
     assert from_parameters(await stored.preprocessing(plan.split_config_id)) == fitted
 
 
+async def test_transforms_take_the_place_of_all_that_an_earlier_run_left(
+    stored: PreparationRepository, made: Modelling
+) -> None:
+    plan, split = plan_splits(made.frame, time="at")
+    await stored.register_plan(plan)
+    await stored.save_preprocessing(
+        plan.split_config_id, fit_transforms(made.frame, split, ["strong", "word"]).parameters()
+    )
+    later = fit_transforms(made.frame, split, ["word", "weak"])
+    await stored.save_preprocessing(plan.split_config_id, later.parameters())
+    assert from_parameters(await stored.preprocessing(plan.split_config_id)) == later
+
+
+async def test_runs_that_store_transforms_at_once_leave_those_of_one(
+    stored: PreparationRepository, made: Modelling
+) -> None:
+    plan, split = plan_splits(made.frame, time="at")
+    await stored.register_plan(plan)
+    fitted = [fit_transforms(made.frame, split, names) for names in (["strong", "word"], ["word", "weak"], ["weak"])]
+    await asyncio.gather(*(stored.save_preprocessing(plan.split_config_id, one.parameters()) for one in fitted))
+    assert from_parameters(await stored.preprocessing(plan.split_config_id)) in fitted
+
+
 async def test_transforms_of_other_rows_are_refused_by_the_table(
     stored: PreparationRepository, made: Modelling
 ) -> None:
     plan, split = plan_splits(made.frame, time="at")
     await stored.register_plan(plan)
     rows = [row | {"computed_on_split": "test"} for row in fit_transforms(made.frame, split, ["strong"]).parameters()]
+    kept = fit_transforms(made.frame, split, ["weak"])
+    await stored.save_preprocessing(plan.split_config_id, kept.parameters())
     with pytest.raises(ContractViolation, match="train_only"):
         await stored.save_preprocessing(plan.split_config_id, rows)
+    assert from_parameters(await stored.preprocessing(plan.split_config_id)) == kept
 
 
 @pytest.mark.parametrize("name", LEAKS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -179,6 +180,38 @@ def test_another_content_is_another_plan(changes: dict[str, object]) -> None:
     assert other.split_config_id != plan.split_config_id
 
 
+def test_other_rows_with_the_same_dates_are_another_plan() -> None:
+    frame = visits(6)
+    renamed = frame.assign(patient_id="x" + frame["patient_id"])
+    told: dict[str, Any] = {"time": "seen", "unit": "patient_id", "source": "triggers"}
+    plan, _ = plan_splits(frame, **told)
+    other, _ = plan_splits(renamed, **told)
+    assert other.cuts == plan.cuts
+    assert other.split_config_id != plan.split_config_id
+    scoped = {
+        plan_splits(frame, **told, scope={"brand": brand})[0].split_config_id for brand in ("Kisqali", "Fabhalta")
+    }
+    assert len(scoped | {plan.split_config_id}) == 3
+    keyed = frame.assign(row=range(len(frame)))
+    by_key, _ = plan_splits(keyed, **told, key=["row"])
+    assert plan_splits(keyed.sample(frac=1, random_state=1), **told, key=["row"])[0] == by_key
+    assert plan_splits(keyed.assign(row=keyed["row"] + 1), **told, key=["row"])[0] != by_key
+    other_patients = keyed.assign(patient_id=renamed["patient_id"])
+    assert plan_splits(other_patients, **told, key=["row"])[0].split_config_id != by_key.split_config_id
+
+
+def test_two_divisions_of_the_same_sizes_are_two_plans() -> None:
+    one = pd.Series(["train"] * 5 + ["validation", "test", "holdout"])
+    other = one[::-1].reset_index(drop=True)
+    frame = pd.DataFrame({"row": list("abcdefgh"), "patient_id": list("stuvwxyz")})
+    for told in ({}, {"key": ["row"]}, {"unit": "patient_id"}):
+        plan = plan_of_given(frame, one, source="triggers", **told)
+        assert plan_of_given(frame, other, source="triggers", **told).split_config_id != plan.split_config_id
+        assert plan_of_given(frame, one.copy(), source="triggers", **told) == plan
+    turned = frame.iloc[::-1].reset_index(drop=True)
+    assert plan_of_given(turned, other, key=["row"]) == plan_of_given(frame, one, key=["row"])
+
+
 def test_rows_without_a_date_or_patient_are_unassigned() -> None:
     frame = visits(7, 600)
     undated = frame["patient_id"] == frame["patient_id"].iloc[0]
@@ -237,6 +270,9 @@ def test_each_patient_is_assigned_once_with_its_first_day() -> None:
     found = unit_assignments(frame, split, unit="patient_id", time="seen")
     assert [item.unit for item in found] == sorted(frame["patient_id"].unique())
     assert {item.unit: item.index_date for item in found} == frame.groupby("patient_id")["seen"].min().dt.date.to_dict()
+    loose = split.copy()
+    loose[frame["patient_id"].duplicated()] = "unassigned"
+    assert unit_assignments(frame, loose, unit="patient_id", time="seen") == found
     split[frame["patient_id"].duplicated()] = "holdout"
     with pytest.raises(ContractViolation, match="in more than one split"):
         unit_assignments(frame, split, unit="patient_id")
@@ -246,14 +282,14 @@ def test_a_split_that_rows_bring_along_is_used_after_its_names_were_checked() ->
     frame = pd.DataFrame({"data_split": ["train"] * 12 + ["validation", "test", "holdout", None]})
     split = given_splits(frame)
     assert split.tolist() == ["train"] * 12 + ["validation", "test", "holdout", "unassigned"]
-    plan = plan_of_given(split, source="triggers")
+    plan = plan_of_given(frame, split, source="triggers")
     assert (plan.ratios.train, plan.cuts, plan.gap_days) == (12 / 15, (), 0)
     with pytest.raises(ContractViolation, match="did you mean 'train'"):
         given_splits(pd.DataFrame({"data_split": ["trian"]}))
     with pytest.raises(DataUnavailable, match="no row is for training"):
         given_splits(pd.DataFrame({"data_split": [None, DataSplit.TEST]}))
     with pytest.raises(DataUnavailable, match="no holdout rows"):
-        plan_of_given(split[split != "holdout"])
+        plan_of_given(frame[split != "holdout"], split[split != "holdout"])
 
 
 def test_cuts_are_dates() -> None:

@@ -1,4 +1,4 @@
-"""Honest frames for modelling, and five ways to spoil one."""
+"""Honest frames for modelling, and ways to spoil one."""
 
 from __future__ import annotations
 
@@ -113,6 +113,16 @@ def leak_target_blurred(made: Modelling, rng: np.random.Generator) -> Modelling:
     return replace(made.changed(after=y + 0.02 * rng.standard_normal(len(y))), features=(*FEATURES, "after"))
 
 
+def leak_target_by_range(made: Modelling, rng: np.random.Generator) -> Modelling:
+    """A distance from the usual, of either sign: it neither rises nor falls with the target, and tells it."""
+    codes, different = pd.factorize(made.frame["target"], sort=True)
+    distance = 1.0 - codes / (len(different) - 1)
+    if len(different) <= 3:
+        distance = distance + rng.uniform(0.0, 0.3, len(codes))
+    signed = distance * np.where(rng.random(len(codes)) < 0.5, -1.0, 1.0)
+    return replace(made.changed(deviation=signed), features=(*FEATURES, "deviation"))
+
+
 def leak_target_missing(made: Modelling, rng: np.random.Generator) -> Modelling:
     """A feature that is filled in only when the outcome happened."""
     y = made.frame["target"]
@@ -160,6 +170,17 @@ def leak_rows_copied(made: Modelling, rng: np.random.Generator) -> Modelling:
     return replace(made, frame=frame.astype(made.frame.dtypes.to_dict()), fitted=None)
 
 
+def leak_rows_rekeyed(made: Modelling, rng: np.random.Generator) -> Modelling:
+    """Some training rows are in the test split once more, as rows of another patient at another time."""
+    train, test = (made.split.index[made.split == name] for name in ("train", "test"))
+    n = min(5, len(test))
+    frame = made.frame.copy()
+    columns = [name for name in (*FEATURES, "target") if name != "since"]
+    copied = frame.loc[rng.choice(train, n, replace=False), columns].to_numpy()
+    frame.loc[rng.choice(test, n, replace=False), columns] = copied
+    return replace(made, frame=frame.astype(made.frame.dtypes.to_dict()), fitted=None)
+
+
 def leak_fitted_on_all(made: Modelling, rng: np.random.Generator) -> Modelling:
     """Medians, means and words were learnt from all rows."""
     return replace(made, fitted=fit_transforms(made.frame, made.split.map(lambda _: "train"), FEATURES))
@@ -168,11 +189,13 @@ def leak_fitted_on_all(made: Modelling, rng: np.random.Generator) -> Modelling:
 LEAKS: dict[str, tuple[str, Callable[[Modelling, np.random.Generator], Modelling], dict[str, Any]]] = {
     "target copied": ("target", leak_target_copied, {}),
     "target blurred": ("target", leak_target_blurred, {}),
+    "target told by ranges": ("target", leak_target_by_range, {}),
     "target told by an empty cell": ("target", leak_target_missing, {}),
     "value known later": ("temporal", leak_future_value, {"known_at": {"weak": "weak_known_at"}}),
     "later date": ("temporal", leak_future_date, {}),
     "rows shuffled in time": ("temporal", leak_shuffled_time, {}),
     "patients torn": ("group", leak_unit_torn, {}),
     "rows copied": ("duplicate", leak_rows_copied, {}),
+    "rows copied under another key": ("duplicate", leak_rows_rekeyed, {}),
     "fitted on all rows": ("preprocessing", leak_fitted_on_all, {}),
 }

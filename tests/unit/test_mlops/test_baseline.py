@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,8 +50,8 @@ def test_a_numeric_target_has_a_mean_with_its_t_interval() -> None:
 
 
 def test_the_higher_of_two_values_is_the_same_in_every_split() -> None:
-    frame = pd.DataFrame({"y": ["no"] * 5 + ["yes"] * 5})
-    split = pd.Series(["train"] * 5 + ["test"] * 5)
+    frame = pd.DataFrame({"y": ["no"] * 20 + ["yes"] * 20})
+    split = pd.Series(["train"] * 20 + ["test"] * 20)
     baseline = compute_baseline(frame, split, features=[], target="y")
     assert [baseline.of(name).target.rate for name in ("train", "validation", "test")] == [0.0, None, 1.0]
 
@@ -69,6 +70,18 @@ def test_fewer_than_eleven_values_are_not_described(n: int) -> None:
     found = described([float(number) for number in range(n)] + [None] * (20 - n)).features[0]  # type: ignore[attr-defined]
     assert (found.mean is None) == (n < 11)
     assert bool(found.quantiles) == (n >= 11)
+
+
+@pytest.mark.parametrize("values", [[1.5, 2.0, 3.0, 4.0], [0.0, 1.0], ["no", "yes"], ["no", "yes", "perhaps"]])
+@pytest.mark.parametrize("n", [1, 10, 11])
+def test_the_target_of_fewer_than_eleven_rows_is_not_told(values: list[Any], n: int) -> None:
+    drawn = [values[number % len(values)] for number in range(100)]
+    split = pd.Series(["holdout"] * n + ["train"] * (100 - n))
+    found = compute_baseline(pd.DataFrame({"y": drawn}), split, features=[], target="y").of("holdout").target
+    assert found.n == n
+    told = [value for value in (found.rate, found.lower, found.upper) if value is not None]
+    assert len(told) == (3 if n == 11 and found.kind != "category" else 0)
+    assert found.shares == {}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,15 @@ import pytest
 from src.contracts.tables import TABLES
 from src.domain.alerts import AlertSeverity
 from src.errors import ContractViolation, UnknownColumn
-from src.mlops.preparation.leakage import find_leakage
+from src.mlops.preparation.leakage import find_leakage, find_preprocessing_leakage, report_of
 from src.mlops.preparation.transforms import fit_transforms
 from src.synthetic.panel.generation import generate_panel
 from tests.unit.test_mlops.modelling_frames import COARSE_FEATURES, LEAKS, honest
 
-DRAWS = 30
+DRAWS = 20
 
 
-@pytest.mark.parametrize("state", range(6))
+@pytest.mark.parametrize("state", range(4))
 @pytest.mark.parametrize("name", LEAKS)
 def test_a_planted_leak_is_found_and_nothing_else(name: str, state: int) -> None:
     check, plant, told = LEAKS[name]
@@ -40,7 +41,7 @@ def test_honest_data_raises_nothing(state: int) -> None:
     assert {"target", "temporal", "duplicate", "preprocessing"} <= set(report.checked)
 
 
-@pytest.mark.parametrize("state", range(20))
+@pytest.mark.parametrize("state", range(12))
 def test_rows_alike_by_chance_are_no_copies(state: int) -> None:
     made = replace(honest(2_000 + state), features=COARSE_FEATURES, time=None, unit=None, fitted=None)
     assert made.search().findings == ()
@@ -56,6 +57,63 @@ def test_copies_among_coarse_rows_are_found_when_there_are_more_than_chance_give
     assert [(finding.check, finding.affected_rows) for finding in found] == [("duplicate", half)]
     shuffled = frame.apply(rng.permutation)
     assert find_leakage(shuffled, features=list("abcd"), target="target", split=split).findings == ()
+
+
+def test_coarse_rows_alike_but_for_their_key_leave_the_check_made_and_say_so() -> None:
+    made = replace(honest(2_001, target="binary", by_unit=False), features=COARSE_FEATURES, fitted=None)
+    report = made.search()
+    assert "duplicate" in report.checked
+    (said,) = [item for item in report.skipped if item.check == "duplicate"]
+    assert said.columns == (*COARSE_FEATURES, "target")
+    assert "alike across splits but for their key, which chance may explain" in said.reason
+
+
+def test_coarse_copies_under_another_key_are_found_when_there_are_more_than_chance_gives() -> None:
+    rng = np.random.default_rng(2)
+    codes = pd.DataFrame(rng.integers(0, 12, (400, 4)), columns=list("abcd")).drop_duplicates().reset_index(drop=True)
+    half = len(codes) // 2
+    frame = pd.concat([codes.iloc[:half], codes.iloc[:half]], ignore_index=True).assign(
+        target=0.5, at=pd.date_range("2024-01-01", periods=2 * half, tz="UTC")
+    )
+    split = pd.Series(["train"] * half + ["test"] * half)
+    told: dict[str, Any] = {"features": list("abcd"), "target": "target", "split": split, "time": "at"}
+    found = find_leakage(frame, **told).findings
+    assert [(finding.check, finding.affected_rows) for finding in found] == [("duplicate", half)]
+    assert "under another key" in found[0].message
+    shuffled = frame.assign(**frame[list("abcd")].apply(rng.permutation))
+    assert find_leakage(shuffled, **told).findings == ()
+
+
+@pytest.mark.parametrize("state", range(3))
+@pytest.mark.parametrize("n", [300, 2_000])
+@pytest.mark.parametrize("shape", ["far from the middle", "wave", "tooth"])
+def test_a_number_that_tells_the_target_need_not_rise_with_it(shape: str, n: int, state: int) -> None:
+    rng = np.random.default_rng(state)
+    x = rng.uniform(0.0, 6.0, n)
+    y = {
+        "far from the middle": (np.abs(x - 3.0) > 1.5).astype(float),
+        "wave": np.sin(x),
+        "tooth": np.floor(x) % 2,
+    }[shape]
+    # Some distance between the ranges: where they touch, a few rows fall on the wrong side.
+    kept = np.abs(x - np.round(x * 2) / 2) > 0.03
+    frame = pd.DataFrame({"target": y, "x": x, "noise": rng.standard_normal(n)})[kept].reset_index(drop=True)
+    split = pd.Series(np.where(frame.index < len(frame) // 2, "train", "test"))
+    found = find_leakage(frame, features=["x", "noise"], target="target", split=split).findings
+    assert [finding.columns for finding in found if finding.check == "target"] == [("x",)]
+
+
+def test_what_was_not_yet_fitted_is_known_once_it_was_checked() -> None:
+    made = honest(7, by_unit=False)
+    before = replace(made, fitted=None).search()
+    assert made.fitted is not None
+    outcome = find_preprocessing_leakage(made.frame, made.split, made.fitted)
+    after = before.joined(report_of({"preprocessing": outcome}))
+    assert after.checked == (*before.checked, "preprocessing")
+    assert "preprocessing" not in {item.check for item in after.skipped}
+    wrong = fit_transforms(made.frame, made.split.map(lambda _: "train"), made.features)
+    leaked = before.joined(report_of({"preprocessing": find_preprocessing_leakage(made.frame, made.split, wrong)}))
+    assert [finding.check for finding in leaked.blocking] == ["preprocessing"]
 
 
 def test_too_little_data_is_reported_as_unknown_and_not_as_clean() -> None:

@@ -30,6 +30,8 @@ from src.mlops.quality.result import (
 )
 from src.scripted_servers import faults
 from src.scripted_servers.http import Answer, ScriptedServer, json_answer
+from src.storage.database import Database
+from src.storage.feature_jobs import SentAlerts
 
 NOW = datetime(2024, 3, 1, 9, tzinfo=UTC)
 INFO, WARNING, ERROR, CRITICAL = AlertSeverity
@@ -222,7 +224,7 @@ async def test_a_failing_handler_keeps_the_alert_from_no_other(
 ) -> None:
     alerter = DataQualityAlerter(AlertConfig(), Told("broken", broken=True), told, clock=clock)
     with caplog.at_level(logging.ERROR):
-        assert await alerter.send(_alert())
+        assert not await alerter.send(_alert())
     assert len(told.alerts) == 1
     assert "'features of brand' did not reach the broken: ServiceOutage: no line" in caplog.text
 
@@ -235,6 +237,30 @@ async def test_a_delivery_that_failed_is_tried_again_with_that_handler_only(told
     assert await alerter.send(_alert())
     assert not await alerter.send(_alert())
     assert (len(flaky.alerts), len(told.alerts)) == (1, 1)
+
+
+@pytest.mark.parametrize("is_new_process", [True, False])
+async def test_a_warning_that_only_the_log_took_is_still_owed_to_the_webhook(
+    db: Database, told: Told, clock: Clock, is_new_process: bool
+) -> None:
+    away = Told("away", broken=True)
+
+    def opened() -> DataQualityAlerter:
+        return DataQualityAlerter(AlertConfig(), away, told, clock=clock)
+
+    async def read(alerter: DataQualityAlerter) -> bool:
+        period = timedelta(hours=6)
+        return await SentAlerts(db).send_once(
+            "brand", "STALE", 3, at=clock.now, within=period, send=lambda: alerter.send(_alert())
+        )
+
+    alerter = opened()
+    assert not await read(alerter)
+    away.broken = False
+    clock.advance(minutes=1)
+    assert await read(opened() if is_new_process else alerter)
+    assert not await read(opened())
+    assert (len(away.alerts), len(told.alerts)) == (1, 2 if is_new_process else 1)
 
 
 async def test_a_failed_rise_is_tried_again_without_forgetting_what_was_told(
@@ -356,7 +382,7 @@ class TestWebhook:
     async def test_its_failure_never_loses_the_log_alert(self, caplog: pytest.LogCaptureFixture) -> None:
         config = AlertConfig(webhook_url="http://127.0.0.1:9/services/s3cret", webhook_timeout_seconds=1)
         with caplog.at_level(logging.DEBUG):
-            assert await DataQualityAlerter(config).send(_alert())
+            assert not await DataQualityAlerter(config).send(_alert())
         assert "features of brand: stale for 3 h" in caplog.messages
         assert any("did not reach the webhook: ServiceOutage" in message for message in caplog.messages)
 
@@ -373,7 +399,7 @@ class TestWebhook:
         config = AlertConfig(webhook_url=f"{server.url}/hook")
         alert = _alert(details={"age_hours": float("nan")})
         with caplog.at_level(logging.WARNING):
-            assert await DataQualityAlerter(config).send(alert)
+            assert not await DataQualityAlerter(config).send(alert)
         assert any("did not reach the webhook: ValueError" in message for message in caplog.messages)
         assert server.requests_to("/hook") == []
 

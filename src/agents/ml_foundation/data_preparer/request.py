@@ -33,12 +33,16 @@ def _scope(raw: Any) -> PrepareScope:
     if not isinstance(raw, Mapping):
         raise ContractViolation("scope must be an object with target and required_features")
     _check_keys(raw, PrepareScope, "scope")
-    features, period = raw["required_features"], raw.get("period")
+    features, period, known_at = raw["required_features"], raw.get("period"), raw.get("known_at")
     if not isinstance(features, list | tuple):
         raise ContractViolation("scope.required_features must be a list of column names")
     if period is not None and not isinstance(period, Period):
         period = _period(period)
-    return PrepareScope(**{**raw, "required_features": tuple(features), "period": period})
+    if known_at is not None and not isinstance(known_at, Mapping):
+        raise ContractViolation("scope.known_at must be an object: feature → column of the time it was known")
+    return PrepareScope(
+        **{**raw, "required_features": tuple(features), "period": period, "known_at": dict(known_at or {})}
+    )
 
 
 def _period(raw: Any) -> Period:
@@ -75,6 +79,13 @@ def _checked(request: PrepareRequest) -> PrepareRequest:
         raise ContractViolation("scope.required_features is empty; name at least one column")
     for feature in scope.required_features:
         _require_text(feature, "scope.required_features")
+    for feature, column in scope.known_at.items():
+        if feature not in scope.required_features:
+            raise ContractViolation(
+                f"scope.known_at: '{feature}' is no required feature; "
+                f"{nearest_names(str(feature), scope.required_features)}"
+            )
+        _require_text(column, f"scope.known_at.{feature}")
     _require_word(scope.brand, Brand, "brand")
     _require_word(scope.region, Region, "region")
     if scope.period and scope.period.start and scope.period.end and scope.period.start > scope.period.end:

@@ -15,6 +15,7 @@ from src.contracts.model import TableContract
 from src.domain.splits import SplitPlan, UnitAssignment
 from src.feature_store.results import FeatureFreshness
 from src.mlops.pandera_schemas import SchemaValidation, validate_dataframe
+from src.mlops.preparation.transforms import FittedTransforms, fit_transforms
 from src.mlops.quality.configuration import DataQualityConfig
 from src.mlops.quality.result import DataQualityResult, QualityScores
 from src.mlops.quality.scores import quality_scores
@@ -25,6 +26,7 @@ FRAMES = "data_preparer.frames"
 
 SchemaCheck = Callable[[pd.DataFrame, str], SchemaValidation]
 Scorer = Callable[[TableContract, FrameCheck, datetime], QualityScores]
+Fitter = Callable[[pd.DataFrame, "pd.Series[str]", Sequence[str], TableContract | None], FittedTransforms]
 
 
 class Expectations(Protocol):
@@ -50,8 +52,8 @@ class FeatureStore(Protocol):
         """Register all views; Unavailable without Feast."""
         ...
 
-    async def get_all_freshness(self) -> Mapping[str, FeatureFreshness] | Unavailable:
-        """How old the values of each registered view are, by name."""
+    async def get_feature_freshness(self, view: str) -> FeatureFreshness | Unavailable:
+        """How old the values of a view are; raises UnknownFeature for one that is not registered."""
         ...
 
 
@@ -67,7 +69,7 @@ class PreparationStore(Protocol):
         ...
 
     async def add_assignments(self, split_config_id: str, assignments: Sequence[UnitAssignment]) -> object:
-        """Keep the split of each patient."""
+        """Keep the split of each patient, all or none."""
         ...
 
     async def assignments(self, split_config_id: str) -> Mapping[str, str]:
@@ -75,7 +77,7 @@ class PreparationStore(Protocol):
         ...
 
     async def save_preprocessing(self, split_config_id: str, rows: Sequence[Mapping[str, Any]]) -> object:
-        """Keep what was learnt from the training rows."""
+        """Keep what was learnt from the training rows, in place of what an earlier run of the plan left."""
         ...
 
     async def add_audit(self, rows: Sequence[Mapping[str, Any]]) -> object:
@@ -111,6 +113,7 @@ class Services:
     features: FeatureStore | None = None
     schema: SchemaCheck = validate_dataframe
     score: Scorer = quality_scores
+    fit: Fitter = fit_transforms
     clock: Callable[[], datetime] = utc_now
     require_all_layers: bool = True
 

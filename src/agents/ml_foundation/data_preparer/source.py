@@ -62,6 +62,13 @@ def filters_of(scope: PrepareScope, table: TableContract) -> tuple[Filter, ...]:
     return tuple(found)
 
 
+def scope_texts(request: PrepareRequest, dataset_id: str) -> dict[str, str]:
+    """What the rows of a run were chosen by, as part of the identity of their split."""
+    scope = request.scope
+    named = {"dataset": dataset_id, "brand": scope.brand, "region": scope.region, "period": scope.period}
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
 def time_column(table: TableContract) -> str:
     """The column that says when a row happened: the table's first of that role."""
     return next(column.name for column in table.columns if column.role is Role.TIME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -18,19 +19,34 @@ PATIENT = "patient_id"
 
 
 async def split_rows(
-    frame: pd.DataFrame, table: TableContract, split_id: str | None, store: PreparationStore
+    frame: pd.DataFrame,
+    table: TableContract,
+    split_id: str | None,
+    store: PreparationStore,
+    scope: Mapping[str, str] | None = None,
 ) -> tuple[SplitPlan, pd.Series[Any]]:
     """The plan, and the split of every row; rows of a patient stay together.
 
-    Raises DataUnavailable for an unknown ``split_id``, and where the rows are too few or too close in time.
+    ``scope``: what the rows were chosen by. Raises DataUnavailable for an unknown ``split_id``, and where the
+    rows are too few or too close in time.
     """
-    unit = PATIENT if _has(frame, PATIENT) else None
     if split_id is not None:
-        return await _registered(frame, table, split_id, unit, store)
+        return await _registered(frame, table, split_id, store)
+    key = [table.primary_key] if _has(frame, table.primary_key) else []
+    return await asyncio.to_thread(_planned, frame, table, {"source": table.name, "scope": scope, "key": key})
+
+
+def patient_of(frame: pd.DataFrame) -> str | None:
+    """The column of patients, where rows have any."""
+    return PATIENT if _has(frame, PATIENT) else None
+
+
+def _planned(frame: pd.DataFrame, table: TableContract, content: dict[str, Any]) -> tuple[SplitPlan, pd.Series[Any]]:
+    unit = patient_of(frame)
     if _has(frame, SPLIT_COLUMN):
-        split = await asyncio.to_thread(given_splits, frame)
-        return plan_of_given(split, unit=unit, source=table.name), split
-    return await asyncio.to_thread(plan_splits, frame, time=time_column(table), unit=unit, source=table.name)
+        split = given_splits(frame)
+        return plan_of_given(frame, split, unit=unit, **content), split
+    return plan_splits(frame, time=time_column(table), unit=unit, **content)
 
 
 def _has(frame: pd.DataFrame, column: str) -> bool:
@@ -38,13 +54,12 @@ def _has(frame: pd.DataFrame, column: str) -> bool:
 
 
 async def _registered(
-    frame: pd.DataFrame, table: TableContract, split_id: str, unit: str | None, store: PreparationStore
+    frame: pd.DataFrame, table: TableContract, split_id: str, store: PreparationStore
 ) -> tuple[SplitPlan, pd.Series[Any]]:
-    """The registry does not keep the unit; it is the patient wherever rows have one, as when the plan was made."""
     plan = await store.plan(split_id)
     assigned = await store.assignments(split_id)
     split = await asyncio.to_thread(
-        splits_of_plan, frame, plan, time=time_column(table), unit=unit, assignments=assigned
+        splits_of_plan, frame, plan, time=time_column(table), unit=plan.unit, assignments=assigned
     )
     counted = split.value_counts()
-    return dataclasses.replace(plan, unit=unit, rows={name: int(counted.get(name, 0)) for name in SPLIT_NAMES}), split
+    return dataclasses.replace(plan, rows={name: int(counted.get(name, 0)) for name in SPLIT_NAMES}), split

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, TypedDict
 
 from src.agents.quality_gate import LayerStatus, QCGate
@@ -21,7 +22,8 @@ from src.mlops.quality.result import DataQualityResult
 class PrepareScope:
     """Which rows, and what they are for: ``required_features`` are to predict ``target``.
 
-    ``period`` keeps rows whose time lies between its two days, both included.
+    ``period`` keeps rows whose time lies between its two days, both included. ``known_at`` names, for a
+    feature, the column with the time at which its value was known; later than the row's own time, it leaks.
     """
 
     target: str
@@ -29,6 +31,7 @@ class PrepareScope:
     brand: str | None = None
     region: str | None = None
     period: Period | None = None
+    known_at: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

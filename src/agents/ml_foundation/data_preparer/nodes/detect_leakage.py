@@ -8,8 +8,8 @@ from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.data_preparer.layers import did_not_run, failed, passed, schema_failed
 from src.agents.ml_foundation.data_preparer.services import PLACE, Services, frames_of, services_of
-from src.agents.ml_foundation.data_preparer.source import time_column
-from src.agents.ml_foundation.data_preparer.splits import split_rows
+from src.agents.ml_foundation.data_preparer.source import scope_texts, time_column
+from src.agents.ml_foundation.data_preparer.splits import patient_of, split_rows
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
 from src.contracts.tables import get_table
@@ -36,32 +36,37 @@ async def detect_leakage(state: PrepareState, runtime: Runtime[Deps]) -> Prepare
 
 async def _checked(state: PrepareState, deps: Deps, services: Services) -> PrepareUpdate:
     request, frames, table = state["request"], frames_of(deps), get_table(state["loaded"].table)
-    plan, split = await split_rows(frames.typed, table, request.split_id, services.preparation)
+    loaded = state["loaded"]
+    chosen_by = scope_texts(request, loaded.dataset_id)
+    plan, split = await split_rows(frames.typed, table, request.split_id, services.preparation, chosen_by)
     frames.split = split
     await services.preparation.register_plan(plan, created_by=PLACE)
     if request.skip_leakage_check:
         return did_not_run(services, LAYER, "the check was skipped on request") | {"splits": plan}
+    # A registered split may be one of rows; patients that it tears apart are found all the same.
+    unit = plan.unit or patient_of(frames.typed)
     report = await asyncio.to_thread(
         find_leakage,
         frames.typed,
-        features=state["loaded"].features,
+        features=loaded.features,
         target=request.scope.target,
         split=split,
         time=time_column(table),
-        unit=plan.unit,
+        unit=unit,
         table=table,
+        known_at={name: column for name, column in request.scope.known_at.items() if name in loaded.features},
         strategy=plan.strategy,
     )
     await services.preparation.add_audit(
         report.audit_rows(table.name, split_config_id=plan.split_config_id, trace_id=deps.trace_id)
     )
-    return judged(services, report, has_units=plan.unit is not None) | {"splits": plan, "leakage": report}
+    return judged(services, report, has_units=unit is not None) | {"splits": plan, "leakage": report}
 
 
 def judged(services: Services, report: LeakageReport, *, has_units: bool) -> PrepareUpdate:
     """What the layer says. A check that could not be made leaves the layer undone; parts of one are a warning.
 
-    Transformations are fitted later, on training rows only; there is nothing to check about them yet.
+    Transformations are fitted by the next node, which checks them.
     """
     due = ("target", "temporal", "duplicate", *(("group",) if has_units else ()))
     blocking = tuple(finding.message for finding in report.blocking)

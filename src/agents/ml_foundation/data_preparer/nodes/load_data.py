@@ -18,8 +18,9 @@ from src.errors import ContractViolation, DataUnavailable, UnknownColumn
 async def load_data(state: PrepareState, runtime: Runtime[Deps]) -> PrepareUpdate:
     """Rows after the scope's filters.
 
-    Raises DatasetNotFound, DataUnavailable when no row is left, UnknownColumn for a target that is not
-    there, ContractViolation for a dataset without a contract, or features that identify somebody.
+    Raises DatasetNotFound, DataUnavailable when no row is left, UnknownColumn for a target or a time of
+    ``known_at`` that is not there, ContractViolation for a dataset without a contract, or features that
+    identify somebody.
     """
     request, deps = state["request"], runtime.context
     dataset_id, table = source_of(request)
@@ -32,6 +33,9 @@ async def load_data(state: PrepareState, runtime: Runtime[Deps]) -> PrepareUpdat
     frame = loaded.frame.reset_index(drop=True)
     if request.scope.target not in frame.columns:
         raise UnknownColumn(request.scope.target, list(frame.columns), role="target")
+    for feature, column in request.scope.known_at.items():
+        if column not in frame.columns:
+            raise UnknownColumn(column, list(frame.columns), role=f"time at which '{feature}' was known:")
     deps.workspace[FRAMES] = Frames(frame, await asyncio.to_thread(coerce_frame, table, frame))
     there = tuple(
         name for name in request.scope.required_features if name in frame.columns and frame[name].notna().any()

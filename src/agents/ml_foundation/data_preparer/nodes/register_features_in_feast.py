@@ -11,6 +11,7 @@ from src.agents.ml_foundation.data_preparer.services import PLACE, FeatureStore,
 from src.agents.ml_foundation.data_preparer.state import FeastSummary, PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
 from src.contracts.feature_views import FEATURE_VIEWS
+from src.errors import UnknownFeature
 from src.feature_store.results import FeatureFreshness
 from src.resilience.outcomes import Unavailable
 
@@ -37,13 +38,23 @@ async def _registered(store: FeatureStore, views: tuple[str, ...], *, register: 
     applied = await store.apply() if register else None
     if isinstance(applied, Unavailable):
         return _without_store(views, applied.reason)
-    ages = await store.get_all_freshness()
-    if isinstance(ages, Unavailable):
-        return _without_store(views, ages.reason)
+    ages = {view: await _age(store, view) for view in views}
+    for age in ages.values():
+        if isinstance(age, Unavailable):
+            return _without_store(views, age.reason)
+    known = {view: age for view, age in ages.items() if isinstance(age, FeatureFreshness)}
     return {
-        "feast": FeastSummary(views if register else (), tuple(ages[view] for view in views if view in ages)),
-        "not_ready": tuple(line for view in views if (line := stale(view, ages.get(view)))),
+        "feast": FeastSummary(views if register else (), tuple(known.values())),
+        "not_ready": tuple(line for view in views if (line := stale(view, known.get(view)))),
     }
+
+
+async def _age(store: FeatureStore, view: str) -> FeatureFreshness | Unavailable | None:
+    """None for a view that nobody registered yet, as on a new installation whose data is blocked."""
+    try:
+        return await store.get_feature_freshness(view)
+    except UnknownFeature:
+        return None
 
 
 def stale(view: str, age: FeatureFreshness | None) -> str | None:

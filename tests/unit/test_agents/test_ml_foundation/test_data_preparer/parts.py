@@ -16,7 +16,7 @@ from src.agents.ml_foundation.data_preparer.services import Services
 from src.agents.ml_foundation.data_preparer.state import PrepareRequest, PrepareScope
 from src.agents.runtime import Deps, Filter
 from src.domain.splits import SplitPlan, UnitAssignment
-from src.errors import DatasetNotFound, DataUnavailable
+from src.errors import ContractViolation, DatasetNotFound, DataUnavailable, UnknownFeature
 from src.feature_store.results import FeatureFreshness, FreshnessStatus
 from src.mlops.quality.configuration import DataQualityConfig
 from src.mlops.quality.result import Counts, DataQualityResult, FailedExpectation, QualityScores, QualityStatus
@@ -137,12 +137,14 @@ def age(view: str, status: FreshnessStatus) -> FeatureFreshness:
 
 @dataclass
 class Features:
-    """A feature store with one status for every view, or without Feast."""
+    """A feature store with one status for every view, without Feast, or with nothing registered until applied."""
 
     status: FreshnessStatus = FreshnessStatus.FRESH
     absent: str | None = None
     applied: int = 0
     views: tuple[str, ...] = ("trigger_effectiveness", "hcp_profile")
+    needs_apply: bool = False
+    asked: list[str] = field(default_factory=list)
 
     async def apply(self) -> Any:
         if self.absent is not None:
@@ -150,11 +152,13 @@ class Features:
         self.applied += 1
         return None
 
-    async def get_all_freshness(self) -> Any:
+    async def get_feature_freshness(self, view: str) -> Any:
+        self.asked.append(view)
         if self.absent is not None:
             return Unavailable("feast", self.absent)
-        others = FreshnessStatus.EXPIRED
-        return {name: age(name, self.status if name == "trigger_effectiveness" else others) for name in self.views}
+        if view not in self.views or (self.needs_apply and not self.applied):
+            raise UnknownFeature(f"no feature view '{view}' is registered")
+        return age(view, self.status if view == "trigger_effectiveness" else FreshnessStatus.EXPIRED)
 
 
 class Preparation:
@@ -167,7 +171,7 @@ class Preparation:
         self.audits: list[Any] = []
 
     async def register_plan(self, plan: SplitPlan, *, created_by: str | None = None) -> None:
-        self.plans.setdefault(plan.split_config_id, dataclasses.replace(plan, unit=None, rows={}))
+        self.plans.setdefault(plan.split_config_id, dataclasses.replace(plan, rows={}))
 
     async def plan(self, split_config_id: str) -> SplitPlan:
         if split_config_id not in self.plans:
@@ -175,7 +179,10 @@ class Preparation:
         return self.plans[split_config_id]
 
     async def add_assignments(self, split_config_id: str, assignments: Sequence[UnitAssignment]) -> None:
-        self.assigned[split_config_id] = {one.unit: one.split for one in assignments}
+        kept = self.assigned.setdefault(split_config_id, {})
+        if any(kept.get(one.unit, one.split) != one.split for one in assignments):
+            raise ContractViolation(f"patients have another split in '{split_config_id}'")
+        kept |= {one.unit: one.split for one in assignments}
 
     async def assignments(self, split_config_id: str) -> Mapping[str, str]:
         return self.assigned.get(split_config_id, {})

@@ -20,7 +20,8 @@ from src.domain.splits import SPLIT_NAMES
 from src.errors import ContractViolation, DatabaseUnavailable
 from src.feature_store.results import FreshnessStatus
 from src.mlops.pandera_schemas import SchemaValidation
-from src.mlops.preparation.transforms import fit_transforms
+from src.mlops.preparation.splitting import plan_splits
+from src.mlops.preparation.transforms import FittedTransforms, fit_transforms
 from src.mlops.quality.result import DataQualityResult, QualityScores, QualityStatus
 from src.mlops.tracing.orphans import find_orphans
 
@@ -28,6 +29,7 @@ from .parts import (
     FEATURES,
     Expectations,
     Features,
+    Preparation,
     Reports,
     World,
     alerts,
@@ -213,6 +215,84 @@ async def test_transforms_are_those_of_the_training_rows_alone() -> None:
     assert rows != fit_transforms(frame, split.map(lambda _: "train"), FEATURES).parameters()
 
 
+async def test_transforms_learnt_from_other_rows_fail_the_layer_of_leakage_and_are_not_kept() -> None:
+    def on_all_rows(frame: pd.DataFrame, split: pd.Series[Any], features: Any, table: Any) -> FittedTransforms:
+        return fit_transforms(frame, split.map(lambda _: "train"), features, table)
+
+    around = world(fit=on_all_rows)
+    result = await around.run()
+    assert (result.gate.passed, result.is_ready) == (False, False)
+    assert result.gate.layers == PASSED | {"leakage": LayerStatus.FAILED}
+    assert [line.split(";")[0] for line in result.gate.blockers] == [
+        "leakage: the transformations were fitted on all rows"
+    ]
+    assert (around.store.transforms, around.store.assigned) == ({}, {})
+    assert [row["check_type"] for row in around.store.audits if row["leakage_detected"]] == ["preprocessing"]
+    assert [report.leakage_detected for report in around.reports.kept.values()] == [True]
+
+
+async def test_all_five_ways_of_leaking_are_on_record_for_clean_data() -> None:
+    around = world()
+    result = await around.run()
+    assert [row["details"]["check"] for row in around.store.audits] == [
+        "target",
+        "temporal",
+        "group",
+        "duplicate",
+        "preprocessing",
+    ]
+    assert {row["split_config_id"] for row in around.store.audits} == {result.splits and result.splits.split_config_id}
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_values_known_only_after_their_row_block(late: bool) -> None:
+    frame = alerts()
+    scored = frame["trigger_timestamp"] + pd.to_timedelta(frame.index.isin([3, 4]) * 5 * late, unit="D")
+    around = world(frame.assign(delivery_timestamp=scored))
+    result = await around.run(known_at={"confidence_score": "delivery_timestamp"})
+    assert result.gate.passed is not late
+    assert (await around.run()).gate.passed
+    if late:
+        assert result.gate.blockers[0].startswith(
+            "leakage: 'confidence_score' was known (by 'delivery_timestamp') only after 'trigger_timestamp' in 2 rows"
+        )
+
+
+@pytest.mark.parametrize("others", [FEATURES[:1], ()])
+async def test_a_feature_without_values_in_training_rows_is_not_ready_instead_of_an_error(
+    others: tuple[str, ...],
+) -> None:
+    frame = alerts()
+    late = frame["trigger_timestamp"] >= frame["trigger_timestamp"].quantile(0.9)
+    around = world(frame.assign(lead_time_days=frame["lead_time_days"].where(late)))
+    result = await around.run(required_features=(*others, "lead_time_days"))
+    assert (result.error, result.is_ready) == (None, False)
+    assert result.meta.warnings[-1] == "the required feature 'lead_time_days' is empty in every training row"
+    learnt = [row["feature_name"] for rows in around.store.transforms.values() for row in rows]
+    assert learnt == list(others)
+
+
+async def test_a_patient_with_unassigned_rows_keeps_the_split_of_the_others() -> None:
+    frame = alerts()
+    names = pd.Series(["train", "validation", "test", "holdout"])
+    given = names[pd.cut(frame.index // 2, [-1, 179, 239, 284, 299], labels=False)].to_numpy()
+    given[::2] = "unassigned"
+    around = world(frame.assign(data_split=given))
+    result = await around.run()
+    assert (result.error, result.gate.blockers) == (None, ())
+    ((_, assigned),) = around.store.assigned.items()
+    assert pd.Series(assigned).value_counts().to_dict() == {"train": 180, "validation": 60, "test": 45, "holdout": 15}
+
+
+async def test_another_scope_or_other_rows_are_another_plan() -> None:
+    shared: Any = Preparation()
+    other = alerts().assign(trigger_id=lambda rows: "x" + rows["trigger_id"])
+    for frame, changes in ((alerts(), {}), (alerts(), {"brand": "Kisqali"}), (other, {})):
+        for _ in range(2):
+            assert (await world(frame, store=shared).run(**changes)).gate.passed
+    assert len(shared.plans) == len(shared.transforms) == 3
+
+
 async def test_patients_are_split_in_order_of_time_and_registered_once() -> None:
     around = world()
     first, second = await around.run(), await around.run()
@@ -234,6 +314,16 @@ async def test_a_registered_split_is_used_again() -> None:
     assert again.splits == first.splits
     assert again.target_rate == first.target_rate
     assert again.gate.passed
+
+
+async def test_a_registered_split_of_rows_does_not_tear_patients_apart_unseen() -> None:
+    around = world()
+    plan, _ = plan_splits(alerts(), time="trigger_timestamp", source="triggers")
+    await around.store.register_plan(plan)
+    result = await around.run(split_id=plan.split_config_id)
+    assert result.splits is not None
+    assert (result.splits.unit, result.gate.layers["leakage"]) == (None, LayerStatus.FAILED)
+    assert any("'patient_id' have rows in more than one split" in line for line in result.gate.blockers)
 
 
 async def test_an_unknown_split_fails_the_run() -> None:
@@ -295,6 +385,7 @@ async def test_statistics_are_given_by_split() -> None:
         ({"data_source": "patient_journeys"}, "DatasetNotFound", "no dataset 'table:patient_journeys'"),
         ({"suite": "patient_journeys"}, "DatasetNotFound", "no dataset 'triggers'"),
         ({"data_source": "table:triggers", "suite": "patient_journeys"}, "ContractViolation", "its own contract"),
+        ({"known_at": {"priority": "ranked_at"}}, "UnknownColumn", "time at which 'priority' was known: 'ranked_at'"),
         ({"target": "false_positive"}, "UnknownColumn", "target 'false_positive' is not in the data"),
         ({"required_features": ("patient_id",)}, "ContractViolation", "identifies somebody"),
         ({"region": "west"}, "UnknownColumn", "column 'region'"),
@@ -345,6 +436,20 @@ async def test_readiness_depends_on_the_freshness_of_the_views_that_serve_the_fe
     result = await world(features=Features(status)).run()
     assert (result.gate.passed, result.is_ready) == (True, ready)
     assert len(result.meta.warnings) == (0 if ready else 1)
+
+
+async def test_blocked_data_on_a_new_installation_is_a_shut_gate_and_no_failed_run() -> None:
+    features = Features(needs_apply=True)
+    result = await world(with_bad_confidence(alerts()), features=features).run()
+    assert (result.error, result.meta.status, result.gate.passed) == (None, "completed", False)
+    assert result.meta.warnings == ("feature view trigger_effectiveness: its freshness is not known",)
+    assert result.target_rate
+
+
+async def test_only_the_views_that_serve_the_features_are_asked_for_their_age() -> None:
+    features = Features()
+    await world(features=features).run()
+    assert features.asked == ["trigger_effectiveness"]
 
 
 async def test_a_view_that_is_not_registered_is_not_ready() -> None:

@@ -79,7 +79,7 @@ async def test_clean_rows_of_a_table_pass_and_leave_their_evidence(filled: Datab
     assert [feature.name for feature in learnt.features] == list(FEATURES)
     assert learnt.n_rows == result.splits.rows["train"]
     audits = await store.audits("triggers")
-    assert {row["check_type"] for row in audits} == {"target", "temporal", "train_test_overlap"}
+    assert {row["check_type"] for row in audits} == {"target", "temporal", "train_test_overlap", "preprocessing"}
     assert {(row["leakage_detected"], row["split_config_id"], row["trace_id"]) for row in audits} == {
         (False, split_id, result.meta.trace_id)
     }
@@ -104,6 +104,18 @@ async def test_a_registered_split_gives_the_same_rows(filled: Database) -> None:
     assert again.splits == first.splits
     assert dict(again.splits.rows) == dict(first.splits.rows)
     assert again.target_rate == first.target_rate
+
+
+async def test_transforms_read_back_are_those_of_the_latest_run_with_the_split(filled: Database) -> None:
+    store = PreparationRepository(PostgresGateway(filled))
+    ids = set()
+    for wanted in (("confidence_score", "lead_time_days"), ("lead_time_days", "priority")):
+        result = await prepare(filled, required_features=wanted)
+        assert result.splits is not None
+        ids.add(result.splits.split_config_id)
+        learnt = from_parameters(await store.preprocessing(result.splits.split_config_id))
+        assert tuple(feature.name for feature in learnt.features) == wanted
+    assert len(ids) == 1
 
 
 async def test_brand_and_period_are_applied_in_the_database(filled: Database) -> None:
@@ -155,6 +167,19 @@ async def test_planted_leakage_blocks_and_is_on_record(filled: Database) -> None
     assert report.leakage_detected is True
     (row,) = await filled.fetch("SELECT * FROM ml_leakage_audit WHERE leakage_detected")
     assert (row["check_type"], row["severity"]) == ("target", "critical")
+
+
+async def test_blocked_data_on_a_new_installation_is_a_shut_gate_and_no_failed_run(
+    filled: Database, tmp_path: Path
+) -> None:
+    await filled.execute("UPDATE triggers SET lead_time_days = CASE WHEN false_positive_flag THEN 9 ELSE 1 END")
+    client = FeastClient(FeastConfig(offline_store=OfflineStoreSettings(path=tmp_path / "features")), database=filled)
+    try:
+        result = await prepare(filled, client)
+        assert (result.error, result.gate.passed, result.feast.registered) == (None, False, ())
+        assert result.target_rate
+    finally:
+        await client.close()
 
 
 async def test_readiness_waits_for_the_feature_store_to_be_filled(filled: Database, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ FULL: dict[str, Any] = {
         "required_features": ["confidence_score", "lead_time_days", "confidence_score"],
         "brand": "Kisqali",
         "period": {"start": "2024-01-01", "end": "2024-06-30"},
+        "known_at": {"lead_time_days": "delivery_timestamp"},
     },
     "skip_leakage_check": True,
 }
@@ -46,6 +47,7 @@ def test_a_request_in_json_is_the_typed_request_with_each_feature_once() -> None
         ("confidence_score", "lead_time_days"),
         brand="Kisqali",
         period=Period(date(2024, 1, 1), date(2024, 6, 30)),
+        known_at={"lead_time_days": "delivery_timestamp"},
     )
     typed = PrepareRequest("exp-1", "triggers", scope, skip_leakage_check=True)
     assert request_from(FULL) == typed == request_from(typed) == request_from(FULL | {"scope": scope})
@@ -67,6 +69,9 @@ def test_a_request_in_json_is_the_typed_request_with_each_feature_once() -> None
         ({"scope__period": "2024"}, "must be an object with start and end"),
         ({"scope__period": {"start": "January"}}, "are not days like 2024-01-31"),
         ({"scope__period": {"start": "2024-06-30", "end": "2024-01-01"}}, "ends before it starts"),
+        ({"scope__known_at": "lead_time_days"}, "known_at must be an object"),
+        ({"scope__known_at": {"lead_time": "x"}}, "'lead_time' is no required feature; did you mean 'lead_time_days'"),
+        ({"scope__known_at": {"lead_time_days": 3}}, "scope.known_at.lead_time_days must be a text"),
         ({"data_source": " "}, "data_source must be a text that is not empty"),
         ({"suite": 7}, "suite must be a text"),
         ({"skip_leakage_check": "no"}, "skip_leakage_check must be true or false"),
