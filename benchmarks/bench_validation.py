@@ -100,7 +100,7 @@ def batches(path: Path) -> None:
     from src.mlops.data_quality import DataQualityValidator
 
     def frames() -> Iterator[pd.DataFrame]:
-        for batch in pq.ParquetFile(path).iter_batches(CHUNK):
+        for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(CHUNK):
             yield batch.to_pandas()
 
     result = asyncio.run(DataQualityValidator().validate_batches(frames, TABLE))

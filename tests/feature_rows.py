@@ -14,6 +14,7 @@ import numpy as np
 
 from src.feature_store.configuration import FeastConfig
 from src.feature_store.feast_client import FeastClient
+from src.feature_store.online_rows import MARK
 from src.feature_store.sources import StoredSources, source_schema
 
 VIEW = "trigger_effectiveness"
@@ -126,7 +127,7 @@ def feature_client(config: FeastConfig, **parts: Any) -> FeastClient:
 
 
 def online_content(folder: Path) -> dict[str, float]:
-    """Every value in the embedded online store, read without Feast's client."""
+    """Every value in the embedded online store but the mark, read without Feast's client."""
     from feast.infra.key_encoding_utils import deserialize_entity_key
     from feast.protos.feast.types.Value_pb2 import Value
 
@@ -139,6 +140,7 @@ def online_content(folder: Path) -> dict[str, float]:
         entity = deserialize_entity_key(key, entity_key_serialization_version=3).entity_values[0].string_val
         content[entity] = Value.FromString(value).double_val
     assert len(content) == len(rows)
+    content.pop(MARK, None)
     return content
 
 

@@ -59,7 +59,6 @@ BUSINESS_METRICS = TableContract(
         entities=(FeastEntity("brand", SourceColumn("brand", ("brand",))),),
         event_time="metric_date",
         created_time="created_at",
-        ttl_days=400,
     ),
 )
 
@@ -115,7 +114,6 @@ TRIGGERS = TableContract(
         ),
         event_time="trigger_timestamp",
         created_time="trigger_timestamp",
-        ttl_days=180,
     ),
 )
 
@@ -170,6 +168,5 @@ HCP_PROFILES = TableContract(
         ),
         event_time="last_interaction_date",
         created_time="last_interaction_date",
-        ttl_days=400,
     ),
 )

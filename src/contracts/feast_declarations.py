@@ -55,15 +55,6 @@ class FeastDeclaration:
     fields: tuple[FieldDeclaration, ...]
     event_time: str
     created_time: str
-    ttl_days: int
-
-    def query(self) -> str:
-        """The SELECT that yields the source; rows without an event time or a key are no features of anything."""
-        columns = ", ".join(_expression(column) for column in self.source_columns)
-        needed = {part for column in self.source_columns if column.name in self.join_keys for part in column.parts}
-        event = next(column for column in self.source_columns if column.name == EVENT_TIME)
-        conditions = " AND ".join(f"{name} IS NOT NULL" for name in sorted({*needed, *event.parts}))
-        return f"SELECT {columns} FROM {self.table} WHERE {conditions}"
 
     @property
     def join_keys(self) -> frozenset[str]:
@@ -99,12 +90,4 @@ def build_feast(table: TableContract) -> FeastDeclaration | None:
         fields=tuple(FieldDeclaration(column.name, VALUE_TYPES[column.dtype]) for column in features),
         event_time=EVENT_TIME,
         created_time=CREATED_TIME,
-        ttl_days=source.ttl_days,
     )
-
-
-def _expression(column: SourceColumnDeclaration) -> str:
-    if len(column.parts) > 1:
-        return f"concat_ws('_', {', '.join(column.parts)}) AS {column.name}"
-    part = column.parts[0]
-    return part if part == column.name else f"{part} AS {column.name}"

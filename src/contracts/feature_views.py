@@ -23,6 +23,8 @@ class FeatureViewDeclaration:
     ``features`` are columns of role FEATURE, or of the table's aggregates of such columns (``totals``:
     column → SQL aggregate) where many rows make one value. ``condition`` restricts the rows. Where
     rows of one entity share both times, the one with the highest primary key is the value.
+
+    A row without a time of its own is no value of anything; to a total it still counts.
     """
 
     name: str
@@ -54,16 +56,28 @@ class FeatureViewDeclaration:
         """SELECT of the source: join key, features, event time, created time; one row per key and times."""
         return _aggregated(self) if self.totals else _latest(self)
 
+    def left_out_query(self) -> str:
+        """SELECT of ``n``: the rows that have a key, but no time from which on their values could count."""
+        key, event, created, condition = _parts(self)
+        if not self.totals:
+            return f"SELECT count(*) AS n FROM {self.table} WHERE {condition} AND NOT ({_filled(event, created)})"
+        return (
+            f"SELECT coalesce(sum(n), 0)::bigint AS n FROM (SELECT count(*) AS n FROM {self.table} WHERE {condition} "
+            f"GROUP BY {key} HAVING NOT ({_filled(f'max({event})', f'max({created})')})) AS q"
+        )
+
 
 def _parts(view: FeatureViewDeclaration) -> tuple[str, str, str, str]:
-    """Key expression, event time, created time and the condition for rows that are features of something."""
+    """Key expression, event time, created time and the condition for rows that belong to an entity."""
     source = TABLES[view.table].feast
     assert source is not None
     key = next(entity.join_key for entity in source.entities if entity.name == view.entity)
     expression = f"concat_ws('_', {', '.join(key.parts)})" if len(key.parts) > 1 else f"{key.parts[0]}::text"
-    needed = sorted({*key.parts, source.event_time, source.created_time})
-    filled = " AND ".join(f"{name} IS NOT NULL" for name in needed)
-    return expression, source.event_time, source.created_time, f"{filled} AND {view.condition}"
+    return expression, source.event_time, source.created_time, f"{_filled(*key.parts)} AND {view.condition}"
+
+
+def _filled(*expressions: str) -> str:
+    return " AND ".join(f"{expression} IS NOT NULL" for expression in dict.fromkeys(expressions))
 
 
 def _times(view: FeatureViewDeclaration, event: str, created: str) -> str:
@@ -85,20 +99,21 @@ def _latest(view: FeatureViewDeclaration) -> str:
     columns = ", ".join(view.features)
     return (
         f"SELECT DISTINCT ON ({key}, {event}, {created}) {key} AS {view.join_key.join_key}, {columns}, "
-        f"{_times(view, event, created)} FROM {view.table} WHERE {condition} "
+        f"{_times(view, event, created)} FROM {view.table} WHERE {condition} AND {_filled(event, created)} "
         f'ORDER BY {key}, {event}, {created}, {TABLES[view.table].primary_key} COLLATE "C" DESC'
     )
 
 
 def _aggregated(view: FeatureViewDeclaration) -> str:
-    """One row per entity, known when the last of its rows was."""
+    """One row per entity with all its rows, known when the last of those that have a time was."""
     key, event, created, condition = _parts(view)
     casts = {"Float64": "double precision", "Int64": "bigint"}
     types = {field.name: casts[field.value_type] for field in view.fields}
     columns = ", ".join(f"{how}({name})::{types[name]} AS {name}" for name, how in view.totals)
     return (
         f"SELECT {key} AS {view.join_key.join_key}, {columns}, {_times(view, event, created)} "
-        f"FROM {view.table} WHERE {condition} GROUP BY {key}"
+        f"FROM {view.table} WHERE {condition} GROUP BY {key} "
+        f"HAVING {_filled(f'max({event})', f'max({created})')}"
     )
 
 

@@ -123,7 +123,6 @@ class FeastSource:
     entities: tuple[FeastEntity, ...]
     event_time: str
     created_time: str
-    ttl_days: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,6 @@ ML_PREDICTIONS = TableContract(
         ),
         event_time="prediction_timestamp",
         created_time="prediction_timestamp",
-        ttl_days=90,
     ),
 )
 
@@ -146,7 +145,6 @@ CAUSAL_PATHS = TableContract(
         entities=(FeastEntity("brand", SourceColumn("brand", ("brand",))),),
         event_time="discovery_date",
         created_time="discovery_date",
-        ttl_days=400,
     ),
 )
 

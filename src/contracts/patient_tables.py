@@ -77,7 +77,6 @@ PATIENT_JOURNEYS = TableContract(
         ),
         event_time="journey_start_date",
         created_time="ingestion_timestamp",
-        ttl_days=730,
     ),
 )
 
@@ -149,6 +148,5 @@ TREATMENT_EVENTS = TableContract(
         ),
         event_time="event_date",
         created_time="event_date",
-        ttl_days=730,
     ),
 )

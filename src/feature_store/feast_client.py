@@ -31,7 +31,7 @@ from src.feature_store.repository import (
 )
 from src.feature_store.requests import parse_refs, views_of
 from src.feature_store.results import FeatureFreshness, FeatureStatistics, MaterializationResult
-from src.feature_store.sources import ExportedSources, FeatureSources, QueriedSources, StoredSources
+from src.feature_store.sources import ExportedSources, FeatureSources, QueriedSources, StoredSources, rows_left_out
 from src.feature_store.stores import close_store, exclusive, open_store
 from src.storage.feature_jobs import FeatureJobs, SentAlerts
 
@@ -112,16 +112,19 @@ class FeastClient:
         """Register what the repository defines, and bring the sources up to date.
 
         Views and entities that the repository no longer has are removed, with their online values.
-        What was materialised stays. Raises ConfigError, DataUnavailable, DatabaseUnavailable.
+        What was materialised stays, but a view whose query or features are new counts as never materialised.
+        Raises ConfigError, DataUnavailable, DatabaseUnavailable.
         """
         store = await self._opened()
         objects = await asyncio.to_thread(load_objects, self.config)
         names = {getattr(item, "name", "") for item in objects}
-        rows = await self.ensure_sources([view for view in FEATURE_VIEWS if view.name in names])
+        declared = [view for view in FEATURE_VIEWS if view.name in names]
+        rows = await self.ensure_sources(declared)
+        left_out = await rows_left_out(self.database, declared) if self.database is not None else {}
         views, entities = await asyncio.to_thread(self._apply, store, objects)
         if self.database is not None:
             await _record(self.database, await asyncio.to_thread(registered_views, store))
-        return ApplySummary(views, entities, rows)
+        return ApplySummary(views, entities, rows, left_out)
 
     def _apply(self, store: Any, objects: list[Any]) -> tuple[Changes, Changes]:
         with exclusive(self.config.offline_store.folder):
@@ -140,9 +143,10 @@ class FeastClient:
 
         Keys are join keys; a composite one may be given by its parts. Features are called
         ``view__feature``, or ``feature`` without ``full_feature_names``. With ``as_of`` (UTC) a value
-        older than its view's time to live, or later than ``as_of``, is None, as it is in history;
-        without, a value is given whatever its age. Raises UnknownFeature, ContractViolation,
-        DataUnavailable (the views are not applied).
+        older than its view's time to live is None, as it is in history; without, a value is given whatever
+        its age. The store has one value per entity and not when it became known, so ``as_of`` must not
+        be earlier than the end of the view's last materialisation. Raises UnknownFeature, ContractViolation,
+        DataUnavailable (the views are not applied, the online store was lost).
         """
         refs = parse_refs(feature_refs)
         if as_of is not None and as_of.tzinfo is None:
@@ -257,25 +261,37 @@ class FeastClient:
 
     async def close(self) -> None:
         """Release connections; a later call opens them again."""
+        await asyncio.to_thread(self.close_stores)
+
+    def close_stores(self) -> None:
+        """What ``close`` does, where nothing can be awaited."""
         with self._opening:
             stores = [store for store in (self._store, self._writing_store) if store is not None]
             self._store = self._writing_store = None
         for store in stores:
-            await asyncio.to_thread(close_store, store)
+            close_store(store)
 
     async def _opened(self) -> Any:
         return self._store or await asyncio.to_thread(self.store)
 
 
 _client: FeastClient | None = None
+_choosing = threading.Lock()
 
 
 def get_feast_client(*, database: Database | None = None) -> FeastClient:
-    """The client of this process, on the shipped configuration; another ``database`` makes another client."""
+    """The client of this process, on the shipped configuration.
+
+    Another ``database`` makes another client and closes the earlier one, whose calls must have ended.
+    """
     global _client
-    if _client is None or (database is not None and database is not _client.database):
-        _client = FeastClient(database=database)
-    return _client
+    with _choosing:
+        if _client is not None and database is not None and database is not _client.database:
+            _client.close_stores()
+            _client = None
+        if _client is None:
+            _client = FeastClient(database=database)
+        return _client
 
 
 def _load(file: Path | None) -> FeastConfig:
@@ -285,5 +301,5 @@ def _load(file: Path | None) -> FeastConfig:
 async def _record(database: Database, views: Sequence[RegisteredView]) -> None:
     from src.storage.feature_registry import FeatureViewRecord, replace_feature_views
 
-    records = [FeatureViewRecord(v.name, v.entities, v.ttl_seconds, v.source, dict(v.features)) for v in views]
+    records = [FeatureViewRecord(v.name, v.entities, v.ttl_seconds, v.origin, dict(v.features)) for v in views]
     await replace_feature_views(database, records)

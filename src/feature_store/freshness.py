@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from src.domain.alerts import Alert, AlertSender, AlertSeverity
-from src.feature_store.carrying import ViewCarrier, registered_names, registered_view
+from src.feature_store.carrying import ViewCarrier, earlier, registered_names, registered_view
 from src.feature_store.configuration import FeastConfig, FreshnessLimits
 from src.feature_store.results import FeatureFreshness, FreshnessStatus
 from src.storage.feature_jobs import FeatureJobs, SentAlerts
@@ -35,7 +35,7 @@ def judge(age_hours: float, limits: FreshnessLimits) -> FreshnessStatus:
 def freshness_of(
     view: str, last: datetime | None, source: Source, limits: FreshnessLimits, now: datetime
 ) -> FeatureFreshness:
-    """The answer for a view materialised up to ``last`` (UTC), or never."""
+    """The answer for a view whose values in the online store go up to ``last`` (UTC), or that was never carried."""
     if last is None:
         message = f"{view} was never materialised: run 'e2i features materialize --view {view}'"
         return _answer(view, None, FreshnessStatus.UNKNOWN, None, limits, "none", message)
@@ -50,10 +50,20 @@ def freshness_of(
     return _answer(view, last, status, age, limits, source, message)
 
 
+def freshness_of_lost(view: str, noted: datetime, limits: FreshnessLimits) -> FeatureFreshness:
+    """The answer for a view that was materialised up to ``noted``, but not into the online store that is there."""
+    message = (
+        f"{view} was materialised up to {noted.isoformat()}, but the online store has no values of it: the store was "
+        f"lost or exchanged; run 'e2i features materialize --view {view}'"
+    )
+    return _answer(view, None, FreshnessStatus.UNKNOWN, None, limits, "none", message)
+
+
 class FreshnessReader:
     """Reads freshness from what outlives a process, and warns of views that are too old.
 
-    The registry is asked past its cache, then the recorded jobs. ``alerts`` is told of a view at most once in
+    The registry is asked past its cache, then the recorded jobs; neither is believed further than the online
+    store itself says. ``alerts`` is told of a view at most once in
     ``alerting.dedup_hours``, and again when its status gets worse; with ``sent``, that holds over all processes.
     """
 
@@ -75,12 +85,8 @@ class FreshnessReader:
         self._sent = sent
 
     async def get_feature_freshness(self, view: str) -> FeatureFreshness:
-        """Freshness of one view. Raises UnknownFeature, and DatabaseUnavailable when jobs have to be asked."""
-        source: Source = "registry"
-        last = await asyncio.to_thread(self._registered_end, view)
-        if last is None and self._jobs is not None:
-            source, last = "jobs", await self._jobs.last_completed_end(view)
-        found = freshness_of(view, last, source, self._config.feature_freshness.limits(view), self._clock())
+        """Freshness of one view. Raises UnknownFeature, DatabaseUnavailable, and what an online store raises."""
+        found = await self._found(view)
         if not found.is_fresh:
             await self._warn(found)
         return found
@@ -90,9 +96,20 @@ class FreshnessReader:
         names = await asyncio.to_thread(lambda: registered_names(self._open_store()))
         return {name: await self.get_feature_freshness(name) for name in names}
 
-    def _registered_end(self, view: str) -> datetime | None:
+    async def _found(self, view: str) -> FeatureFreshness:
+        source: Source = "registry"
+        noted, marked = await asyncio.to_thread(self._ends, view)
+        if noted is None and self._jobs is not None:
+            source, noted = "jobs", await self._jobs.last_completed_end(view)
+        limits = self._config.feature_freshness.limits(view)
+        if noted is not None and marked is None:
+            return freshness_of_lost(view, noted, limits)
+        return freshness_of(view, earlier(noted, marked), source, limits, self._clock())
+
+    def _ends(self, view: str) -> tuple[datetime | None, datetime | None]:
         store = self._open_store()
-        return ViewCarrier(store, registered_view(store, view).name).last_end()
+        carrier = ViewCarrier(store, registered_view(store, view).name)
+        return carrier.registered_end(), carrier.marked_end()
 
     async def _warn(self, found: FeatureFreshness) -> None:
         alerts, settings = self._alerts, self._config.alerting

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from src.contracts.feature_views import FeatureViewDeclaration
-from src.errors import ContractViolation, DataUnavailable
+from src.errors import ContractViolation
+from src.feature_store.registered import ask_registered
 from src.feature_store.requests import FeatureRef, entity_frame, views_of
 from src.feature_store.results import FeatureStatistics
 
@@ -19,30 +20,29 @@ _NUMBERS = ("Int64", "Float64")
 
 def join_history(store: Any, refs: Sequence[FeatureRef], entity_df: pd.DataFrame) -> pd.DataFrame:
     """Join features to rows; see ``FeastClient.get_historical_features``."""
-    from feast.errors import FeatureViewNotFoundException
-
     taken = [ref.full_name for ref in refs if ref.full_name in entity_df.columns]
     if taken:
         raise ContractViolation(f"entity_df already has a column '{taken[0]}'")
     asked = entity_frame(views_of(refs), entity_df).reset_index(drop=True)
     asked[_ROW] = range(len(asked))
-    try:
-        job = store.get_historical_features(
-            entity_df=asked,
-            features=[ref.feast_name for ref in refs],
-            full_feature_names=True,
-            # A value that became known later than the row is from its future, whatever day it speaks of.
-            filter_by_created_timestamp=True,
-        )
-        answer = job.to_arrow().sort_by(_ROW)
-    except FeatureViewNotFoundException as error:
-        raise DataUnavailable(f"{error}; register the views first: e2i features apply") from error
+    answer = ask_registered(store, refs, lambda: _joined(store, refs, asked))
     if answer[_ROW].to_pylist() != list(range(len(asked))):
         raise ContractViolation("the offline store gave some rows more than one value, or none")
     result = entity_df.copy()
     for ref in refs:
         result[ref.full_name] = _column(answer[ref.full_name], entity_df.index)
     return result
+
+
+def _joined(store: Any, refs: Sequence[FeatureRef], asked: pd.DataFrame) -> Any:
+    job = store.get_historical_features(
+        entity_df=asked,
+        features=[ref.feast_name for ref in refs],
+        full_feature_names=True,
+        # A value that became known later than the row is from its future, whatever day it speaks of.
+        filter_by_created_timestamp=True,
+    )
+    return job.to_arrow().sort_by(_ROW)
 
 
 def describe_history(view: FeatureViewDeclaration, rows: Sequence[Mapping[str, Any]]) -> tuple[FeatureStatistics, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from src.errors import E2IError
@@ -16,6 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _loading = threading.Lock()
+_METRIC_FOLDERS = ("PROMETHEUS_MULTIPROCESS_DIR", "PROMETHEUS_MULTIPROC_DIR")
 
 
 class FeastMissing(E2IError):
@@ -28,13 +31,34 @@ def load_feast() -> Any:
     with _loading, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Feast imports warns about its own deprecated calls
         try:
-            import feast
-            import feast.infra.online_stores.sqlite
+            with _without_metric_files():
+                import feast
+                import feast.infra.online_stores.sqlite
+                import feast.metrics
         except ImportError as error:
             raise FeastMissing(f"Feast cannot be imported ({error}): pip install 'e2i[features]'") from error
     # Routine lines such as "no entity has changed"; what goes wrong comes as an exception.
     logging.getLogger("feast").setLevel(logging.WARNING)
     return feast
+
+
+@contextmanager
+def _without_metric_files() -> Iterator[None]:
+    """Let Feast's metrics stay in memory.
+
+    Left alone they make a folder in the temporary one, and name it in the environment of this process and its
+    children. ``prometheus_client`` decides when it is loaded whether its values live in files.
+    """
+    import prometheus_client  # noqa: F401
+
+    before = {name: os.environ.get(name) for name in _METRIC_FOLDERS}
+    os.environ.setdefault(_METRIC_FOLDERS[0], "")
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
 
 
 def degrading(method: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T | Unavailable]]:

@@ -1,7 +1,7 @@
 """How are features carried from the offline into the online store, portion by portion, so that a kill loses nothing?
 
-A run writes each entity once, with its latest row in the window, in order of time. After a portion the registry's
-interval and the job's row say how far it came. One process at a time materialises a view.
+A run writes each entity once, with its latest row in the window, in order of time. After a portion the online
+store, the registry's interval and the job's row say how far it came. One process at a time materialises a view.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
 
-from src.errors import ContractViolation, E2IError, MaterializationFailed
+from src.errors import ContractViolation, DatabaseUnavailable, E2IError, MaterializationFailed
 from src.feature_store.carrying import RowsMissing, ViewCarrier, registered_names, registered_view
 from src.feature_store.configuration import FeastConfig
-from src.feature_store.portions import EARLIEST, Portion, SourceIndex, full_portions, new_portions
+from src.feature_store.portions import EARLIEST, Portion, Reading, SourceIndex, plan_portions
 from src.feature_store.results import MaterializationResult, Mode, ViewMaterialization
 from src.feature_store.rows_written import TicketClosed, WriteTicket
 from src.resilience.retry import RetryPolicy, retry_async
 from src.storage.feature_jobs import ERROR_LENGTH, TICK, FeatureJobs, JobLog, JobRecord, UnrecordedJobs
 
 GRACE_S = 10.0  # for a write that is under way when its time is up
+# A row that is committed late has a created time that an earlier run took for past.
+LATE_COMMIT = timedelta(hours=1)
 _IN_CODE_OR_DATA = (TypeError, ValueError, LookupError, AttributeError, ImportError, FileNotFoundError)
 
 
@@ -46,11 +49,16 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class _Run:
-    """One view's run over [start, end]; ``position`` is where it goes on."""
+    """One view's run over [start, end]; it began at ``begun_at`` and goes on at ``position``.
+
+    What became known at ``late_since`` or later is carried over too, although it happened before ``position``.
+    ``source_sha256`` is the state of the source that the run has read so far.
+    """
 
     carrier: ViewCarrier
     jobs: JobLog
@@ -58,15 +66,27 @@ class _Run:
     start: datetime
     end: datetime
     position: datetime
-    resumed: bool = False
+    begun_at: datetime
+    late_since: datetime | None = None
+    source_sha256: str | None = None
+    to_clear: bool = False
     rows: int = 0
-    source_seen: datetime | None = None
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether it goes on where an interrupted run stopped."""
+        return self.begun_at > self.start
+
+    def begin_at(self, position: datetime) -> None:
+        """Nothing before ``position`` is to be carried over, everything after it is."""
+        self.position = self.begun_at = position
+        self.late_since, self.rows = None, 0
 
 
 class Materializer:
     """Full and incremental materialisation. ``open_store`` gives the ``feast.FeatureStore``; it runs in a thread.
 
-    ``prepare`` brings a view's source up to date before it is read.
+    ``prepare`` brings a view's source up to date; every attempt begins with it.
     ``jobs`` None: nothing is recorded or resumed, and the registry moves only when a view is done. A portion
     that exceeds ``timeout_seconds`` may write nothing more; its thread cannot be killed, so it is waited for
     ``GRACE_S`` and, where it hangs all the same, the run fails without another attempt.
@@ -100,17 +120,19 @@ class Materializer:
     ) -> MaterializationResult:
         """Carry over the latest row of every entity with an event in [start, end].
 
-        A run with this ``start`` that was interrupted goes on where it stopped, unless ``from_scratch``, the
-        source was replaced since, or the run was to reach beyond ``end``. Raises ContractViolation (times
-        without zone, in the future or in the wrong order; a window that ends before what is already there)
-        and UnknownFeature before anything is written, MaterializationFailed and DatabaseUnavailable.
+        A run with this ``start`` that was interrupted goes on where it stopped, unless the source or the online
+        store was replaced since, the view was changed, or the run was to reach beyond ``end``. ``from_scratch``
+        first removes every online value of the views, also of entities that the source no longer has; readers
+        find none until the run has come to them. Raises ContractViolation (times without zone, in the future or
+        in the wrong order; a window that ends before what is already there) and UnknownFeature before anything
+        is written, DataUnavailable (no source), MaterializationFailed and DatabaseUnavailable.
         """
         _check_window(start, end, self._clock())
 
         async def begin(carrier: ViewCarrier, jobs: JobLog) -> _Run:
             return await self._full(carrier, jobs, start, end, from_scratch=from_scratch)
 
-        return await self._all("full", end, views, begin, on_progress)
+        return await self._all("full", None if from_scratch else end, views, begin, on_progress)
 
     async def materialize_incremental(
         self,
@@ -121,8 +143,9 @@ class Materializer:
     ) -> MaterializationResult:
         """Carry over what happened or became known since the last materialisation, up to ``end`` (default: now).
 
-        A view that was never materialised is carried over in full. What is told late *and* without a created
-        time of its own is found by the next full run. Raises as ``materialize`` does.
+        A view that was never materialised since the first event, or whose online values were lost, is carried
+        over in full. What was committed more than ``LATE_COMMIT`` after its created time is found by the next
+        full run. Raises as ``materialize`` does.
         """
         until = self._clock() if end is None else end
         _check_window(EARLIEST, until, self._clock())
@@ -135,24 +158,25 @@ class Materializer:
     async def _all(
         self,
         mode: Mode,
-        end: datetime,
+        checked_end: datetime | None,
         views: Sequence[str] | None,
         begin: Callable[[ViewCarrier, JobLog], Awaitable[_Run]],
         on_progress: OnProgress,
     ) -> MaterializationResult:
-        carriers = await asyncio.to_thread(self._carriers, views, end)
+        carriers = await asyncio.to_thread(self._carriers, views, checked_end)
         done = [await self._one(carrier, begin, on_progress) for carrier in carriers]
         return MaterializationResult(tuple(done), mode, recorded=self._jobs.records)
 
-    def _carriers(self, views: Sequence[str] | None, end: datetime) -> list[ViewCarrier]:
-        """The views asked for, all of them checked before the first is touched."""
+    def _carriers(self, views: Sequence[str] | None, end: datetime | None) -> list[ViewCarrier]:
+        """The views asked for, all of them checked (against ``end``, unless None) before the first is touched."""
         store = self._open_store()
         names = registered_names(store) if views is None else list(dict.fromkeys(views))
         if not names:
             raise ContractViolation("no feature view was named; leave views out for all of them")
         carriers = [ViewCarrier(store, registered_view(store, name).name) for name in names]
-        for carrier in carriers:
-            _refuse_older(carrier, end)
+        if end is not None:
+            for carrier in carriers:
+                _refuse_older(carrier, end)
         return carriers
 
     async def _one(
@@ -164,34 +188,41 @@ class Materializer:
         started = time.monotonic()
         async with self._jobs.claim(carrier.name) as jobs:
             await jobs.interrupt(self._clock())
-            if self._prepare is not None:
-                await self._prepare(carrier.name)
             run = await begin(carrier, jobs)
-            begun_at = run.position
             if run.position <= run.end:
                 await self._with_retries(run, on_progress)
-        first = begun_at if run.resumed else run.start
         return ViewMaterialization(
-            carrier.name, run.rows, min(first, run.end), run.end, time.monotonic() - started, run.resumed
+            carrier.name, run.rows, min(run.begun_at, run.end), run.end, time.monotonic() - started, run.is_resumed
         )
 
     async def _full(
         self, carrier: ViewCarrier, jobs: JobLog, start: datetime, end: datetime, *, from_scratch: bool
     ) -> _Run:
+        run = _Run(carrier, jobs, "full", start, end, start, start, to_clear=from_scratch)
+        if from_scratch:
+            return run
         await asyncio.to_thread(_refuse_older, carrier, end)
         stopped = await jobs.latest()
-        position, changed = start, await asyncio.to_thread(carrier.source_changed_at)
-        if stopped is not None and not from_scratch and _may_go_on(stopped, start, end):
+        if stopped is not None and _may_go_on(stopped, start, end):
             carried = await jobs.carried_since(start)
-            if _reaches(carried, start, stopped.window_start) and changed and changed < carried[0].started_at:
-                position = stopped.window_start
-        return _Run(carrier, jobs, "full", start, end, position, position > start, source_seen=changed)
+            sources = {job.source_sha256 for job in carried}
+            if (
+                _reaches(carried, start, stopped.window_start)
+                and len(sources) == 1
+                and await asyncio.to_thread(carrier.covers, start, stopped.window_start - TICK)
+            ):
+                run.begin_at(stopped.window_start)
+                run.source_sha256 = sources.pop()
+                # The interrupted run left out what became known after its own end.
+                run.late_since = stopped.window_end - LATE_COMMIT
+        return run
 
     async def _incremental(self, carrier: ViewCarrier, jobs: JobLog, end: datetime) -> _Run:
-        last = await asyncio.to_thread(_refuse_older, carrier, end)
-        if last is None:
+        await asyncio.to_thread(_refuse_older, carrier, end)
+        complete = await asyncio.to_thread(carrier.complete_until)
+        if complete is None:
             return await self._full(carrier, jobs, EARLIEST, end, from_scratch=False)
-        start, stopped = last + TICK, await jobs.latest()
+        start, stopped = complete + TICK, await jobs.latest()
         if stopped is not None and stopped.status == "failed":
             if end < stopped.window_end:
                 raise ContractViolation(
@@ -200,7 +231,7 @@ class Materializer:
                 )
             if stopped.mode == "incremental":
                 start = min(start, stopped.window_start)
-        return _Run(carrier, jobs, "incremental", start, end, start)
+        return _Run(carrier, jobs, "incremental", start, end, start, start, start - LATE_COMMIT)
 
     async def _with_retries(self, run: _Run, on_progress: OnProgress) -> None:
         attempts, delay = self._settings.max_retries + 1, self._settings.retry_delay_seconds
@@ -219,33 +250,54 @@ class Materializer:
 
     async def _attempt(self, run: _Run, on_progress: OnProgress) -> None:
         """Plan from where the run stands, and carry over portion by portion."""
-        await asyncio.to_thread(_start_over_where_replaced, run)
-        job = await run.jobs.begin(run.mode, run.position, run.end, self._clock())
+        job = await run.jobs.begin(run.mode, run.position, run.end, self._clock(), run_start=run.start)
         try:
+            if self._prepare is not None:
+                await self._prepare(run.carrier.name)
             index, portions = await asyncio.to_thread(self._plan, run)
+            await run.jobs.settle(job, run.position, run.source_sha256)
+            await asyncio.to_thread(_make_ready, run)
             total = run.rows + sum(portion.rows for portion in portions)
+            there = run.rows
             for portion in portions:
-                await self._carry(run, index, portion)
-                job = await run.jobs.complete(job, portion.end, portion.rows, self._clock(), run_end=run.end)
-                run.position, run.rows = portion.end + TICK, run.rows + portion.rows
-                on_progress(Progress(run.carrier.name, run.rows, total))
+                rows = await self._carry(run, index, portion)
+                job = await run.jobs.complete(job, portion.end, rows, self._clock())
+                run.position, run.rows, there = portion.end + TICK, run.rows + rows, there + portion.rows
+                on_progress(Progress(run.carrier.name, there, total))
         except BaseException as error:
-            await run.jobs.fail(job, described(error), self._clock())
+            await self._record_failure(run, job, error)
             raise
         await asyncio.to_thread(self._conclude, run)
 
-    def _plan(self, run: _Run) -> tuple[SourceIndex, list[Portion]]:
-        full, size = run.mode == "full", self._settings.chunk_rows
-        index = run.carrier.index(run.position if full else EARLIEST, run.end)
-        if run.carrier.source_changed_at() != run.source_seen:
-            raise RowsMissing("the source was replaced while it was read")
-        return index, (full_portions if full else new_portions)(index, run.position, run.end, size)
+    async def _record_failure(self, run: _Run, job: str | None, error: BaseException) -> None:
+        try:
+            # A second cancellation must not leave the job running for ever.
+            await asyncio.shield(run.jobs.fail(job, described(error), self._clock()))
+        except DatabaseUnavailable as lost:
+            if isinstance(error, Exception):
+                raise lost from error
+            error.add_note(f"the job could not be recorded as failed: {lost}")
 
-    async def _carry(self, run: _Run, index: SourceIndex, portion: Portion) -> None:
-        ticket = WriteTicket(index.key_texts(portion.codes))
-        await within(self._settings.timeout_seconds, lambda: run.carrier.carry(portion, ticket), ticket)
+    def _plan(self, run: _Run) -> tuple[SourceIndex, list[Portion]]:
+        carrier, before = run.carrier, run.carrier.source_changed_at()
+        sha256 = carrier.source_sha256()
+        if run.mode == "full" and run.position > run.start and sha256 != run.source_sha256:
+            run.begin_at(run.start)  # rows that made others superfluous may be gone from the new source
+        run.source_sha256 = sha256
+        index = carrier.index(run.start if run.mode == "full" else EARLIEST, run.end)
+        if carrier.source_changed_at() != before:
+            raise RowsMissing("the source was replaced while it was read")
+        size = self._settings.chunk_rows
+        return index, plan_portions(index, run.position, run.end, size, late_since=run.late_since)
+
+    async def _carry(self, run: _Run, index: SourceIndex, portion: Portion) -> int:
+        """Carry a portion over; returns how many rows there were to write."""
+        rows = 0
+        for reading in portion.readings:
+            rows += await within(self._settings.timeout_seconds, partial(_carry_rows, run, index, reading))
         if self._jobs.records:
             await asyncio.to_thread(run.carrier.note, portion.start, portion.end)
+        return rows
 
     def _conclude(self, run: _Run) -> None:
         if not self._jobs.records:
@@ -253,12 +305,24 @@ class Materializer:
         run.carrier.join_intervals()
 
 
-async def within(seconds: float, work: Callable[[], None], ticket: WriteTicket, *, grace_s: float = GRACE_S) -> None:
+def _carry_rows(run: _Run, index: SourceIndex, reading: Reading, ticket: WriteTicket) -> int:
+    return run.carrier.carry(index.key_names(reading.codes), reading, run.end, ticket)
+
+
+def _make_ready(run: _Run) -> None:
+    if run.to_clear:
+        run.carrier.clear()
+        run.to_clear = False
+    run.carrier.prepare_store()
+
+
+async def within(seconds: float, work: Callable[[WriteTicket], T], *, grace_s: float = GRACE_S) -> T:
     """Run ``work`` in a thread; after ``seconds``, or when cancelled, its ticket is closed and it is waited for.
 
     Raises PortionTimedOut unless the work came to its end all the same.
     """
-    task = asyncio.ensure_future(asyncio.to_thread(work))
+    ticket = WriteTicket()
+    task = asyncio.ensure_future(asyncio.to_thread(work, ticket))
     task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to ask for it
     try:
         await asyncio.wait({task}, timeout=seconds)
@@ -269,7 +333,7 @@ async def within(seconds: float, work: Callable[[], None], ticket: WriteTicket, 
     if not task.done():
         raise PortionTimedOut(seconds, is_running=True)
     try:
-        task.result()
+        return task.result()
     except TicketClosed as error:
         raise PortionTimedOut(seconds, is_running=False) from error
 
@@ -295,15 +359,14 @@ def _check_window(start: datetime, end: datetime, now: datetime) -> None:
         )
 
 
-def _refuse_older(carrier: ViewCarrier, end: datetime) -> datetime | None:
-    """The latest end so far. Raises ContractViolation when it is after ``end``."""
+def _refuse_older(carrier: ViewCarrier, end: datetime) -> None:
+    """Raise ContractViolation where the online store has values of after ``end``."""
     last = carrier.last_end()
     if last is not None and end < last:
         raise ContractViolation(
             f"feature view '{carrier.name}' holds values up to {last.isoformat()}; "
             f"a window ending at {end.isoformat()} would replace newer values by older ones"
         )
-    return last
 
 
 def _may_go_on(stopped: JobRecord, start: datetime, end: datetime) -> bool:
@@ -324,16 +387,12 @@ def _reaches(carried: Sequence[JobRecord], start: datetime, until: datetime) -> 
     return bool(carried) and start == until
 
 
-def _start_over_where_replaced(run: _Run) -> None:
-    # Rows that made others superfluous may be gone from the new file.
-    seen = run.carrier.source_changed_at()
-    if run.mode == "full" and seen != run.source_seen:
-        run.position, run.rows, run.resumed = run.start, 0, False
-    run.source_seen = seen
-
-
 def _is_worth_repeating(error: BaseException) -> bool:
     """Errors of stores and their servers; those of our side, and of code and data, come again."""
+    import psycopg
+
     if isinstance(error, PortionTimedOut):
         return not error.is_running
+    if isinstance(error, psycopg.Error):
+        return isinstance(error, psycopg.OperationalError)
     return not isinstance(error, (E2IError, *_IN_CODE_OR_DATA))

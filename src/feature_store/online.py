@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from src.errors import ContractViolation, DataUnavailable
+from src.feature_store.registered import ask_registered
 from src.feature_store.requests import FeatureRef, entity_keys, views_of
 
 if TYPE_CHECKING:
@@ -61,6 +65,8 @@ def read_online(
     if len(set(names.values())) < len(refs):
         raise ContractViolation("two views have a feature of the same name; ask with full_feature_names=True")
     keys = entity_keys(views_of(refs), entity_rows)
+    if as_of is not None:
+        _check_as_of(store, refs, as_of)
     answer: dict[str, list[Any]] = {ref.full_name: [] for ref in refs}
     times: dict[str, list[datetime | None]] = {view.name: [] for view in views_of(refs)}
     for start in range(0, len(entity_rows), ROWS_PER_READ):
@@ -79,14 +85,13 @@ def _read(
     times: dict[str, list[datetime | None]],
 ) -> None:
     """Append what is read for ``keys`` to ``answer`` (by feature) and ``times`` (by view)."""
-    from feast.errors import FeatureViewNotFoundException
-
-    try:
-        response = store.get_online_features(
-            features=[ref.feast_name for ref in refs], entity_rows=keys, full_feature_names=True
+    names = [ref.feast_name for ref in refs]
+    with _missing_tables():
+        response = ask_registered(
+            store,
+            refs,
+            lambda: store.get_online_features(features=names, entity_rows=keys, full_feature_names=True),
         )
-    except FeatureViewNotFoundException as error:
-        raise DataUnavailable(f"{error}; register the views first: e2i features apply") from error
     values = response.to_dict()
     vectors = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
     for ref in refs:
@@ -94,6 +99,33 @@ def _read(
     for name, seconds in {ref.view.name: vectors[ref.full_name].event_timestamps for ref in refs}.items():
         # Feast says 0 where the store has no row.
         times[name] += [datetime.fromtimestamp(at.seconds, UTC) if at.seconds else None for at in seconds]
+
+
+@contextmanager
+def _missing_tables() -> Iterator[None]:
+    """Raise DataUnavailable where the registry knows a view of which the online store has no table."""
+    import psycopg
+
+    try:
+        yield
+    except (sqlite3.OperationalError, psycopg.errors.UndefinedTable) as error:
+        if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+            raise
+        raise DataUnavailable(
+            "the online store lacks a registered view, it was lost or exchanged: "
+            "run 'e2i features apply', then 'e2i features materialize'"
+        ) from error
+
+
+def _check_as_of(store: Any, refs: Sequence[FeatureRef], as_of: datetime) -> None:
+    for view in views_of(refs):
+        found = ask_registered(store, refs, partial(store.get_feature_view, view.name))
+        carried = max((end for _, end in found.materialization_intervals), default=as_of)
+        if as_of < carried:
+            raise ContractViolation(
+                f"as_of {as_of.isoformat()}: the online store holds what was known of '{view.name}' at "
+                f"{carried.isoformat()}; ask for historical features"
+            )
 
 
 def _not_expired(values: list[Any], times: list[datetime | None], ttl_days: int, as_of: datetime | None) -> list[Any]:

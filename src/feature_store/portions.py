@@ -1,7 +1,7 @@
 """Which rows of a source have to be written, and in which portions?
 
-An entity is written once per run, with its latest row: writing its history row by row would show
-readers old values again until the run has come to the end.
+An entity is written once per run, with the latest row that is known at the run's end: writing its history
+row by row would show readers old values again until the run has come to the end.
 """
 
 from __future__ import annotations
@@ -56,84 +56,104 @@ class SourceIndex:
             created=events if created is None else _microseconds(table.column(created)),
         )
 
-    def key_texts(self, codes: Ints) -> frozenset[str]:
-        """The entities of these codes."""
+    def key_names(self, codes: Ints) -> Any:
+        """The entities of these codes, as an Arrow array of texts."""
         import pyarrow as pa
 
-        return frozenset(self.names.take(pa.array(codes)).to_pylist())
+        return self.names.take(pa.array(codes))
+
+    def latest(self, names: Any, until: datetime) -> Ints:
+        """Positions of the latest row of each entity in ``names`` that happened and was known by ``until``."""
+        import pyarrow.compute as pc
+
+        wanted = np.asarray(pc.is_in(self.names, value_set=names))
+        order = _known_in_time_order(self, _micros(until))
+        order = order[wanted[self.codes[order]]]
+        finals: Ints = order[_last_of_each(self.codes[order])]
+        return finals
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Rows that are read at once: those of ``codes``, with event times between ``first`` and ``last``.
+
+    ``may_be_there``: an earlier run may have written them already.
+    """
+
+    codes: Ints
+    first: datetime
+    last: datetime
+    may_be_there: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Part of a run's window, [``start``, ``end``]. ``codes`` are the entities to write.
-
-    Their rows lie between the event times ``read_from`` and ``read_to`` (None where nothing is to be written).
-    """
+    """Part of a run's window, [``start``, ``end``]; once it is written, nothing up to ``end`` is missing."""
 
     start: datetime
     end: datetime
-    codes: Ints
-    read_from: datetime | None
-    read_to: datetime | None
+    readings: tuple[Reading, ...]
 
     @property
     def rows(self) -> int:
-        """Rows that the online store is to get."""
-        return len(self.codes)
+        """Rows that the online store is to have."""
+        return sum(len(reading.codes) for reading in self.readings)
 
 
-def key_text(values: Sequence[object]) -> str:
-    """How an entity's key values are written in a SourceIndex."""
-    return _KEY_SEPARATOR.join(str(value) for value in values)
-
-
-def full_portions(index: SourceIndex, start: datetime, end: datetime, size: int) -> list[Portion]:
-    """Every entity with an event in [start, end]; about ``size`` source rows a portion, a time is never split."""
-    order = _in_time_order(index, _micros(start), _micros(end))
-    finals = _last_of_each(index.codes[order])
-    return _portions(index, order, index.events[order], finals, start, end, size)
-
-
-def new_portions(index: SourceIndex, start: datetime, end: datetime, size: int) -> list[Portion]:
-    """Entities whose latest row up to ``end`` happened, or became known, at ``start`` or later.
-
-    What is dated before ``start`` but was only told afterwards counts as new. About ``size`` rows a portion, by
-    the time they became known; rows of one such time stay together.
-    """
-    order = _in_time_order(index, np.iinfo(np.int64).min, _micros(end))
-    latest = order[_last_of_each(index.codes[order])]
-    arrivals = np.minimum(np.maximum(index.events[latest], index.created[latest]), _micros(end))
-    new = latest[arrivals >= _micros(start)]
-    arrivals = arrivals[arrivals >= _micros(start)]
-    by_arrival = np.argsort(arrivals, kind="stable")
-    ordered = new[by_arrival]
-    return _portions(index, ordered, arrivals[by_arrival], np.arange(len(ordered)), start, end, size)
-
-
-def _portions(
-    index: SourceIndex, order: Ints, times: Ints, finals: Ints, start: datetime, end: datetime, size: int
+def plan_portions(
+    index: SourceIndex, start: datetime, end: datetime, size: int, *, late_since: datetime | None = None
 ) -> list[Portion]:
-    """Cut ``order`` (source rows by ``times``) after about ``size`` rows; only those at ``finals`` are written."""
-    cuts, final_times, done = [], times[finals], 0
+    """Every entity with an event in [start, end] that is known by ``end``, in order of time.
+
+    With ``late_since`` also those whose latest row happened before ``start`` but became known at ``late_since``
+    or later; they belong to the first portion. What becomes known after ``end`` is left for then. About ``size``
+    source rows a portion, and at most a reading; rows of one time stay together.
+    """
+    order = _known_in_time_order(index, _micros(end))
+    finals = _last_of_each(index.codes[order])
+    is_timely = index.events[order[finals]] >= _micros(start)
+    late = finals[~is_timely]
+    if late_since is None:
+        late = late[:0]
+    else:
+        arrivals = np.maximum(index.events[order[late]], index.created[order[late]])
+        late = late[arrivals >= _micros(late_since)]
+    timely = _timely_readings(index, order, finals[is_timely], size)
+    ends = [reading.last for reading in timely[:-1]] + [end]
+    starts = [start, *(time + TICK for time in ends[:-1])]
+    readings: list[tuple[Reading, ...]] = [(reading,) for reading in timely] or [()]
+    readings[0] = (*_late_readings(index, order, late, size), *readings[0])
+    return [Portion(*parts) for parts in zip(starts, ends, readings, strict=True)]
+
+
+def _timely_readings(index: SourceIndex, order: Ints, finals: Ints, size: int) -> list[Reading]:
+    """Cut after about ``size`` source rows, between two times."""
+    times, readings, done = index.events[order], [], 0
     while done < len(finals):
-        last = times[min(int(finals[done]) + size, len(times)) - 1]
-        until = int(np.searchsorted(final_times, last, side="right"))
-        cuts.append((done, until, int(last)))
+        last = times[min(int(finals[done]) + size, len(order)) - 1]
+        until = int(np.searchsorted(times[finals], last, side="right"))
+        readings.append(_reading(index, order[finals[done:until]], may_be_there=False))
         done = until
-    if not cuts:
-        return [Portion(start, end, np.empty(0, np.int64), None, None)]
-    portions, begin = [], start
-    for number, (first, until, last) in enumerate(cuts):
-        rows = order[finals[first:until]]
-        stop = end if number == len(cuts) - 1 else _time(last)
-        reads = _time(int(index.events[rows].min())), _time(int(index.events[rows].max()))
-        portions.append(Portion(begin, stop, index.codes[rows], *reads))
-        begin = stop + TICK
-    return portions
+    return readings
 
 
-def _in_time_order(index: SourceIndex, start: int, end: int) -> Ints:
-    inside = np.flatnonzero((index.events >= start) & (index.events <= end))
+def _late_readings(index: SourceIndex, order: Ints, finals: Ints, size: int) -> list[Reading]:
+    """Cut so that no reading spans more than ``size`` source rows, however far apart the late ones are."""
+    readings, done = [], 0
+    while done < len(finals):
+        until = int(np.searchsorted(finals, finals[done] + size))
+        readings.append(_reading(index, order[finals[done:until]], may_be_there=True))
+        done = until
+    return readings
+
+
+def _reading(index: SourceIndex, rows: Ints, *, may_be_there: bool) -> Reading:
+    first, last = int(index.events[rows[0]]), int(index.events[rows[-1]])
+    return Reading(index.codes[rows], _time(first), _time(last), may_be_there)
+
+
+def _known_in_time_order(index: SourceIndex, until: int) -> Ints:
+    inside = np.flatnonzero((index.events <= until) & (index.created <= until))
     return inside[np.lexsort((index.created[inside], index.events[inside]))]
 
 

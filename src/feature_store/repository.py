@@ -17,6 +17,7 @@ from src.feature_store.library import load_feast
 
 EVENT_COLUMN = "event_timestamp"
 CREATED_COLUMN = "created_timestamp"
+_DEFINITION = "definition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +32,21 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class ApplySummary:
-    """What ``apply`` did; ``rows`` is the number of rows of each view's source (Parquet sources only)."""
+    """What ``apply`` did; ``rows`` is the number of rows of each view's source (Parquet sources only).
+
+    ``left_out`` is the number of rows that have a key but no time, by view, where there are any; without
+    a database nobody knows.
+    """
 
     views: Changes
     entities: Changes
     rows: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredView:
-    """A feature view as the registry has it."""
+    """A feature view as the registry has it; ``definition`` is the ``definition_of`` its file's rows."""
 
     name: str
     entities: tuple[str, ...]
@@ -48,11 +54,22 @@ class RegisteredView:
     ttl_seconds: int
     source: str
     description: str
+    definition: str
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names without their types."""
         return tuple(name for name, _ in self.features)
+
+    @property
+    def origin(self) -> str:
+        """The source, and for a file what its rows are made by."""
+        return f"{self.source}#{self.definition}" if self.definition else self.source
+
+    @property
+    def carried(self) -> tuple[object, ...]:
+        """All that decides which values the online store gets."""
+        return self.entities, self.features, self.origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +86,17 @@ def parquet_path(folder: Path, view: str) -> Path:
     return folder / f"{view}.parquet"
 
 
+def definition_of(view: FeatureViewDeclaration) -> str:
+    """Hash of the query and the types that make a view's rows: another one, and rows made before are out of date."""
+    types = [(field.name, field.value_type) for field in view.fields]
+    return hashlib.sha256(f"{view.query()}\n{types}".encode()).hexdigest()
+
+
 def load_objects(config: FeastConfig) -> list[Any]:
     """The entities and views that ``repo_path`` defines, on sources of the configured kind.
 
-    The folder is a package with ``define(make_source)``. Raises ConfigError when it is not.
+    The folder is a package with ``define(make_source)``, whose views have their schema written out.
+    Raises ConfigError when it is not.
     """
     module = _load_package(config.repository())
     define = getattr(module, "define", None)
@@ -91,12 +115,18 @@ def make_source(config: FeastConfig, view: FeatureViewDeclaration) -> Any:
 
         return PostgreSQLSource(name=view.name, query=view.query(), **times)
     path = parquet_path(config.offline_store.folder, view.name)
-    return feast.FileSource(name=view.name, path=str(path), **times)
+    return feast.FileSource(name=view.name, path=str(path), tags={_DEFINITION: definition_of(view)}, **times)
 
 
 def apply_objects(store: Any, objects: list[Any]) -> tuple[Changes, Changes]:
-    """Make the registry hold exactly ``objects``, and say which views and entities that changed."""
+    """Make the registry hold exactly ``objects``, and say which views and entities that changed.
+
+    A view of which other values are to be carried than before counts as never materialised.
+    """
     views, entities = _views(store), _entities(store)
+    for item in objects:
+        if hasattr(item, "batch_source") and item.name in views and _differs(item, views[item.name]):
+            _forget_intervals(item)
     wanted = {(type(item), item.name) for item in objects}
     there = [*store.list_feature_views(), *store.list_entities()]
     gone = [item for item in there if (type(item), item.name) not in wanted]
@@ -124,7 +154,17 @@ def _registered(view: Any) -> RegisteredView:
         ttl_seconds=int(view.ttl.total_seconds()),
         source=getattr(source, "path", "") or source.get_table_query_string(),
         description=view.description,
+        definition=source.tags.get(_DEFINITION, ""),
     )
+
+
+def _differs(view: Any, registered: RegisteredView) -> bool:
+    return _registered(view).carried != registered.carried
+
+
+def _forget_intervals(view: Any) -> None:
+    # The registry asks a view to take over the intervals of the one it replaces, in one transaction with the rest.
+    view.update_materialization_intervals = lambda _: None
 
 
 def _views(store: Any) -> dict[str, RegisteredView]:

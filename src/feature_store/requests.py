@@ -143,9 +143,17 @@ def _key(key: JoinKey, row: Mapping[str, Any], number: int) -> str:
     for name in names:
         if name not in row:
             raise ContractViolation(f"row {number}: {key}; {nearest_names(name, map(str, row))}")
-        if row[name] is None or row[name] != row[name] or str(row[name]) == "":
+        if _is_empty(row[name]):
             raise ContractViolation(f"row {number}: the key '{name}' is empty")
     return "_".join(str(row[name]) for name in names)
+
+
+def _is_empty(value: Any) -> bool:
+    try:
+        is_itself = bool(value == value)  # what NaN and NaT are not
+    except TypeError:  # pandas.NA is neither equal nor unequal to itself
+        return True
+    return value is None or not is_itself or str(value) == ""
 
 
 def _key_column(key: JoinKey, entity_df: pd.DataFrame) -> pd.Series[Any]:

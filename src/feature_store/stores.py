@@ -21,6 +21,9 @@ from src.storage.connection_parts import postgres_parts
 
 Settings = dict[str, Any]
 
+# Online reads use a copy of the registry; what another process applies shows after this time at the latest.
+REGISTRY_AGE_S = 60
+
 # Without limits a host that drops packets would be waited for without end.
 _REDIS_PATIENCE = {"socket_connect_timeout": "2", "socket_timeout": "5"}
 
@@ -55,7 +58,7 @@ def offline_settings(config: FeastConfig, database_dsn: str | None) -> Settings:
 def registry_settings(config: FeastConfig) -> Settings:
     """Feast's settings of its SQL registry."""
     path = config.registry.url or f"sqlite:///{config.offline_store.folder / 'registry.db'}"
-    return {"registry_type": "sql", "path": path}
+    return {"registry_type": "sql", "path": path, "cache_ttl_seconds": REGISTRY_AGE_S}
 
 
 def redis_connection(address: str) -> str:
@@ -103,11 +106,14 @@ def open_store(config: FeastConfig, database_dsn: str | None) -> Any:
         )
     )
     if config.online_store.kind == "sqlite":
-        _prepare_sqlite(Path(settings["online_store"]["path"]))
-    _open_registry(store, folder)
+        _write_ahead(Path(settings["online_store"]["path"]))
+        _keep_times_in_utc()
+    if config.online_store.kind == "redis":
+        _limit_redis_attempts(store)
+    _open_registry(store, config)
     if config.offline_store.type == "file":
         provider = store._get_provider()
-        provider._offline_store = OneQueryAtATime(provider.offline_store)
+        provider._offline_store = OneQueryAtATime(provider.offline_store, folder)
     return store
 
 
@@ -129,11 +135,13 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
-def _open_registry(store: Any, folder: Path) -> None:
+def _open_registry(store: Any, config: FeastConfig) -> None:
     import sqlalchemy.exc
 
     try:
-        with exclusive(folder):
+        with exclusive(config.offline_store.folder):
+            if not config.registry.url:
+                _write_ahead(config.offline_store.folder / "registry.db")
             store.registry  # noqa: B018 - creates its tables, which two processes must not do at once
     except sqlalchemy.exc.ArgumentError:
         # The cause may quote the address, password included.
@@ -149,20 +157,32 @@ def _make_folder(folder: Path) -> None:
         raise DataUnavailable(f"{folder}: cannot be made ({error.strerror})") from error
 
 
-def _prepare_sqlite(file: Path) -> None:
-    """Let readers go on while a materialisation writes, and keep times in UTC.
-
-    Feast gives SQLite naive UTC times and its own converters take them for local ones: in the hour
-    that daylight saving leaves out, and in a process with another time zone, they come back shifted.
-    """
+def _write_ahead(file: Path) -> None:
+    """Let readers of a SQLite file go on while somebody writes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(file)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
     finally:
         connection.close()
+
+
+def _keep_times_in_utc() -> None:
+    """Feast gives SQLite naive UTC times and its own converters take them for local ones.
+
+    In the hour that daylight saving leaves out, and in a process with another time zone, they come back shifted.
+    """
     sqlite3.register_adapter(datetime, _epoch_seconds)
     sqlite3.register_converter("timestamp", _utc_time)
+
+
+def _limit_redis_attempts(store: Any) -> None:
+    """Say within a second that a server is gone: the client's own attempts take ten."""
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+
+    client = store._get_provider().online_store._get_client(store.config.online_store)
+    client.set_retry(Retry(ExponentialBackoff(cap=0.2, base=0.05), retries=3))
 
 
 def _epoch_seconds(time: datetime) -> int:

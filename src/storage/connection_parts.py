@@ -17,13 +17,14 @@ def postgres_parts(dsn: str, key: str) -> dict[str, Any]:
     """
     try:
         parts = conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        parts = {}
+        port = int(parts.get("port") or 5432)
+    except (psycopg.ProgrammingError, ValueError):  # no address, or a port that is none (or several, for several hosts)
+        parts, port = {}, 0
     if not parts.get("host") or not parts.get("user"):
         raise ConfigError(f"{key} is not a PostgreSQL URL (postgresql://user:password@host:port/database)")
     return {
         "host": str(parts["host"]),
-        "port": int(parts.get("port") or 5432),
+        "port": port,
         "database": str(parts.get("dbname") or parts["user"]),
         "user": str(parts["user"]),
         "password": str(parts.get("password") or ""),

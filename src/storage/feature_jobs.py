@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import psycopg
 
 from src.errors import MaterializationFailed
-from src.storage.database import Database, Row, Session
+from src.storage.database import Database, Parameters, Query, Row, Session, lost_connections
 
 Mode = Literal["full", "incremental"]
 
@@ -29,6 +29,8 @@ class JobRecord:
     """One row of ml_feast_materialization_jobs.
 
     A running or failed job names what was still to be done, up to the end of its run; a completed one what was done.
+    ``run_start`` and ``run_end`` are those of the whole run, ``source_sha256`` is the state of the source it read
+    (None: it did not come to that).
     """
 
     job_id: str
@@ -41,6 +43,9 @@ class JobRecord:
     error_message: str | None
     started_at: datetime
     ended_at: datetime | None
+    run_start: datetime | None
+    run_end: datetime | None
+    source_sha256: str | None
 
 
 COLUMNS = ", ".join(field.name for field in dataclasses.fields(JobRecord))
@@ -61,13 +66,17 @@ class JobLog(Protocol):
         """Completed full jobs of the latest run that began at ``start``, by window."""
         ...
 
-    async def begin(self, mode: Mode, start: datetime, end: datetime, at: datetime) -> str | None:
-        """Record a running job for [start, end]; returns its id."""
+    async def begin(
+        self, mode: Mode, start: datetime, end: datetime, at: datetime, *, run_start: datetime
+    ) -> str | None:
+        """Record a running job for [start, end] of the run from ``run_start`` to ``end``; returns its id."""
         ...
 
-    async def complete(
-        self, job_id: str | None, end: datetime, rows: int, at: datetime, *, run_end: datetime
-    ) -> str | None:
+    async def settle(self, job_id: str | None, start: datetime, source_sha256: str | None) -> None:
+        """Say where the job really begins, and which state of the source it reads."""
+        ...
+
+    async def complete(self, job_id: str | None, end: datetime, rows: int, at: datetime) -> str | None:
         """Narrow the job to what was done, and in the same transaction begin one for the rest of the run, if any."""
         ...
 
@@ -90,20 +99,24 @@ class FeatureJobs:
 
         The jobs are written on the connection that holds the lock: who lost the lock cannot write any more.
         """
-        async with self._database.session() as session:
-            await _lock(session, view)
+        async with self._database.session() as given:
+            session = _ClaimedSession(given.connection)
             try:
-                yield _LockedJobs(session, view)
-            finally:
-                if not session.connection.closed:
-                    await session.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [_lock_name(view)])
+                await _lock(session, view)
+                yield _LockedJobs(self._database, session, view)
+                await session.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [_lock_name(view)])
+            except BaseException:
+                # Whatever was under way, also the locking itself: a lock ends with its connection.
+                await session.connection.close()
+                raise
 
     async def last_completed_end(self, view: str) -> datetime | None:
-        """The latest end of what was carried over for ``view``."""
+        """The latest end of what was carried over for ``view`` as it is defined now."""
         row = await self._database.fetchrow(
             "SELECT max(window_end) AS latest FROM ml_feast_materialization_jobs "
-            "WHERE feature_view = %s AND status = 'completed'",
-            [view],
+            "WHERE feature_view = %(view)s AND status = 'completed' AND started_at >= coalesce("
+            " (SELECT updated_at FROM ml_feast_feature_views WHERE name = %(view)s), '-infinity')",
+            {"view": view},
         )
         return row["latest"] if row else None
 
@@ -119,21 +132,35 @@ class FeatureJobs:
     async def finished_runs(self) -> dict[tuple[str, Mode], datetime]:
         """When the latest run of each view and mode that came to its end did so.
 
-        The last job of such a run is completed and no job goes on where it stopped.
+        A full run over part of the time is not the full run: it has to begin in 1970, before any event.
         """
         rows = await self._database.fetch(
-            "SELECT feature_view, mode, max(ended_at) AS ended_at FROM ("
-            " SELECT feature_view, mode, status, window_end, ended_at, lead(window_start) OVER ("
-            "  PARTITION BY feature_view, mode ORDER BY started_at) AS continued_at"
-            " FROM ml_feast_materialization_jobs) AS job "
-            "WHERE status = 'completed' AND (mode = 'incremental' OR continued_at IS NULL "
-            " OR continued_at <> window_end + interval '1 microsecond') GROUP BY feature_view, mode"
+            "SELECT feature_view, mode, max(ended_at) AS ended_at FROM ml_feast_materialization_jobs "
+            "WHERE status = 'completed' AND window_end = run_end AND (mode = 'incremental' OR run_start <= 'epoch') "
+            "GROUP BY feature_view, mode"
         )
         return {(row["feature_view"], row["mode"]): row["ended_at"] for row in rows}
 
 
+class _ClaimedSession(Session):
+    """A connection that is used for long: its loss is told as DatabaseUnavailable where it is met."""
+
+    async def fetch(self, query: Query, parameters: Parameters = None) -> list[Row]:
+        with lost_connections():
+            return await super().fetch(query, parameters)
+
+    async def fetchrow(self, query: Query, parameters: Parameters = None) -> Row | None:
+        with lost_connections():
+            return await super().fetchrow(query, parameters)
+
+    async def execute(self, query: Query, parameters: Parameters = None) -> int:
+        with lost_connections():
+            return await super().execute(query, parameters)
+
+
 class _LockedJobs:
-    def __init__(self, session: Session, view: str) -> None:
+    def __init__(self, database: Database, session: Session, view: str) -> None:
+        self._database = database
         self._session = session
         self._view = view
 
@@ -161,37 +188,64 @@ class _LockedJobs:
         )
         return [_record(row) for row in rows]
 
-    async def begin(self, mode: Mode, start: datetime, end: datetime, at: datetime) -> str | None:
+    async def begin(
+        self, mode: Mode, start: datetime, end: datetime, at: datetime, *, run_start: datetime
+    ) -> str | None:
+        return await self._begin(mode, start, end, at, run_start, None)
+
+    async def settle(self, job_id: str | None, start: datetime, source_sha256: str | None) -> None:
+        await self._session.execute(
+            "UPDATE ml_feast_materialization_jobs SET window_start = %s, source_sha256 = %s WHERE job_id = %s",
+            [start, source_sha256, job_id],
+        )
+
+    async def complete(self, job_id: str | None, end: datetime, rows: int, at: datetime) -> str | None:
+        with lost_connections():
+            async with self._session.connection.transaction():
+                done = await self._session.fetchrow(
+                    "UPDATE ml_feast_materialization_jobs SET status = 'completed', window_end = %s, rows = %s, "
+                    "ended_at = greatest(%s, started_at) WHERE job_id = %s AND status = 'running' "
+                    "RETURNING mode, run_start, run_end, source_sha256",
+                    [end, rows, at, job_id],
+                )
+                assert done is not None
+                if end >= done["run_end"]:
+                    return None
+                return await self._begin(
+                    done["mode"], end + TICK, done["run_end"], at, done["run_start"], done["source_sha256"]
+                )
+
+    async def fail(self, job_id: str | None, message: str, at: datetime) -> None:
+        # The connection with the lock may be what failed.
+        lost = self._session.connection.closed
+        await (self._database if lost else self._session).execute(
+            "UPDATE ml_feast_materialization_jobs SET status = 'failed', error_message = %s, "
+            "ended_at = greatest(%s, started_at) WHERE job_id = %s AND status = 'running'",
+            [message[:ERROR_LENGTH], at, job_id],
+        )
+
+    async def _begin(
+        self, mode: Mode, start: datetime, end: datetime, at: datetime, run_start: datetime, source_sha256: str | None
+    ) -> str:
         # Jobs of a view are in the order of their times, also when the clock stands still or is set back.
         row = await self._session.fetchrow(
             "INSERT INTO ml_feast_materialization_jobs "
-            "(feature_view, mode, window_start, window_end, status, started_at) "
+            "(feature_view, mode, window_start, window_end, status, started_at, run_start, run_end, source_sha256) "
             "SELECT %(view)s, %(mode)s, %(start)s, %(end)s, 'running', greatest(%(at)s, "
-            " max(started_at) + interval '1 microsecond') "
+            " max(started_at) + interval '1 microsecond'), %(run_start)s, %(end)s, %(source)s "
             "FROM ml_feast_materialization_jobs WHERE feature_view = %(view)s RETURNING job_id",
-            {"view": self._view, "mode": mode, "start": start, "end": end, "at": at},
+            {
+                "view": self._view,
+                "mode": mode,
+                "start": start,
+                "end": end,
+                "at": at,
+                "run_start": run_start,
+                "source": source_sha256,
+            },
         )
         assert row is not None
         return str(row["job_id"])
-
-    async def complete(
-        self, job_id: str | None, end: datetime, rows: int, at: datetime, *, run_end: datetime
-    ) -> str | None:
-        async with self._session.connection.transaction():
-            done = await self._session.fetchrow(
-                "UPDATE ml_feast_materialization_jobs SET status = 'completed', window_end = %s, rows = %s, "
-                "ended_at = greatest(%s, started_at) WHERE job_id = %s RETURNING mode",
-                [end, rows, at, job_id],
-            )
-            assert done is not None
-            return await self.begin(done["mode"], end + TICK, run_end, at) if end < run_end else None
-
-    async def fail(self, job_id: str | None, message: str, at: datetime) -> None:
-        await self._session.execute(
-            "UPDATE ml_feast_materialization_jobs SET status = 'failed', error_message = %s, "
-            "ended_at = greatest(%s, started_at) WHERE job_id = %s",
-            [message[:ERROR_LENGTH], at, job_id],
-        )
 
 
 class UnrecordedJobs:
@@ -224,12 +278,15 @@ class _NoJobs:
     async def carried_since(self, start: datetime) -> list[JobRecord]:
         return []
 
-    async def begin(self, mode: Mode, start: datetime, end: datetime, at: datetime) -> str | None:
+    async def begin(
+        self, mode: Mode, start: datetime, end: datetime, at: datetime, *, run_start: datetime
+    ) -> str | None:
         return None
 
-    async def complete(
-        self, job_id: str | None, end: datetime, rows: int, at: datetime, *, run_end: datetime
-    ) -> str | None:
+    async def settle(self, job_id: str | None, start: datetime, source_sha256: str | None) -> None:
+        return None
+
+    async def complete(self, job_id: str | None, end: datetime, rows: int, at: datetime) -> str | None:
         return None
 
     async def fail(self, job_id: str | None, message: str, at: datetime) -> None:

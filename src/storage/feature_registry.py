@@ -10,7 +10,10 @@ from src.storage.database import Database, json_value
 
 @dataclass(frozen=True, slots=True)
 class FeatureViewRecord:
-    """A registered view; ``schema`` maps features to their value types, ``source`` is a file or a query."""
+    """A registered view; ``schema`` maps features to their value types.
+
+    ``source`` is a query, or a file and after ``#`` the hash of what makes its rows.
+    """
 
     name: str
     entities: tuple[str, ...]

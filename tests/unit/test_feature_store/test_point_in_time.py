@@ -89,7 +89,7 @@ def client(folder: Path) -> Iterator[FeastClient]:
     asyncio.run(client.close())
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 async def test_ten_thousand_rows_get_what_was_known_then(client: FeastClient, folder: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows, asked = random_rows(rng, 4_000), random_questions(rng)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.feature_store.carrying import join
-from src.feature_store.portions import EARLIEST, Portion, SourceIndex, full_portions, key_text, new_portions
+from src.feature_store.portions import EARLIEST, Portion, Reading, SourceIndex, plan_portions
 from src.storage.feature_jobs import TICK
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,13 +37,13 @@ def indexed(rows: list[Row]) -> SourceIndex:
     return SourceIndex.of(table, ["key"], "event", "created")
 
 
-def entities(index: SourceIndex, portion: Portion) -> set[str]:
-    return set(index.key_texts(portion.codes))
+def entities(index: SourceIndex, reading: Reading) -> set[str]:
+    return set(index.key_names(reading.codes).to_pylist())
 
 
 def latest(rows: list[Row], first_hour: int) -> dict[str, Row]:
-    """The row of every entity with the highest event time, then the highest created time, within the window."""
-    inside = [row for row in rows if first_hour <= row[1] <= 60]
+    """The row of every entity with the highest event time, then the highest created time, known in the window."""
+    inside = [row for row in rows if first_hour <= row[1] and row[1] + row[2] <= 60]
     return {f"K{row[0]}": row for row in sorted(inside, key=lambda row: (row[1], row[2]))}
 
 
@@ -53,52 +53,79 @@ def assert_covers(portions: list[Portion], start: datetime) -> None:
     assert all(after.start == before.end + TICK for before, after in zip(portions, portions[1:], strict=False))
 
 
-@given(ROWS, SIZES)
-def test_a_full_plan_writes_every_entity_once_where_its_latest_row_is_read(rows: list[Row], size: int) -> None:
-    index = indexed(rows)
-    portions = full_portions(index, START, END, size)
-    assert_covers(portions, START)
-    expected = latest(rows, 0)
-    assert sorted(name for portion in portions for name in entities(index, portion)) == sorted(expected)
+def assert_written(index: SourceIndex, portions: list[Portion], expected: dict[str, Row]) -> None:
+    """Every entity once, where its row is read, and no later than its portion says."""
+    readings = [reading for portion in portions for reading in portion.readings]
+    assert sorted(name for reading in readings for name in entities(index, reading)) == sorted(expected)
     for portion in portions:
-        for name in entities(index, portion):
-            event = START + timedelta(hours=expected[name][1])
-            assert portion.start <= event <= portion.end
-            assert portion.read_from <= event <= portion.read_to
+        for reading in portion.readings:
+            for name in entities(index, reading):
+                event = START + timedelta(hours=expected[name][1])
+                assert reading.first <= event <= reading.last
+                assert event <= portion.end
+                assert reading.may_be_there == (event < portions[0].start)
 
 
-@given(ROWS, SIZES, st.integers(0, 60))
-def test_an_incremental_plan_writes_entities_whose_latest_row_is_new(rows: list[Row], size: int, since: int) -> None:
+@given(ROWS, SIZES)
+def test_a_full_plan_writes_every_entity_once_with_the_latest_row_that_is_known(rows: list[Row], size: int) -> None:
+    index = indexed([row for row in rows if row[1] >= 0])
+    portions = plan_portions(index, START, END, size)
+    assert_covers(portions, START)
+    assert_written(index, portions, latest(rows, 0))
+
+
+@given(ROWS, SIZES, st.integers(0, 60), st.integers(0, 9))
+def test_an_incremental_plan_writes_entities_whose_latest_row_is_new(
+    rows: list[Row], size: int, since: int, overlap: int
+) -> None:
     index = indexed(rows)
     start = START + timedelta(hours=since)
-    portions = new_portions(index, start, END, size)
+    portions = plan_portions(index, start, END, size, late_since=start - timedelta(hours=overlap))
     assert_covers(portions, start)
-    expected = {name for name, row in latest(rows, -5).items() if row[1] + row[2] >= since}
-    assert sorted(name for portion in portions for name in entities(index, portion)) == sorted(expected)
-    for portion in portions:
-        for name in entities(index, portion):
-            event = START + timedelta(hours=latest(rows, -5)[name][1])
-            assert portion.read_from <= event <= portion.read_to
+    known = latest(rows, -5)
+    expected = {name: row for name, row in known.items() if row[1] >= since or row[1] + row[2] >= since - overlap}
+    assert_written(index, portions, expected)
+
+
+@given(ROWS, SIZES)
+def test_no_late_reading_spans_more_rows_than_a_portion_holds(rows: list[Row], size: int) -> None:
+    index = indexed(rows)
+    start = START + timedelta(hours=65)
+    portions = plan_portions(index, start, start + timedelta(hours=40), size, late_since=EARLIEST)
+    for reading in portions[0].readings:
+        if reading.may_be_there:
+            hours = [START + timedelta(hours=hour) for _, hour, late in rows if hour + late <= 105]
+            assert sum(reading.first < hour < reading.last for hour in hours) < size
+
+
+@given(ROWS)
+def test_the_latest_row_of_an_entity_is_the_one_that_is_known(rows: list[Row]) -> None:
+    index = indexed(rows)
+    found = index.latest(pa.array(["K1", "K2", "absent"]), END)
+    expected = {name: row for name, row in latest(rows, -5).items() if name in ("K1", "K2")}
+    assert sorted(index.names.take(pa.array(index.codes[found])).to_pylist()) == sorted(expected)
+    times = {name: START + timedelta(hours=row[1]) for name, row in expected.items()}
+    for position in found:
+        assert EARLIEST + int(index.events[position]) * TICK == times[index.names[int(index.codes[position])].as_py()]
 
 
 def test_portions_hold_about_the_asked_number_of_rows_and_never_split_a_time() -> None:
     rows = [(hour * 10 + number, hour, 0) for hour in range(6) for number in range(10)]
-    portions = full_portions(indexed(rows), START, END, 15)
+    portions = plan_portions(indexed(rows), START, END, 15)
     assert [portion.rows for portion in portions] == [20, 20, 20]
 
 
 def test_rows_that_later_ones_replace_are_not_even_read() -> None:
     history = [(1, hour, 0) for hour in range(50)]
-    portions = full_portions(indexed([*history, (2, 3, 0)]), START, END, 1)
-    assert [(portion.rows, portion.read_from) for portion in portions] == [
+    portions = plan_portions(indexed([*history, (2, 3, 0)]), START, END, 1)
+    assert [(portion.rows, portion.readings[0].first) for portion in portions] == [
         (1, START + timedelta(hours=3)),
         (1, START + timedelta(hours=49)),
     ]
 
 
 def test_an_empty_source_leaves_one_window_without_rows() -> None:
-    (portion,) = full_portions(indexed([]), EARLIEST, END, 10)
-    assert (portion.start, portion.end, portion.rows, portion.read_from) == (EARLIEST, END, 0, None)
+    assert plan_portions(indexed([]), EARLIEST, END, 10) == [Portion(EARLIEST, END, ())]
 
 
 def test_entities_of_several_keys_are_told_apart() -> None:
@@ -111,7 +138,7 @@ def test_entities_of_several_keys_are_told_apart() -> None:
     )
     index = SourceIndex.of(table, ["a", "b"], "at", None)
     assert len(set(index.codes.tolist())) == 3
-    assert index.key_texts(np.array([0])) == {key_text(["1", 12])}
+    assert len(index.latest(index.key_names(np.array([0])), END)) == 1
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,18 @@ def test_the_intervals_come_from_the_configuration() -> None:
     assert modes == [[], ["incremental"], ["full"]]
 
 
-def test_a_clock_that_was_set_back_does_not_stop_the_schedule() -> None:
-    assert [job.feature_view for job in due(NOON, {("v", "full"): NOON + hours(100)})] == ["v"]
+@pytest.mark.parametrize(
+    ("lead", "modes"), [(TICK, []), (hours(1), []), (hours(1) + TICK, ["full"]), (hours(100), ["full"])]
+)
+def test_an_end_ahead_of_the_clock_makes_a_job_unless_it_is_only_a_little_ahead(
+    lead: timedelta, modes: list[Mode]
+) -> None:
+    assert [job.mode for job in due(NOON, {("v", "full"): NOON + lead})] == modes
+
+
+def test_a_lead_of_another_view_makes_no_job() -> None:
+    history: dict[tuple[str, Mode], datetime] = {("v", "full"): NOON, ("w", "full"): NOON + hours(100)}
+    assert [job.feature_view for job in due(NOON, history, ("v", "w"))] == ["w"]
 
 
 def test_a_day_of_polling_gives_one_full_and_hourly_incremental_runs() -> None:

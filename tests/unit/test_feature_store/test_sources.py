@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from src.app.features import Applied
 from src.contracts.feature_views import get_feature_view
 from src.errors import DataUnavailable
 from src.feature_store import sources
 from src.feature_store.feast_client import FeastClient
-from src.feature_store.repository import parquet_path
+from src.feature_store.repository import ApplySummary, definition_of, parquet_path
 from src.feature_store.sources import ExportedSources, StoredSources, source_fingerprint, source_schema
 from src.storage.database import Database
 from tests.unit.test_feature_store.worlds import at, configuration
@@ -82,6 +84,41 @@ async def test_an_unchanged_table_leaves_the_file_alone(db: Database, tmp_path: 
     await db.execute("UPDATE business_metrics SET sample_size = 7")
     assert await exported.ensure([VIEW]) == {"market_dynamics": 1}
     assert parquet_path(tmp_path, VIEW.name).stat() == written
+
+
+@pytest.mark.parametrize(
+    "older",
+    [{"features": ("value",)}, {"condition": "metric_name = 'BU5'"}],
+    ids=["another schema", "another query of the same rows"],
+)
+async def test_a_file_of_an_older_declaration_is_written_anew(
+    db: Database, tmp_path: Path, older: dict[str, Any]
+) -> None:
+    exported = ExportedSources(db, tmp_path)
+    await exported.ensure([replace(VIEW, **older)])
+    before = source_fingerprint(parquet_path(tmp_path, VIEW.name))
+    assert await exported.ensure([VIEW]) == {"market_dynamics": 0}
+    assert pq.read_schema(parquet_path(tmp_path, VIEW.name)).equals(source_schema(VIEW))
+    assert source_fingerprint(parquet_path(tmp_path, VIEW.name)) != before
+
+
+async def test_professionals_without_a_time_count_in_totals_and_are_reported(db: Database, tmp_path: Path) -> None:
+    await db.execute(
+        "INSERT INTO hcp_profiles"
+        " (hcp_id, specialty, geographic_region, territory_id, total_patient_volume, last_interaction_date) VALUES"
+        " ('h1', 'Oncology', 'south', 'T', 100, '2024-01-01'), ('h2', 'Oncology', 'south', 'T', 900, NULL),"
+        " ('h3', 'Oncology', 'south', 'U', 50, NULL), ('h4', 'Oncology', 'south', NULL, 7, '2024-01-02')"
+    )
+    client = FeastClient(configuration(tmp_path), database=db)
+    summary = await client.apply()
+    await client.close()
+    assert isinstance(summary, ApplySummary)
+    (total,) = pq.read_table(parquet_path(tmp_path, "territory_performance")).to_pylist()
+    assert (total["territory_id"], total["total_patient_volume"]) == ("T", 1000)
+    assert total["created_timestamp"] == at("2024-01-02")
+    assert summary.rows["hcp_profile"] == 2
+    assert summary.left_out == {"hcp_profile": 2, "hcp_engagement": 2, "territory_performance": 1}
+    assert "left out for want of a time: hcp_profile 2, hcp_engagement 2, territory_p" in Applied(summary).line()
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1 and not much more", b"text"])
@@ -159,7 +196,7 @@ async def test_the_database_lists_the_applied_views(db: Database, tmp_path: Path
     assert len(rows) == 8
     (row,) = [row for row in rows if row["name"] == "market_dynamics"]
     assert (row["entities"], row["ttl_seconds"]) == (["brand"], 400 * 86_400)
-    assert row["source"] == str(parquet_path(tmp_path, "market_dynamics"))
+    assert row["source"] == f"{parquet_path(tmp_path, 'market_dynamics')}#{definition_of(VIEW)}"
     assert row["schema"]["value"] == "Float64"
     await db.execute(
         "INSERT INTO ml_feast_feature_views (name, entities, source, schema) VALUES ('old', '[]', '', '{}')"

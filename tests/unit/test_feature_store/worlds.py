@@ -68,6 +68,24 @@ def configuration(folder: Path, **changes: Any) -> FeastConfig:
     return FeastConfig.model_validate({"offline_store": {"path": str(folder)}, **changes})
 
 
+def write_repository(folder: Path, views: dict[str, dict[str, Any]]) -> Path:
+    """A feature repository of these views alone, each declared as usual but for the changes given."""
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(
+        "from dataclasses import replace\n"
+        "from feature_repo.entities import make_entity\n"
+        "from feature_repo.views import make_view\n"
+        "from src.contracts.feature_views import get_feature_view\n"
+        f"VIEWS = {views!r}\n"
+        "def define(make_source):\n"
+        "    views = [replace(get_feature_view(name), **changes) for name, changes in VIEWS.items()]\n"
+        "    entities = {view.entity: make_entity(view.join_key) for view in views}\n"
+        "    made = [make_view(view, entities[view.entity], make_source(view)) for view in views]\n"
+        "    return [*entities.values(), *made]\n"
+    )
+    return folder
+
+
 def materialize(client: Any, *views: str, end: str = "2024-12-31") -> None:
     """Let Feast carry everything up to ``end`` into the online store."""
     store = client.store()
