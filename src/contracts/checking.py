@@ -79,6 +79,9 @@ def _failures(table: TableContract, cases: pd.DataFrame, data: pd.DataFrame) -> 
     unread = {str(name) for name in cases.loc[cases["check"].astype(str).str.match(_READING), "column"]}
     for name in unread & set(table.column_names):
         yield from _unreadable(table, name, data)
+    # A row that breaks a rule between columns is there once for every column of the frame.
+    between = cases["check"].astype(str).isin({describe_failure(rule) for rule in table.row_rules})
+    cases = cases[~(between & cases["index"].notna() & cases.duplicated(["check", "index"]))]
     for case in cases.itertuples(index=False):
         check, index = str(case.check), _label(case.index)
         rule = messages.get(check) or _builtin_rule(table, check, str(case.column), str(case.failure_case))
