@@ -49,17 +49,19 @@ def decide(
 ) -> QCGate:
     """Decide from what the layers said.
 
-    A failed layer, a blocker, a score below ``lowest_score`` or no score at all blocks. A layer that was
-    skipped or is missing blocks while ``require_all_layers``, otherwise it is a warning. A line that begins
-    with the layer's name ("ge: …") says why in place of the general one.
+    A failed layer of any name, a blocker, or a score that is not at least ``lowest_score`` (NaN is not) blocks.
+    A layer that was skipped or is missing, and a score that was not measured, block while
+    ``require_all_layers``, otherwise they are warnings. A line that begins with the layer's name ("ge: …")
+    says why in place of the general one.
     """
-    known = {name: layers.get(name, LayerStatus.SKIPPED) for name in LAYERS}
+    known = dict.fromkeys(LAYERS, LayerStatus.SKIPPED) | layers
     found, noted = list(blockers), list(warnings)
     missing = found if require_all_layers else noted
     if score is None:
         missing.append("quality: no score was measured")
-    elif score < lowest_score:
-        found.append(f"quality: the score {score:.2f} is below {lowest_score:.2f}")
+    elif not score >= lowest_score:  # so written, NaN blocks too
+        how = "is no number" if score != score else f"{score:.2f} is below {lowest_score:.2f}"
+        found.append(f"quality: the score {how}")
     for name, status in known.items():
         if status is LayerStatus.FAILED and not _told(name, found):
             found.append(f"{name}: the validation failed")

@@ -12,6 +12,7 @@ from src.contracts.enums import DataSplit
 from src.contracts.model import TableContract
 from src.contracts.tables import ALIASES, TABLES, get_table
 from src.errors import ContractViolation, nearest_names
+from src.mlops.quality.frames import LINE
 from src.storage.contract_chunks import open_chunks
 from src.storage.database import Database
 from src.storage.gateway import Op
@@ -76,7 +77,7 @@ def table_rows(database: Database, table: TableContract, split: str | None) -> C
             frame = batch.to_pandas(date_as_object=False)
             done += len(frame)
             on_rows(done, done / total if total else 1.0)
-            yield frame.set_axis(frame[table.primary_key].to_numpy(), axis=0)
+            yield frame.set_axis(frame[table.primary_key].to_numpy(), axis=0).rename_axis(table.primary_key)
 
     return ContractRows(table, f"table {table.name} of the database", table.primary_key, table.column_names, frames)
 
@@ -104,10 +105,11 @@ def file_rows(path: Path, table: TableContract, split: str | None, *, encoding: 
         for frame in opened.frames:
             done += len(frame)
             on_rows(done, share)
-            yield frame if split is None else frame[frame[SPLIT_COLUMN].astype(str) == split]
+            kept = frame if split is None else frame[frame[SPLIT_COLUMN].astype(str) == split]
+            yield kept.rename_axis(LINE)
 
     ignored = (f"not in the contract, left out: {', '.join(first.ignored)}",) if first.ignored else ()
-    return ContractRows(table, str(path), "line", first.columns, lambda on_rows: _in_thread(chunks(on_rows)), ignored)
+    return ContractRows(table, str(path), LINE, first.columns, lambda on_rows: _in_thread(chunks(on_rows)), ignored)
 
 
 async def gather(rows: ContractRows, limit: int, on_rows: OnRows) -> pd.DataFrame | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +30,7 @@ from src.mlops.pandera_schemas import GEPanderaValidator
 from src.mlops.quality.alerts import DataQualityAlerter
 from src.mlops.quality.combined import CombinedValidation, MergedIssue
 from src.mlops.quality.configuration import DataQualityConfig, load_data_quality_config
-from src.mlops.quality.result import Counts, DataQualityResult, FailedExpectation, QualityStatus
+from src.mlops.quality.result import Counts, DataQualityResult, FailedExpectation, QualityScores, QualityStatus
 from src.storage.postgres_gateway import PostgresGateway
 from src.storage.quality_reports import QualityReportRepository
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 Report = Callable[[str, float], None]
 _LAYERS = {"schema": PANDERA, "ge": GREAT_EXPECTATIONS}
 CONTRACT_RULE = "contract_rule"
+UNMEASURED = QualityScores(None, None, None, None, None, None)
 # Reading is the smaller part of the work.
 _READ_SHARE = 0.3
 
@@ -74,11 +77,13 @@ async def validate_data(
         else:
             rows = file_rows(Path(request.target), table, request.split, encoding=request.encoding)
         found = await _validated(rows, request.split, chosen, on_progress)
+        # Told before it is stored: whoever is to know of bad data must know even if the database refuses the report.
+        told = await DataQualityAlerter(chosen.alerting).send_alert(found.result)
+        found = dataclasses.replace(found, alerted=told)
         if request.store and database is not None:
             await QualityReportRepository(PostgresGateway(database)).add(found.result)
             found = dataclasses.replace(found, stored=True)
-    alerted = await DataQualityAlerter(chosen.alerting).send_alert(found.result)
-    return dataclasses.replace(found, alerted=alerted)
+    return found
 
 
 def _contract(request: ValidationRequest) -> tuple[TableContract | None, TableContract]:
@@ -119,13 +124,14 @@ async def _validated(
         on_progress(f"{len(frame):,} rows", _READ_SHARE)
         both = GEPanderaValidator(fast_fail=False, config=config)
         combined = await both.validate(frame, rows.table.name, split=split)
-    return from_combined(rows, combined, config)
+    return from_combined(rows, combined, config, split)
 
 
-def from_combined(rows: ContractRows, combined: CombinedValidation, config: DataQualityConfig) -> Validated:
+def from_combined(
+    rows: ContractRows, combined: CombinedValidation, config: DataQualityConfig, split: str | None = None
+) -> Validated:
     """What both layers found about the same frame, as one result: what fails one layer fails the whole."""
-    quality = combined.quality
-    assert quality is not None  # both layers always run here
+    quality = combined.quality if combined.quality is not None else _not_run(rows.table, combined, split)
     reason = (combined.schema.reason,) if combined.schema.reason else ()
     return Validated(
         source=rows.source,
@@ -136,6 +142,24 @@ def from_combined(rows: ContractRows, combined: CombinedValidation, config: Data
         weights=config.weights,
         thresholds=config.thresholds,
         notes=(*rows.notes, *(f"{PANDERA}: {text}" for text in reason)),
+    )
+
+
+def _not_run(table: TableContract, combined: CombinedValidation, split: str | None) -> DataQualityResult:
+    """The result where the schema gave no verdict, and with it no frame that Great Expectations could read."""
+    return DataQualityResult(
+        id=str(uuid.uuid4()),
+        suite_name=table.suite_name,
+        table_name=table.name,
+        run_at=datetime.now(UTC),
+        overall_status=QualityStatus.SKIPPED,
+        expectations=Counts(0, 0, 0),
+        success_rate=None,
+        failed_expectations=(),
+        scores=UNMEASURED,
+        validation_ms=0.0,
+        data_split=split,
+        reason=combined.schema.reason,
     )
 
 

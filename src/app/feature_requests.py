@@ -49,9 +49,9 @@ def moment_from(text: str, option: str) -> datetime:
     """A UTC time from ISO 8601; a date is its midnight, a time without zone is UTC. Raises ContractViolation."""
     try:
         found = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        raise ContractViolation(f"{option} '{text}' is not a date or time like 2026-03-01T08:00") from error
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ContractViolation(f"{option} '{text[:60]}' is not a date or time like 2026-03-01T08:00") from error
 
 
 def declared_views() -> list[dict[str, Any]]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from src.app.feature_requests import key_parts, moment_from
 from src.app.tracing import traced_database
+from src.contracts.coercion import read_times
 from src.contracts.feature_views import get_feature_view
 from src.errors import ContractViolation, DataUnavailable
 from src.feature_store.feast_client import FeastClient
@@ -153,18 +154,27 @@ async def freshness_of(views: Sequence[str], *, on_progress: Step = lambda _: No
 async def online_values(
     rows: Sequence[dict[str, str]], references: Sequence[str], *, on_progress: Step = lambda _: None
 ) -> list[dict[str, Any]]:
-    """Per entity its ``keys``, ``values`` by reference and ``event_times`` by view; None where there is no value."""
+    """Per entity its ``keys``, ``values`` by reference and ``event_times`` by view; None where there is no value.
+
+    ``expired`` says by view whether the value is older than its view's time to live: history has none then.
+    """
     refs = parse_refs(references)
     async with _opened(on_progress) as client:
         found = answered(await client.get_online_features(rows, references))
+    now = datetime.now(UTC)
     return [
         {
             "keys": {name: values[i] for name, values in found.keys.items()},
             "values": {ref.feast_name: found.values[ref.full_name][i] for ref in refs},
             "event_times": {view: times[i] for view, times in found.event_times.items()},
+            "expired": {view: _expired(view, times[i], now) for view, times in found.event_times.items()},
         }
         for i in range(len(found))
     ]
+
+
+def _expired(view: str, at: datetime | None, now: datetime) -> bool:
+    return at is not None and now - at > timedelta(days=get_feature_view(view).ttl_days)
 
 
 async def write_history(
@@ -216,9 +226,7 @@ def _frame(batches: Iterable[Any]) -> pd.DataFrame:
 
 
 def _times(path: Path, values: pd.Series[Any]) -> pd.Series[Any]:
-    import pandas as pd
-
-    read = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
+    read = read_times(values)
     wrong = values.notna() & read.isna()
     if wrong.any():
         place = int(wrong.to_numpy().argmax())

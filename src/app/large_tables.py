@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from src.app.contract_rows import ContractRows, OnRows, in_batches
 from src.contracts.checking import RuleFailure
+from src.contracts.coercion import coerce_frame
+from src.contracts.describe import describe_failure, find_rule
 from src.contracts.model import TableContract
 from src.contracts.rules import OneValuePerRule
-from src.mlops.pandera_schemas import validate_dataframe
+from src.errors import DataUnavailable
+from src.mlops.pandera_schemas import checked_frame
 from src.mlops.quality.combined import CombinedValidation, MergedIssue, SchemaValidation, combine
 from src.mlops.quality.configuration import DataQualityConfig
-from src.mlops.quality.uniqueness import ValueLedger
+from src.mlops.quality.frames import at_positions, readable, row_labels, typed
+from src.mlops.quality.streaming import contract_keys
+from src.mlops.quality.uniqueness import KeyLedger, ValueLedger
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
+
+    Positions = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -32,33 +41,77 @@ class _BrokenRule:
 class SchemaTally:
     """What Pandera finds in a table, added up over its batches; of each rule the first ``rows_named`` rows are kept.
 
-    A rule over all rows (a repeated key) is seen within a batch only; across batches Great Expectations
-    counts it, and contradictions are counted here.
+    A rule over all rows (a repeated key, a contradiction) is decided over all batches: first ``add`` each;
+    then, if ``needs_second_pass``, ``compare`` each again in the same order; then take the ``result``.
     """
 
     def __init__(self, table: TableContract, rows_named: int) -> None:
         self._table, self._most = table, rows_named
         self._broken: dict[str, _BrokenRule] = {}
-        self._ledgers: dict[str, ValueLedger] = {}
-        self._rows = 0
+        self._keys: dict[str, KeyLedger] = {}
+        self._values: dict[str, ValueLedger] = {}
+        self._contradicting: dict[str, Positions] = {}
+        self._contradicting_labels: dict[str, list[Hashable]] = {}
+        self._rows = self._compared = 0
         self._unfinished: SchemaValidation | None = None
 
     def add(self, frame: pd.DataFrame) -> None:
         """Take in the next batch."""
-        found = validate_dataframe(frame, self._table.name)
-        if found.status in ("skipped", "error"):
-            self._unfinished = self._unfinished or found
-        for failure in found.errors:
-            self._note(failure)
-        for rule in self._table.row_rules:
-            if isinstance(rule, OneValuePerRule) and set(rule.columns) <= set(frame.columns):
-                self._ledgers.setdefault(rule.name, ValueLedger(rule.key, rule.value)).add(frame)
+        if self._rows == 0:
+            self._open_ledgers(frame.columns)
+        found, check = checked_frame(self._table, readable(frame, self._table), offset=self._rows)
         self._rows += len(frame)
+        if check is None:
+            self._unfinished = self._unfinished or found
+            return
+        over_all_rows = {*self._keys, *self._values}
+        for failure in found.errors:
+            if failure.rule not in over_all_rows:
+                self._note(failure)
+        values = typed(check.frame, self._table)
+        for keys in self._keys.values():
+            keys.add(values)
+        for contradictions in self._values.values():
+            contradictions.add(values)
+
+    def conclude(self) -> None:
+        """All batches were added."""
+        self._contradicting = {name: ledger.contradicting() for name, ledger in self._values.items()}
+
+    @property
+    def needs_second_pass(self) -> bool:
+        """Whether rows were found that only another look can compare and name."""
+        if self._unfinished is not None or self._compared == self._rows:
+            return False
+        return any(ledger.has_suspects for ledger in self._keys.values()) or any(map(len, self._contradicting.values()))
+
+    def compare(self, frame: pd.DataFrame) -> None:
+        """Look at the same batch again."""
+        labels = row_labels(frame, self._table, self._compared)
+        named = {name for ledger in self._keys.values() for name in ledger.columns}
+        keys = at_positions(frame)[[name for name in frame.columns if name in named]]
+        values = typed(coerce_frame(self._table, keys), self._table)
+        for ledger in self._keys.values():
+            if ledger.has_suspects:
+                ledger.compare(self._compared, values, labels)
+        for name, positions in self._contradicting.items():
+            known = self._contradicting_labels.setdefault(name, [])
+            here = positions[(positions >= self._compared) & (positions < self._compared + len(frame))]
+            known += labels.take(here[: self._most - len(known)] - self._compared).tolist()
+        self._compared += len(frame)
 
     def result(self) -> SchemaValidation:
-        """The outcome over all batches; a batch that could not be checked makes it no pass."""
+        """The outcome over all batches; a batch that could not be checked makes it no pass.
+
+        Raises DataUnavailable when the second pass saw another number of rows.
+        """
         if self._unfinished is not None:
             return dataclasses.replace(self._unfinished, rows_validated=self._rows)
+        if self._compared not in (0, self._rows):
+            raise DataUnavailable(
+                f"{self._table.name} changed while it was validated: {self._rows:,} rows, then {self._compared:,}"
+            )
+        self._decide_over_all_rows()
         errors = tuple(failure for broken in self._broken.values() for failure in broken.first)
         status: Literal["passed", "failed"] = "failed" if errors else "passed"
         total = sum(broken.count or 1 for broken in self._broken.values())
@@ -69,18 +122,30 @@ class SchemaTally:
         broken = self._broken.get(issue.rule)
         if broken is None or broken.count is None or issue.count is None:
             return issue
-        return dataclasses.replace(issue, count=max(broken.count, issue.count))
+        return dataclasses.replace(issue, count=broken.count)
 
-    def conclude(self) -> None:
-        """Count contradictions between batches."""
-        for name, ledger in self._ledgers.items():
-            rows = len(ledger.contradicting())
-            broken = self._broken.get(name)
-            if rows and broken is None:
-                self._note(self._contradiction(name))
-                broken = self._broken[name]
-            if rows and broken is not None:
-                broken.count = rows
+    def _open_ledgers(self, columns: Iterable[object]) -> None:
+        there = {str(name) for name in columns}
+        for name, key in contract_keys(self._table, there).items():
+            self._keys[name] = KeyLedger(*key, rows_named=self._most)
+        for rule in self._table.row_rules:
+            if isinstance(rule, OneValuePerRule) and there.issuperset(rule.columns):
+                self._values[rule.name] = ValueLedger(rule.key, rule.value)
+
+    def _decide_over_all_rows(self) -> None:
+        for name, ledger in self._keys.items():
+            found = ledger.result()
+            self._put(name, ledger.labels(found, self._most), len(found.repeated))
+        for name, positions in self._contradicting.items():
+            self._put(name, self._contradicting_labels.get(name, ()), len(positions))
+
+    def _put(self, name: str, labels: Iterable[Hashable], count: int) -> None:
+        rule = find_rule(self._table, name)
+        if not count or rule is None:
+            return
+        failure = RuleFailure(", ".join(rule.columns), name, describe_failure(rule), "", None, rule.critical)
+        first = [dataclasses.replace(failure, index=label) for label in labels]
+        self._broken[name] = _BrokenRule(first or [failure], count)
 
     def _note(self, failure: RuleFailure) -> None:
         broken = self._broken.setdefault(failure.rule, _BrokenRule())
@@ -88,16 +153,9 @@ class SchemaTally:
             broken.first.append(failure)
         broken.count = None if failure.index is None or broken.count is None else broken.count + 1
 
-    def _contradiction(self, name: str) -> RuleFailure:
-        from src.contracts.describe import describe_failure, find_rule
-
-        rule = find_rule(self._table, name)
-        assert rule is not None
-        return RuleFailure(", ".join(rule.columns), name, describe_failure(rule), "", None, rule.critical)
-
 
 class _Passes:
-    """Gives the batches as often as they are asked for; the first whole pass is held to the schema as well."""
+    """Gives the batches as often as they are asked for; whole passes are held to the schema as well."""
 
     def __init__(self, rows: ContractRows, config: DataQualityConfig, on_rows: OnRows) -> None:
         self._rows, self._settings, self._on_rows = rows, config.batches, on_rows
@@ -107,13 +165,17 @@ class _Passes:
         """The batches from the first."""
         return self._tallied() if self._tally is None else self._batches()
 
-    async def tally(self) -> SchemaTally:
+    async def schema(self) -> tuple[SchemaTally, SchemaValidation]:
         """What the schema says of all batches."""
         if self._tally is None:
             async for _ in self._tallied():
                 continue
-        assert self._tally is not None
-        return self._tally
+        tally = self._tally
+        assert tally is not None
+        if await asyncio.to_thread(lambda: tally.needs_second_pass):
+            async for frame in self._batches():
+                await asyncio.to_thread(tally.compare, frame)
+        return tally, await asyncio.to_thread(tally.result)
 
     def _batches(self) -> AsyncIterator[pd.DataFrame]:
         return in_batches(self._rows, self._settings.rows, self._on_rows)
@@ -140,6 +202,7 @@ async def validate_large(
     quality = await DataQualityValidator(config=config).validate_batches(
         passes.frames, rows.table.name, data_split=split
     )
-    tally = await passes.tally()
-    combined = combine(rows.table, tally.result(), quality, rows_named=config.batches.rows_named)
-    return dataclasses.replace(combined, issues=tuple(map(tally.counted, combined.issues)))
+    tally, schema = await passes.schema()
+    return await asyncio.to_thread(
+        combine, rows.table, schema, quality, rows_named=config.batches.rows_named, counted=tally.counted
+    )

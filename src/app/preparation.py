@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 from src.agents.configuration import load_agents_config
 from src.agents.ml_foundation.data_preparer.agent import DataPreparerAgent, PrepareResult
 from src.agents.ml_foundation.data_preparer.request import request_from
 from src.agents.ml_foundation.data_preparer.services import Services
+from src.agents.ml_foundation.data_preparer.source import filters_of, refuse_identifying
 from src.agents.ml_foundation.data_preparer.state import PrepareRequest
 from src.agents.results import AgentMeta
 from src.agents.runtime import Deps, NodeError
@@ -24,7 +27,7 @@ from src.app.trail import record_activity
 from src.contracts.enums import Brand, Region
 from src.contracts.tables import get_table
 from src.domain.splits import SplitPlan
-from src.errors import ContractViolation, DataUnavailable, UnknownColumn
+from src.errors import ContractViolation, DataUnavailable, E2IError, UnknownColumn
 from src.feature_store.feast_client import FeastClient
 from src.mlops.data_quality import DataQualityValidator
 from src.mlops.opik_connector import get_opik_connector
@@ -40,6 +43,7 @@ from src.storage.quality_reports import QualityReportRepository
 
 ACTIVITY_TYPE = "data_preparation"
 WORKSTREAM = "WS1"
+LOADING = "load_data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +86,15 @@ def preparation_request(
     days: tuple[str | None, str | None] = (None, None),
     known_at: Sequence[str] = (),
     experiment_id: str,
+    split_id: str | None = None,
+    split_strategy: str | None = None,
     skip_leakage_check: bool = False,
 ) -> PrepareRequest:
     """A checked request for a contract table; brand and region in any case, ``known_at`` as "feature=column".
 
-    Raises ContractViolation, with the nearest names, for an unknown table, brand or region and days that are
-    none, UnknownColumn for a target, feature or time the table does not have.
+    Raises ContractViolation, with the nearest names, for an unknown table, brand, region or split strategy, days
+    that are none, and target or features that identify somebody; UnknownColumn for a target, feature or time,
+    or a brand or region to filter by, that the table does not have.
     """
     table = get_table(source.removeprefix(TABLE_PREFIX))
     times = dict(map(_known_at, known_at))
@@ -96,7 +103,7 @@ def preparation_request(
         if name not in table.column_names:
             raise UnknownColumn(name, table.column_names, role=role)
     period = {key: _day(text, key) for key, text in zip(("start", "end"), days, strict=True) if text}
-    return request_from(
+    request = request_from(
         {
             "experiment_id": experiment_id,
             "data_source": f"{TABLE_PREFIX}{table.name}",
@@ -108,16 +115,21 @@ def preparation_request(
                 "period": period or None,
                 "known_at": times,
             },
+            "split_id": split_id,
+            "split_strategy": split_strategy,
             "skip_leakage_check": skip_leakage_check,
         }
     )
+    refuse_identifying(request.scope, table)
+    filters_of(request.scope, table)
+    return request
 
 
 async def prepare_data(request: PrepareRequest, *, on_progress: Callable[[str], None] = lambda _: None) -> Prepared:
     """Run data_preparer on the configured database; one ``agent_activities`` row says how that went.
 
-    Raises DataUnavailable when the rows cannot be loaded or the run takes longer than its budget in
-    config/agents.yaml, DatabaseUnavailable and MigrationError. A shut gate is a result.
+    Raises DataUnavailable when the rows cannot be loaded, none is within the scope, or the run takes longer than
+    its budget in config/agents.yaml, DatabaseUnavailable and MigrationError. A shut gate is a result.
     """
     on_progress("opening the database")
     async with traced_database() as database, feature_client(database) as features:
@@ -179,14 +191,27 @@ async def _run(
         status = "timeout" if isinstance(error, TimeoutError) else "failed"
         milliseconds = (time.monotonic() - began) * 1000.0
         meta = AgentMeta(agent.agent_name, deps.trace_id, status, started, milliseconds, (), ())
-        told = NodeError(type(error).__name__, str(error)[:2000] or "the time budget was used up", "run")
+        told = NodeError(type(error).__name__, _recorded(error), "run")
         await _keep(observations, deps, meta, told, 0)
         if status == "timeout":
             raise DataUnavailable(_too_slow(agent, request)) from error
         raise
     rows = sum(result.splits.rows.values()) if result.splits is not None else 0
     await _keep(observations, deps, result.meta, result.error, rows)
+    if result.error is not None and result.error.node == LOADING:
+        # Nothing was judged, so there is no verdict: what was asked for has no rows.
+        raise DataUnavailable(result.error.message)
     return result
+
+
+def _recorded(error: Exception) -> str:
+    """What may be kept of an error: the text of other libraries' errors may quote values of a row."""
+    if isinstance(error, TimeoutError):
+        return "the time budget was used up"
+    if isinstance(error, E2IError):
+        return str(error)[:2000]
+    places = traceback.extract_tb(error.__traceback__)
+    return f"unexpected, at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else "unexpected"
 
 
 async def _keep(

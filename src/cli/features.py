@@ -64,7 +64,8 @@ def materialize(
     start: Annotated[str | None, typer.Option(help="First event time (UTC), e.g. 2026-01-01; default: all.")] = None,
     end: Annotated[str | None, typer.Option(help="Last event time (UTC); default: now.")] = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Do not go on where a killed run stopped.")
+        bool,
+        typer.Option("--from-scratch", help="Remove the views' online values first and carry everything over anew."),
     ] = False,
     incremental: Annotated[bool, typer.Option("--incremental", help="Only what is new since the last time.")] = False,
     json: Json = False,
@@ -186,12 +187,17 @@ def _print_freshness(found: tuple[FeatureFreshness, ...]) -> None:
 
 
 def _values_table(found: list[dict[str, Any]]) -> Any:
+    from src.contracts.feature_views import get_feature_view
+
     grid = output.grid("feature", *(", ".join(one["keys"].values()) for one in found))
     for name in found[0]["values"]:
         output.add_row(grid, name, *(_value(one["values"][name]) for one in found))
     for view in found[0]["event_times"]:
         times = (one["event_times"][view] for one in found)
         output.add_row(grid, f"{view} as of", *("" if at is None else f"{at:%Y-%m-%d %H:%M}" for at in times))
+        if any(one["expired"][view] for one in found):
+            too_old = f"older than its view's {get_feature_view(view).ttl_days} days"
+            output.add_row(grid, "", *(too_old if one["expired"][view] else "" for one in found))
     return grid
 
 

@@ -20,6 +20,7 @@ from src.cli.validation import prepare, validate
 from src.errors import E2IError
 
 BAD_INPUT = 2
+ALERTS_LOG = "src.mlops.quality.alerts"
 
 app = typer.Typer(
     name="e2i",
@@ -52,8 +53,9 @@ def options(
 
 def main() -> None:
     """Run the command line; an expected error or a wrong call is one line on standard error and exit code 2."""
-    # Standard error is for that line alone; warnings show with --debug.
+    # Standard error is for that line and for alerts; warnings show with --debug.
     logging.getLogger("src").addHandler(logging.NullHandler())
+    show_alerts()
     try:
         with _traced(sys.argv[1:]):
             sys.exit(app(standalone_mode=False) or 0)
@@ -76,6 +78,23 @@ def main() -> None:
             "(run again with e2i --debug … for the traceback)\n"
         )
         sys.exit(1)
+
+
+class _AlertLines(logging.Handler):
+    """One line on standard error per alert, unless --debug shows the whole log there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not logging.getLogger().handlers:
+            text = " ".join(record.getMessage().split())
+            sys.stderr.write(f"e2i: alert ({record.levelname.lower()}): {text}\n")
+
+
+def show_alerts() -> None:
+    """An alert that was sent to the log of a command is one line on standard error, with --json too."""
+    alerts = logging.getLogger(ALERTS_LOG)
+    alerts.setLevel(logging.INFO)
+    if not any(isinstance(handler, _AlertLines) for handler in alerts.handlers):
+        alerts.addHandler(_AlertLines())
 
 
 def _traced(arguments: list[str]) -> AbstractContextManager[None]:

@@ -26,6 +26,7 @@ def validate(
     table: Annotated[str | None, typer.Option(help="For a file: the contract table its rows must fit.")] = None,
     split: Annotated[str | None, typer.Option(help="Only rows of this data_split, e.g. train.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report to this page.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the page of --html.")] = False,
     store: Annotated[bool, typer.Option(help="Keep the report in the database.")] = True,
     encoding: Annotated[str, typer.Option(help="utf-8, latin-1 or cp1252 (CSV only).")] = "utf-8",
     json: Json = False,
@@ -38,6 +39,8 @@ def validate(
     """
     from src.app.data_quality import ValidationRequest, validate_data
 
+    if html is not None:
+        _check_page(html, force=force)
     request = ValidationRequest(target, table=table, split=split, store=store, encoding=encoding)
     with output.bar(f"validating {Path(target).name}", quiet=json) as report:
         found = output.run(validate_data(request, on_progress=report))
@@ -63,6 +66,11 @@ def prepare(
         list[str] | None,
         typer.Option("--known-at", metavar="FEATURE=COLUMN", help="When a feature was known; may be repeated."),
     ] = None,
+    split_strategy: Annotated[
+        str | None,
+        typer.Option(help="Plan a new split: chronological or patient_stratified; default: the rows' own, if any."),
+    ] = None,
+    split_id: Annotated[str | None, typer.Option(help="Use the registered split of this id.")] = None,
     experiment: Annotated[str, typer.Option(help="Name of the experiment the data is for.")] = "adhoc",
     skip_leakage_check: Annotated[
         bool, typer.Option("--skip-leakage-check", help="Do not look for leakage; the gate then stays shut.")
@@ -86,6 +94,8 @@ def prepare(
         days=(start, end),
         known_at=known_at or (),
         experiment_id=experiment,
+        split_id=split_id,
+        split_strategy=split_strategy,
         skip_leakage_check=skip_leakage_check,
     )
     with output.progress(f"preparing {source}", quiet=json) as step:
@@ -93,6 +103,16 @@ def prepare(
     output.print_json(done.document()) if json else _print_prepared(done)
     if not done.result.gate.passed:
         raise typer.Exit(BLOCKED)
+
+
+def _check_page(path: Path, *, force: bool) -> None:
+    """Before any work is done: may the page be written there?"""
+    if not path.parent.is_dir():
+        raise ContractViolation(f"{path}: the page cannot be written there (there is no folder {path.parent})")
+    if path.is_dir():
+        raise ContractViolation(f"{path}: the page cannot be written there (it is a folder)")
+    if path.exists() and not force:
+        raise ContractViolation(f"{path}: is already there; give --force to replace it")
 
 
 def _write_page(found: Validated, path: Path) -> None:

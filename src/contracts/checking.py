@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from src.contracts.coercion import unreadable
-from src.contracts.describe import ColumnRule, Rule, RuleKind, describe_failure, find_rule, table_rules
-from src.contracts.model import TableContract
+from src.contracts.describe import ColumnRule, Rule, RuleKind, describe_failure, table_rules
+from src.contracts.model import Column, TableContract
 from src.contracts.pandera_builder import build_pandera
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HIDDEN = "***"
+LONGEST_VALUE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class RuleFailure:
     """One broken rule. ``index`` is the frame's row label, None when a whole column is at fault.
 
-    ``column`` joins the columns of a rule between columns with ", "; ``value`` is shown as text,
-    ``***`` for personal columns.
+    ``column`` joins the columns of a rule between columns with ", "; ``value`` is shown as text of
+    at most ``LONGEST_VALUE`` characters (a cell), ``***`` for personal columns.
     """
 
     column: str
@@ -75,53 +76,78 @@ def _position(failure: RuleFailure, order: dict[Hashable, int]) -> tuple[int, st
 
 
 def _failures(table: TableContract, cases: pd.DataFrame, data: pd.DataFrame) -> Iterator[RuleFailure]:
-    messages = {describe_failure(rule): rule for rule in table_rules(table)}
+    told = _Told(table, data)
     unread = {str(name) for name in cases.loc[cases["check"].astype(str).str.match(_READING), "column"]}
     for name in unread & set(table.column_names):
-        yield from _unreadable(table, name, data)
+        yield from _unreadable(told, table.column(name))
     # A row that breaks a rule between columns is there once for every column of the frame.
     between = cases["check"].astype(str).isin({describe_failure(rule) for rule in table.row_rules})
     cases = cases[~(between & cases["index"].notna() & cases.duplicated(["check", "index"]))]
     for case in cases.itertuples(index=False):
         check, index = str(case.check), _label(case.index)
-        rule = messages.get(check) or _builtin_rule(table, check, str(case.column), str(case.failure_case))
-        if rule is not None and not (index is None and check in messages and unread.intersection(rule.columns)):
-            yield _failure(table, rule, index, case.failure_case, data)
+        rule = told.by_words.get(check) or _builtin_rule(told, check, str(case.column), str(case.failure_case))
+        if rule is not None and not (index is None and check in told.by_words and unread.intersection(rule.columns)):
+            yield told.failure(rule, index, case.failure_case)
 
 
-_READING = r"(coerce_)?dtype\("
+_READING = r"dtype\("
 
 
-def _unreadable(table: TableContract, name: str, data: pd.DataFrame) -> Iterator[RuleFailure]:
+def _unreadable(told: _Told, column: Column) -> Iterator[RuleFailure]:
     """One failure per value that cannot be read as the column's type; Pandera names those rows only for some types."""
-    column = table.column(name)
     rule = ColumnRule(column, RuleKind.TYPE)
-    for index, value in data.loc[unreadable(data[name], column.dtype), name].items():
-        yield _failure(table, rule, index, value, data)
+    series = told.data[column.name]
+    for index, value in series[unreadable(series, column.dtype)].items():
+        yield told.failure(rule, index, value)
 
 
-def _builtin_rule(table: TableContract, check: str, column: str, case: str) -> Rule | None:
+def _builtin_rule(told: _Told, check: str, column: str, case: str) -> Rule | None:
     """The rule behind one of Pandera's own checks: presence or not null; types are found by ``_unreadable``."""
     if check == "column_in_dataframe":
-        return find_rule(table, f"{case}_{RuleKind.PRESENT}")
-    return find_rule(table, f"{column}_{RuleKind.NOT_NULL}") if check == "not_nullable" else None
+        return told.by_name.get(f"{case}_{RuleKind.PRESENT}")
+    return told.by_name.get(f"{column}_{RuleKind.NOT_NULL}") if check == "not_nullable" else None
 
 
-def _failure(table: TableContract, rule: Rule, index: Hashable | None, case: Any, data: pd.DataFrame) -> RuleFailure:
-    present = [name for name in rule.columns if name in data.columns]
-    if index is None:
-        value = "" if not present else str(case)
-    elif isinstance(rule, ColumnRule):
-        value = str(case)
-    else:
-        value = ", ".join(f"{name}={_shown(table, name, data.at[index, name])}" for name in present)
-    if isinstance(rule, ColumnRule) and rule.column.is_personal:
-        value = HIDDEN
-    return RuleFailure(", ".join(rule.columns), rule.name, describe_failure(rule), value, index, rule.critical)
+class _Told:
+    """How failures of one frame are told; what many failures share is put together once."""
+
+    def __init__(self, table: TableContract, data: pd.DataFrame) -> None:
+        self.data = data
+        rules = table_rules(table)
+        self.by_name = {rule.name: rule for rule in rules}
+        self.by_words = {describe_failure(rule): rule for rule in rules}
+        self._words = {rule.name: words for words, rule in self.by_words.items()}
+        self._personal = table.personal_columns
+        self._cells: dict[str, dict[Hashable, Any]] = {}
+
+    def failure(self, rule: Rule, index: Hashable | None, case: Any) -> RuleFailure:
+        """``index`` and ``case`` are Pandera's: row and value, or None and what it says of the whole column."""
+        words = self._words.get(rule.name) or describe_failure(rule)
+        return RuleFailure(
+            ", ".join(rule.columns), rule.name, words, self._value(rule, index, case), index, rule.critical
+        )
+
+    def _value(self, rule: Rule, index: Hashable | None, case: Any) -> str:
+        if isinstance(rule, ColumnRule) and rule.column.is_personal:
+            return HIDDEN
+        present = [name for name in rule.columns if name in self.data.columns]
+        if index is None:
+            return _short(case) if present else ""
+        if isinstance(rule, ColumnRule):
+            return _short(case)
+        return ", ".join(f"{name}={self._shown(name, index)}" for name in present)
+
+    def _shown(self, name: str, index: Hashable) -> str:
+        if name in self._personal:
+            return HIDDEN
+        if name not in self._cells:
+            self._cells[name] = dict(zip(self.data.index, self.data[name], strict=True))
+        return _short(self._cells[name][index])
 
 
-def _shown(table: TableContract, name: str, value: Any) -> str:
-    return HIDDEN if name in table.personal_columns else str(value)
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def _label(index: Any) -> Hashable | None:

@@ -42,7 +42,8 @@ def build_expectations(
     """The suite of ``table`` for a coerced frame that has the columns ``present`` (default: all).
 
     Expectations on optional columns that are absent are left out; required columns are always
-    expected. Rules that Great Expectations cannot express (JSON, elements of lists, ratios, dates
+    expected. A key whose empty cells are values takes an absent column as empty, and is expected of the
+    columns that are there. Rules that Great Expectations cannot express (JSON, elements of lists, ratios, dates
     against timestamps, rules across tables) are not in the suite: ``expressible`` says which.
     """
     names = set(table.column_names if present is None else present)
@@ -67,12 +68,11 @@ def _declare(table: TableContract, present: set[str]) -> Iterator[ExpectationDec
                 arguments = {"column": column.name, **arguments}
                 yield ExpectationDeclaration(kind, arguments, rule.critical, f"{table.name}.{rule.name}")
     for row_rule in table.row_rules:
-        if present.issuperset(row_rule.columns):
-            found = list(_row_expectations(table, row_rule))
-            for number, (kind, arguments) in enumerate(found):
-                suffix = f"#{number}" if len(found) > 1 else ""
-                identity = f"{table.name}.{row_rule.name}{suffix}"
-                yield ExpectationDeclaration(kind, arguments, row_rule.critical, identity)
+        found = list(_row_expectations(table, row_rule, present))
+        for number, (kind, arguments) in enumerate(found):
+            suffix = f"#{number}" if len(found) > 1 else ""
+            identity = f"{table.name}.{row_rule.name}{suffix}"
+            yield ExpectationDeclaration(kind, arguments, row_rule.critical, identity)
 
 
 def _column_expectations(rule: ColumnRule) -> Iterator[tuple[str, Json]]:
@@ -107,14 +107,25 @@ def _bounds(column: Column, kind: RuleKind) -> Json:
     return arguments
 
 
-def _row_expectations(table: TableContract, rule: RowRule) -> Iterator[tuple[str, Json]]:
+def _row_expectations(table: TableContract, rule: RowRule, present: set[str]) -> Iterator[tuple[str, Json]]:
+    if isinstance(rule, UniqueTogetherRule):
+        yield from _unique_together(rule, present)
+    elif present.issuperset(rule.columns):
+        yield from _within_row(table, rule)
+
+
+def _unique_together(rule: UniqueTogetherRule, present: set[str]) -> Iterator[tuple[str, Json]]:
+    there = [name for name in rule.together if name in present]
+    # An absent column holds no value in any row, which tells no two rows apart. Great Expectations takes two or more.
+    if there == list(rule.together) or (rule.nulls_equal and len(there) > 1):
+        ignored = "never" if rule.nulls_equal else "any_value_is_missing"
+        yield "expect_compound_columns_to_be_unique", {"column_list": there, "ignore_row_if": ignored}
+
+
+def _within_row(table: TableContract, rule: RowRule) -> Iterator[tuple[str, Json]]:
     match rule:
         case PairRule():
             yield from _pair(table, rule)
-        case UniqueTogetherRule():
-            ignored = "never" if rule.nulls_equal else "any_value_is_missing"
-            arguments = {"column_list": list(rule.together), "ignore_row_if": ignored}
-            yield "expect_compound_columns_to_be_unique", arguments
         case PresenceRule(one_of=(first, second)):
             yield (
                 "expect_column_values_to_not_be_null",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from src.contracts.rules import RowRule
@@ -127,7 +127,10 @@ class FeastSource:
 
 @dataclass(frozen=True, slots=True)
 class TableContract:
-    """Everything that is promised about one table; Pandera, Great Expectations, SQL and Feast are built from it."""
+    """Everything that is promised about one table; Pandera, Great Expectations, SQL and Feast are built from it.
+
+    ``personal_columns``: columns whose values may not be shown.
+    """
 
     name: str
     primary_key: str
@@ -136,6 +139,12 @@ class TableContract:
     suite_name: str
     feast: FeastSource | None
     foreign_keys: tuple[ForeignKey, ...] = ()
+    personal_columns: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Asked for once per value that is shown, so it is not built each time.
+        personal = frozenset(column.name for column in self.columns if column.is_personal)
+        object.__setattr__(self, "personal_columns", personal)
 
     def column(self, name: str) -> Column:
         """The column of that name; KeyError when the contract has none."""
@@ -148,11 +157,6 @@ class TableContract:
     def column_names(self) -> tuple[str, ...]:
         """All column names in table order."""
         return tuple(column.name for column in self.columns)
-
-    @property
-    def personal_columns(self) -> frozenset[str]:
-        """Columns whose values may not be shown."""
-        return frozenset(column.name for column in self.columns if column.is_personal)
 
     @property
     def has_split(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from src.contracts.coercion import coerce_frame
+from src.contracts.coercion import coerce_frame, read_numbers
 from src.contracts.describe import ColumnRule, RuleKind, column_rules, describe_failure
 from src.contracts.model import Column, Dtype, Range, TableContract
 from src.contracts.row_checks import row_violations
@@ -43,7 +43,8 @@ def build_pandera(table: TableContract) -> DataFrameSchema:
         columns={column.name: _column(column) for column in table.columns},
         checks=[_row_check(table, rule) for rule in table.row_rules if rule.scope is not Scope.DATABASE],
         parsers=pa.Parser(lambda frame: coerce_frame(table, frame)),
-        coerce=True,
+        # The parser has read every column; Pandera would read by rules of its own what the contract refuses.
+        coerce=False,
         strict=False,
     )
 
@@ -116,27 +117,20 @@ def _is_json(value: Any) -> bool:
 
 
 def _finite_passes(column: Column) -> Passes:
-    return lambda series: _numbers(series).abs() != float("inf")
+    return lambda series: read_numbers(series).abs() != float("inf")
 
 
 def _range_passes(column: Column) -> Passes:
     bounds = column.range or Range()
 
     def passes(series: pd.Series[Any]) -> pd.Series[bool]:
-        numbers = _numbers(series)
+        numbers = read_numbers(series)
         outside = numbers > (float("inf") if bounds.maximum is None else bounds.maximum)
         if bounds.minimum is not None:
             outside |= numbers <= bounds.minimum if bounds.above else numbers < bounds.minimum
         return ~outside
 
     return passes
-
-
-def _numbers(series: pd.Series[Any]) -> pd.Series[Any]:
-    import numpy as np
-    import pandas as pd
-
-    return pd.to_numeric(series, errors="coerce").astype(np.float64)
 
 
 def _allowed_passes(column: Column) -> Passes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from src.contracts.coercion import coerce_series
+from src.contracts.coercion import coerce_series, read_series, read_times
 from src.contracts.model import Dtype, TableContract
 from src.contracts.rules import (
     Comparison,
@@ -52,10 +52,7 @@ class _Cells:
             empty: pd.Series[Any] = pd.Series(None, index=self._frame.index, dtype=_EMPTY[dtype])
             return empty
         series = self._frame[name]
-        read: pd.Series[Any] = coerce_series(series, dtype)
-        if read.dtype == object and _EMPTY[dtype] != "object":
-            read = read.where(read.map(lambda value: not isinstance(value, str))).astype(_EMPTY[dtype])
-        return read
+        return coerce_series(series, dtype) if _EMPTY[dtype] == "object" else read_series(series, dtype)
 
     def frame_of(self, names: tuple[str, ...]) -> pd.DataFrame:
         import pandas as pd
@@ -130,8 +127,6 @@ def _no_repeat(rule: NoRepeatRule, cells: _Cells) -> Flags:
 
 
 def _not_after(rule: NotAfterRule, cells: _Cells) -> Flags:
-    import pandas as pd
-
     times, cutoff = cells[rule.times], cells[rule.cutoff]
     flags = cells.none_at_all()
     given = times.notna() & cutoff.notna()
@@ -139,7 +134,7 @@ def _not_after(rule: NotAfterRule, cells: _Cells) -> Flags:
         return flags
     named = times[given].map(lambda value: [str(v) for v in value.values()] if isinstance(value, dict) else [""])
     each = named.explode().dropna()
-    parsed = pd.to_datetime(each.astype(str), utc=True, errors="coerce", format="ISO8601")
+    parsed = read_times(each.astype(str))
     limit = cutoff.loc[each.index] if cutoff.index.is_unique else cutoff
     late = ~(parsed <= limit.to_numpy())
     flags.loc[late[late].index.unique()] = True

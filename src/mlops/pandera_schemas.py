@@ -145,14 +145,14 @@ def validate_dataframe(df: pd.DataFrame, data_source: str, lazy: bool = True) ->
     Raises ContractViolation for an unknown source and for what is no frame with columns of distinct names.
     """
     table = get_table(data_source)
-    validation, _ = _validated(table, readable(df, table), lazy=lazy)
+    validation, _ = checked_frame(table, readable(df, table), lazy=lazy)
     return validation
 
 
-def _validated(
-    table: TableContract, frame: pd.DataFrame, *, lazy: bool = True
+def checked_frame(
+    table: TableContract, frame: pd.DataFrame, *, lazy: bool = True, offset: int = 0
 ) -> tuple[SchemaValidation, FrameCheck | None]:
-    """The validation, and the check at positions it rests on.
+    """The validation of rows before which there were ``offset`` others, and the check at positions it rests on.
 
     Checked at positions since Pandera does not report every kind of label as it was.
     """
@@ -162,7 +162,7 @@ def _validated(
         return _unchecked("skipped", table, f"{error.name or 'Pandera'} cannot be imported"), None
     except Exception as error:  # noqa: BLE001 - recorded, and never a pass
         return _unchecked("error", table, _reason(table, error)), None
-    labels = row_labels(frame, table)
+    labels = row_labels(frame, table, offset)
     shown = [
         failure if failure.index is None else replace(failure, index=_label(labels, failure.index))
         for failure in (check.failures if lazy else check.failures[:1])
@@ -222,11 +222,11 @@ class GEPanderaValidator:
         Raises ContractViolation for an unknown source and for what is no frame with columns of distinct names.
         """
         table = get_table(data_source)
-        schema, check = await asyncio.to_thread(_validated, table, readable(df, table))
+        schema, check = await asyncio.to_thread(checked_frame, table, readable(df, table))
         quality = None
         if check is not None and (check.passed or not self._fast_fail):
             quality = await self._quality_validator().validate(df, table.name, check=check, data_split=split)
-        return combine(table, schema, quality, rows_named=self._rows_named())
+        return await asyncio.to_thread(combine, table, schema, quality, rows_named=self._rows_named())
 
     def _quality_validator(self) -> QualityValidator:
         if self._dq is None:

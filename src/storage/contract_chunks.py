@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from src.contracts.model import TableContract
 from src.errors import ContractViolation, nearest_names
 from src.storage.csv_blocks import OnFraction, newlines_within, read_text_blocks
-from src.storage.csv_layout import CsvLayout, inspect_csv, open_text
+from src.storage.csv_layout import CsvLayout, blank_lines, inspect_csv, open_text
 from src.storage.tabular import is_parquet, read_table
 
 if TYPE_CHECKING:
@@ -108,9 +109,10 @@ def _parquet_frames(batches: Iterator[Any]) -> Iterator[pd.DataFrame]:
 
 
 def _csv_frames(layout: CsvLayout, on_progress: OnFraction | None) -> Iterator[pd.DataFrame]:
-    """Text frames; a line without any value is skipped but counted as a line."""
+    """Text frames; a blank line is skipped but counted as a line, and a row of empty cells is a row."""
     import numpy as np
 
+    blank = _BlankLines(layout)
     line = _first_data_line(layout)
     for block in read_text_blocks(layout, keep_blank_lines=True, on_progress=on_progress):
         for start in range(0, len(block), CHUNK_ROWS):
@@ -120,7 +122,21 @@ def _csv_frames(layout: CsvLayout, on_progress: OnFraction | None) -> Iterator[p
             line += int(ends[-1])
             frame = part.to_pandas()
             frame.index = begins
-            yield frame[frame.notna().any(axis=1)]
+            empty = begins[frame.isna().all(axis=1).to_numpy()]
+            yield frame.drop(index=[number for number in empty.tolist() if blank.holds(number)])
+
+
+class _BlankLines:
+    """Tells blank lines, asked about in ascending order; the file is read again only when it is asked."""
+
+    def __init__(self, layout: CsvLayout) -> None:
+        self._numbers = blank_lines(layout)
+        self._next = 0
+
+    def holds(self, line: int) -> bool:
+        while self._next < line:
+            self._next = next(self._numbers, sys.maxsize)
+        return self._next == line
 
 
 def _first_data_line(layout: CsvLayout) -> int:

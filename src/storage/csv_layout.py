@@ -112,6 +112,15 @@ def find_undecodable(layout: CsvLayout) -> int:
     return 0
 
 
+def blank_lines(layout: CsvLayout) -> Iterator[int]:
+    """Numbers of the lines with nothing on them, in order; a line of delimiters alone is a row of empty cells."""
+    stream, _ = open_stream(layout.path, layout.compression)
+    with io.BufferedReader(stream) as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip(b"\r\n"):
+                yield number
+
+
 def ends_inside_quotes(layout: CsvLayout) -> int:
     """Line where a quoted field begins that is never closed (0 when all are)."""
     with open_text(layout) as text:

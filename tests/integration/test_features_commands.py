@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from src.app.feature_requests import entity_rows, feature_references
 from src.cli.features import app
+from src.contracts.feature_views import get_feature_view
 from src.errors import ContractViolation, DataUnavailable, E2IError, UnknownFeature, UnreadableFile
 from src.storage.database import Database
 from src.storage.loading import load_table
@@ -96,6 +97,7 @@ def test_values_are_carried_over_read_and_dated(applied: Path) -> None:
     assert (known["keys"], known["values"]["hcp_profile:decile"]) == ({"hcp_id": "hcp_id_1"}, 2)
     assert known["event_times"]["hcp_profile"].startswith("2024-03-01")
     assert set(unknown["values"].values()) == {None}
+    assert (known["expired"], unknown["expired"]) == ({"hcp_profile": True}, {"hcp_profile": False})
     assert document("freshness", "--view", "hcp_profile")["views"][0]["status"] == "FRESH"
     everything = document("freshness", code=1)["views"]
     assert {view["feature_view"] for view in everything if view["is_fresh"]} == {"hcp_profile"}
@@ -112,6 +114,8 @@ def test_people_read_the_same_values_and_ages(applied: Path) -> None:
     ).stdout
     rows = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.split()}
     assert (rows["hcp_profile:decile"], rows["hcp_profile:practice_type"]) == (["1"], ["solo"])
+    ttl = get_feature_view("hcp_profile").ttl_days
+    assert f"older than its view's {ttl} days" in shown
     aged = call("freshness")
     assert aged.exit_code == 1
     assert "e2i features materialize" in aged.stdout

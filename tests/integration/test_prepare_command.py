@@ -176,10 +176,13 @@ def test_brand_in_any_case_and_days_narrow_the_rows(database_url: str) -> None:
     assert (period["start"], period["end"]) == ("2024-01-01", "2024-03-31")
 
 
-def test_an_empty_table_shuts_the_gate_and_says_why(database_url: str) -> None:
-    found = document(*ASKED, code=1)
-    assert found["status"] == "failed"
-    assert any("no rows" in blocker for blocker in found["gate"]["blockers"])
+@pytest.mark.parametrize("scope", [(), ("--from", "1999-01-01", "--to", "1999-12-31")])
+def test_no_rows_to_judge_are_one_line_and_on_record(database_url: str, scope: tuple[str, ...]) -> None:
+    if scope:
+        fill(database_url, triggers())
+    error = call(*ASKED, *scope).exception
+    assert isinstance(error, DataUnavailable)
+    assert "no rows within the scope" in str(error)
     (activity,) = stored(database_url, "SELECT * FROM agent_activities")
     assert (activity["status"], activity["error_type"]) == ("failed", "DataUnavailable")
 
@@ -197,6 +200,41 @@ def test_a_run_out_of_time_is_one_line_and_recorded(database_url: str, monkeypat
     assert (activity["status"], activity["error_type"]) == ("timeout", "TimeoutError")
 
 
+def test_a_strategy_plans_a_new_split_and_its_id_uses_it_again(database_url: str) -> None:
+    fill(database_url, triggers())
+    planned = document(*ASKED, "--split-strategy", "patient_stratified")
+    assert (planned["splits"]["strategy"], planned["splits"]["unit"]) == ("patient_stratified", "patient_id")
+    assert planned["splits"]["rows"]["train"] != 348
+    again = document(*ASKED, "--split-id", planned["splits"]["split_config_id"])
+    assert again["splits"] == planned["splits"]
+
+
+def test_a_split_of_few_rows_shuts_the_gate_whatever_else_is_clean(database_url: str) -> None:
+    frame = triggers()
+    few = (frame["data_split"] == "holdout") & (np.arange(ROWS) < ROWS - 9)
+    fill(database_url, frame.assign(data_split=frame["data_split"].mask(few, "test")))
+    found = document(*ASKED, code=1)
+    assert found["gate"]["blockers"] == [
+        "splits: the holdout split has 9 rows, and needs 10; take more rows, or another split"
+    ]
+    assert any(line.startswith("splits: the test split has") for line in found["gate"]["warnings"])
+
+
+def test_an_unexpected_error_is_on_record_by_type_and_place_alone(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise KeyError("patient 4711 of Example Street")
+
+    monkeypatch.setattr(agent.DataPreparerAgent, "run", broken)
+    assert isinstance(call(*ASKED).exception, KeyError)
+    (activity,) = stored(database_url, "SELECT error_type, error_message FROM agent_activities")
+    assert activity["error_type"] == "KeyError"
+    assert activity["error_message"].startswith("run: unexpected, at test_prepare_command.py:") or activity[
+        "error_message"
+    ].startswith("unexpected, at test_prepare_command.py:")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
@@ -209,6 +247,11 @@ def test_a_run_out_of_time_is_one_line_and_recorded(database_url: str, monkeypat
         ([*ASKED, "--known-at", "priority=view_timestamp"], ContractViolation, "'priority' is no required feature"),
         ([*ASKED, "--brand", "Kiskali"], ContractViolation, "did you mean 'Kisqali'"),
         ([*ASKED, "--region", "nord"], ContractViolation, "there is no region 'nord'"),
+        ([*ASKED, "--region", "south"], UnknownColumn, "'region'"),
+        (["triggers", "--target", "outcome_value", "--features", "patient_id"], ContractViolation, "identifies"),
+        ([*ASKED, "--experiment", "x" * 201], ContractViolation, "longer than 200 characters"),
+        ([*ASKED, "--split-strategy", "random"], ContractViolation, "no split strategy 'random'"),
+        ([*ASKED, "--split-strategy", "chronological", "--split-id", "s"], ContractViolation, "leave out"),
         ([*ASKED, "--from", "2024-13-01"], ContractViolation, "--from '2024-13-01' is not a day"),
         ([*ASKED, "--from", "2024-05-01", "--to", "2024-04-01"], ContractViolation, "ends before it starts"),
     ],

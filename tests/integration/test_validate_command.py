@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from src.app.validated import GREAT_EXPECTATIONS, PANDERA
 from src.cli.main import app
+from src.contracts.pandera_builder import build_pandera
 from src.errors import ContractViolation, E2IError, UnreadableFile
 from src.storage.database import Database
 from src.storage.loading import load_table
@@ -236,12 +237,35 @@ def test_a_contradiction_between_batches_is_found(tmp_path: Path) -> None:
     frame.loc[39, ["patient_id", "data_split"]] = ["pat_000000", "test"]
     path = write_csv(tmp_path / "in.csv", frame)
     found = document(path, "--table", "patient_journeys", "--no-store", code=1)
-    assert "one_split_per_patient" in broken(found)
+    rule = broken(found)["one_split_per_patient"]
+    assert (rule["count"], rule["rows"]) == (1, [41])
+
+
+@pytest.mark.usefixtures("in_small_batches")
+def test_keys_repeated_within_and_between_batches_are_counted_once_each(tmp_path: Path) -> None:
+    frame = as_text(metrics(40)).drop(columns=["brand", "region"]).astype(object)
+    for row in (1, 20, 39):
+        frame.loc[row, ["metric_name", "metric_date"]] = frame.loc[0, ["metric_name", "metric_date"]]
+    path = write_csv(tmp_path / "in.csv", frame)
+    found = document(path, "--table", "business_metrics", "--no-store", code=1)
+    rule = broken(found)["metric_key"]
+    assert (rule["count"], rule["rows"]) == (3, [3, 22, 41])
+    assert set(rule["layers"]) == {PANDERA, GREAT_EXPECTATIONS}
+
+
+def test_a_row_of_empty_cells_is_a_row_and_a_blank_line_is_none(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "in.csv", metrics(3))
+    lines = path.read_text().splitlines()
+    empty = "," * lines[0].count(",")
+    path.write_text("\n".join([*lines[:2], "", empty, *lines[2:], empty, "", ""]))
+    found = document(path, "--table", "business_metrics", "--no-store", code=1)
+    assert found["result"]["rows_validated"] == 5
+    assert broken(found)["metric_id_not_null"]["rows"] == [4, 7]
 
 
 def test_the_page_says_what_the_command_says_and_shows_nothing_personal(tmp_path: Path) -> None:
     frame = with_values(clean_frame("hcp_profiles", 12), npi={3: "not-an-npi"}, decile={4: "99"})
-    path, page = write_csv(tmp_path / "in.csv", frame), tmp_path / "out" / "quality.html"
+    path, page = write_csv(tmp_path / "in.csv", frame), tmp_path / "quality.html"
     result = call(path, "--table", "hcp_profiles", "--html", page, "--no-store")
     assert result.exit_code == 1
     assert f"report: {page}" in result.stdout
@@ -258,6 +282,54 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     result = call(path, "--table", "business_metrics", "--no-store", "--html", tmp_path / "file" / "page.html")
     assert isinstance(result.exception, ContractViolation)
     assert "cannot be written" in str(result.exception)
+
+
+def test_a_page_that_is_there_is_replaced_only_when_told_to_and_nothing_is_validated_before(
+    tmp_path: Path, database_url: str
+) -> None:
+    path, page = write_csv(tmp_path / "in.csv", metrics(40)), tmp_path / "page.html"
+    page.write_text("mine")
+    refused = call(path, "--table", "business_metrics", "--html", page)
+    assert isinstance(refused.exception, ContractViolation)
+    assert "--force" in str(refused.exception)
+    assert page.read_text() == "mine"
+    assert reports(database_url) == []
+    assert call(path, "--table", "business_metrics", "--html", page, "--force").exit_code == 0
+    assert "business_metrics" in page.read_text()
+
+
+def test_no_folder_is_made_for_a_page(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "in.csv", metrics(40))
+    result = call(path, "--table", "business_metrics", "--no-store", "--html", tmp_path / "new" / "page.html")
+    assert isinstance(result.exception, ContractViolation)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_database_that_refuses_the_report_loses_no_alert(
+    tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DROP TABLE ml_data_quality_reports CASCADE")
+    bad = write_csv(tmp_path / "b.csv", with_values(metrics(40), region={1: "north"}))
+    assert call(bad, "--table", "business_metrics").exit_code != 0
+    assert [record.levelname for record in caplog.records if "data quality of" in record.message] == ["ERROR"]
+
+
+@pytest.mark.parametrize("settings", ["in_small_batches", "tmp_path"])
+def test_without_pandera_nothing_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, settings: str
+) -> None:
+    import sys
+
+    request.getfixturevalue(settings)
+    build_pandera.cache_clear()
+    for name in [name for name in sys.modules if name.split(".")[0] == "pandera"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pandera", None)
+    found = document(write_csv(tmp_path / "in.csv", metrics(40)), "--table", "business_metrics", code=1)
+    assert (found["layers"][PANDERA], found["blocking"]) == ("skipped", True)
+    assert found["result"]["overall_status"] == "skipped"
+    assert "pandera" in found["result"]["reason"]
 
 
 def test_a_failed_validation_is_told_and_a_passed_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -77,11 +77,14 @@ def kind_of(series: pd.Series[Any], name: str, table: TableContract | None = Non
 
 
 def numbers(series: pd.Series[Any], name: str) -> Floats:
-    """Values as floats, NaN where empty; ContractViolation for words and infinite values."""
+    """Values as floats, truth as 0 or 1, NaN where empty; ContractViolation for words and infinite values."""
     import numpy as np
+    import pandas as pd
 
     if series.dtype == object and series.map(lambda value: isinstance(value, bool), na_action="ignore").any():
         series = series.astype("boolean")
+    if pd.api.types.is_bool_dtype(series.dtype):
+        series = series.astype("Float64")
     values = _read(series, name, Kind.NUMBER).to_numpy(dtype=np.float64, na_value=np.nan)
     infinite = int(np.isinf(values).sum())
     if infinite:

@@ -128,7 +128,7 @@ def given_splits(frame: pd.DataFrame) -> Splits:
     if unknown:
         raise ContractViolation(f"{SPLIT_COLUMN} holds '{unknown[0][:40]}'; {nearest_names(unknown[0], SPLIT_NAMES)}")
     if not (named == DataSplit.TRAIN).any():
-        raise DataUnavailable(f"no row is for training; fill {SPLIT_COLUMN}, or leave it out to have a split planned")
+        raise DataUnavailable(f"no row is for training; fill {SPLIT_COLUMN}, or name a split strategy to plan one")
     return pd.Series(named, index=frame.index, name=SPLIT_COLUMN)
 
 
@@ -144,14 +144,15 @@ def plan_of_given(
 ) -> SplitPlan:
     """The plan of a split that the rows of ``frame`` brought along, with the ratios it really has.
 
-    It has no cuts and no gap. Its id tells which rows, by their ``key`` columns and unit (neither: their place in
-    the frame), are in which split. Raises DataUnavailable when one of the four splits has no row.
+    It has no cuts and no gap; ``too_small`` and ``off_ratio`` judge it. Its id tells which rows, by their ``key``
+    columns and unit (neither: their place in the frame), are in which split. Raises DataUnavailable when one of
+    the four splits has no row.
     """
     rows = _counts(split)
     empty = [name for name in ASSIGNED if rows[name] == 0]
     if empty:
         raise DataUnavailable(
-            f"{SPLIT_COLUMN} has no {empty[0]} rows; widen the filters, or leave the column out to have a split planned"
+            f"{SPLIT_COLUMN} has no {empty[0]} rows; widen the filters, or name a split strategy to plan one"
         )
     total = sum(rows[name] for name in ASSIGNED)
     ratios = SplitRatios(*(rows[name] / total for name in ASSIGNED))
@@ -159,6 +160,25 @@ def plan_of_given(
     plan = SplitPlan("", kind, ratios, (), 0, unit, rows, source)
     by = [name for name in (*key, unit) if name]
     return _identified(plan, ("given", *rows.values()), _fingerprint(frame, split, by), scope)
+
+
+def too_small(plan: SplitPlan) -> tuple[str, ...]:
+    """What to say of each split with fewer than 10 rows: nothing can be judged on it."""
+    return tuple(
+        f"the {name} split has {plan.rows[name]} rows, and needs {FEWEST_ROWS}; take more rows, or another split"
+        for name in ASSIGNED
+        if plan.rows[name] < FEWEST_ROWS
+    )
+
+
+def off_ratio(plan: SplitPlan, ratios: SplitRatios = DEFAULT_RATIOS) -> tuple[str, ...]:
+    """What to say of each split whose share of the assigned rows misses its ratio by more than .02."""
+    total = max(sum(plan.rows[name] for name in ASSIGNED), 1)
+    return tuple(
+        f"the {name} split has {plan.rows[name] / total:.1%} of the assigned rows instead of {wanted:.0%}"
+        for name, wanted in zip(ASSIGNED, ratios.shares, strict=True)
+        if abs(plan.rows[name] / total - wanted) > TOLERANCE
+    )
 
 
 def unit_assignments(

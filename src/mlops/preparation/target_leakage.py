@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from src.contracts.model import Role, TableContract
+from src.contracts.rules import LengthRule, RatioRule
 from src.domain.alerts import AlertSeverity
 from src.errors import ContractViolation
 from src.mlops.preparation.columns import Kind, column_of, days, kind_of, lists, numbers, texts
@@ -90,7 +91,10 @@ def find_target_leakage(
     unit: str | None = None,
     table: TableContract | None = None,
 ) -> Outcome:
-    """Features that are the target, have the role of an outcome in the contract, or determine the target alone.
+    """Features that are the target, are an outcome by contract, or determine the target: by a rule, or alone.
+
+    A rule of the contract that computes one column from others (a ratio, a length) gives the target away when
+    all its other columns are features, however few rows there are.
 
     A feature determines a target of two values when its AUC, by order or by ranges, is at least .99 (up to .998
     where the smaller class has fewer than 50 rows); a number when |Spearman|, of the feature or of what its ranges
@@ -100,6 +104,7 @@ def find_target_leakage(
     """
     named = {name: reason for name in features if (reason := _by_name(name, target, table))}
     findings = [_finding(name, len(frame), reason) for name, reason in named.items()]
+    findings += _by_rule(features, target, len(frame), table)
     values = column_of(frame, target, "target")
     prepared = _prepare(values, target, column_of(frame, unit, "unit column") if unit else None, table)
     if isinstance(prepared, str):
@@ -121,6 +126,19 @@ def _by_name(name: str, target: str, table: TableContract | None) -> str:
     if table is not None and name in table.column_names and table.column(name).role is Role.OUTCOME:
         return f"'{name}' is an outcome: it is known only afterwards"
     return ""
+
+
+def _by_rule(features: Sequence[str], target: str, rows: int, table: TableContract | None) -> Iterator[LeakageFinding]:
+    for rule in table.row_rules if table is not None else ():
+        if not isinstance(rule, RatioRule | LengthRule) or target not in rule.columns:
+            continue
+        others = tuple(name for name in rule.columns if name != target)
+        if set(others) <= set(features):
+            shown = " and ".join(f"'{name}'" for name in others)
+            message = f"'{target}' is computed from {shown} (rule {rule.name}); leave one of them out of the features"
+            if len(others) == 1:
+                message = f"'{target}' is computed from {shown} (rule {rule.name}); leave it out of the features"
+            yield LeakageFinding("target", AlertSeverity.CRITICAL, others, rows, message, {"rule": rule.name})
 
 
 def _finding(name: str, rows: int, message: str, details: dict[str, Any] | None = None) -> LeakageFinding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from numbers import Integral
 from typing import Literal
@@ -115,10 +115,19 @@ class CombinedValidation:
 
 
 def combine(
-    table: TableContract, schema: SchemaValidation, quality: DataQualityResult | None, *, rows_named: int
+    table: TableContract,
+    schema: SchemaValidation,
+    quality: DataQualityResult | None,
+    *,
+    rows_named: int,
+    counted: Callable[[MergedIssue], MergedIssue] = lambda issue: issue,
 ) -> CombinedValidation:
-    """Merge what the layers found and decide; ``quality`` is None when Great Expectations was not run."""
-    issues = merge_issues(table, schema.errors, quality.failed_expectations if quality else (), rows_named=rows_named)
+    """Merge what the layers found and decide; ``quality`` is None when Great Expectations was not run.
+
+    ``counted`` puts in the number of rows where ``schema`` holds only the first of them.
+    """
+    failed = quality.failed_expectations if quality else ()
+    issues = tuple(map(counted, merge_issues(table, schema.errors, failed, rows_named=rows_named)))
     ge_only = [f"ge: {issue.headline()}" for issue in issues if issue.layers == ("ge",)]
     blocking = _schema_blockers(schema, issues)
     warnings: list[str] = []

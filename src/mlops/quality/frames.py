@@ -11,6 +11,8 @@ from src.errors import ContractViolation
 if TYPE_CHECKING:
     import pandas as pd
 
+# Name of an index that holds the line each row stands on in its file.
+LINE = "line"
 _ALWAYS_OBJECTS = (Dtype.STR, Dtype.JSON, Dtype.LIST)
 
 
@@ -31,16 +33,22 @@ def readable(frame: object, table: TableContract) -> pd.DataFrame:
 def row_labels(frame: pd.DataFrame, table: TableContract, offset: int = 0) -> pd.Index:
     """What the rows of ``frame`` are called, where ``offset`` rows came before it.
 
-    Its own labels; positions over all rows where it has none of its own (a default index), where
-    a label names two rows, and where the labels are values of a personal column.
+    Its own labels; positions over all rows where it has none of its own (a default index) and where a label
+    names two rows. In a table with personal columns labels are shown only where the index is named as the
+    primary key or as ``LINE``: any other may hold personal values, whatever it is called.
     """
     import pandas as pd
 
     index = frame.index
     default = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
-    if default or not index.is_unique or table.personal_columns.intersection(map(str, index.names)):
+    if default or not index.is_unique or _may_be_personal(index, table):
         return pd.RangeIndex(offset, offset + len(frame))
     return index
+
+
+def _may_be_personal(index: pd.Index, table: TableContract) -> bool:
+    shown = {table.primary_key, LINE} - table.personal_columns
+    return bool(table.personal_columns) and not shown.issuperset(map(str, index.names))
 
 
 def at_positions(frame: pd.DataFrame) -> pd.DataFrame:

@@ -140,7 +140,7 @@ class ScoreTally:
         )
 
     def _applies(self, rule: Rule) -> bool:
-        if isinstance(rule, _SPEAK_OF_EMPTY):
+        if isinstance(rule, _SPEAK_OF_EMPTY) or (isinstance(rule, UniqueTogetherRule) and rule.nulls_equal):
             return not self._present.isdisjoint(rule.columns)
         return self._present.issuperset(rule.columns)
 

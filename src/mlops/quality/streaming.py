@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from src.contracts.describe import ColumnRule, table_rules
+from src.contracts.describe import table_rules
 from src.contracts.expectations import ExpectationDeclaration
-from src.contracts.model import Dtype
-from src.contracts.rules import OneValuePerRule, RowRule, UniqueTogetherRule
+from src.contracts.model import Dtype, TableContract
+from src.contracts.rules import OneValuePerRule, UniqueTogetherRule
 from src.errors import ContractViolation, DataUnavailable
 from src.mlops.quality.engine import Outcome, unusable
 from src.mlops.quality.findings import (
@@ -149,8 +149,9 @@ class BatchedValidation:
 
     @property
     def key_columns(self) -> tuple[str, ...]:
-        """The columns ``compare`` looks at."""
-        return tuple(dict.fromkeys(name for ledger in self._ledgers.values() for name in ledger.columns))
+        """The columns ``compare`` looks at, as far as the batches have them."""
+        named = dict.fromkeys(name for ledger in self._ledgers.values() for name in ledger.columns)
+        return tuple(name for name in named if name in self.columns)
 
     def add(self, reading: Reading, labels: pd.Index) -> None:
         """Take in the next batch, whose rows are called ``labels``."""
@@ -200,9 +201,7 @@ class BatchedValidation:
     def _not_by_batch(self) -> dict[str, str]:
         refused = {}
         for one in self._suite.expectations:
-            by_row = one.type.startswith(_BY_ROW) and one.type not in _BY_ORDER
-            known = one.type in _WHOLE or by_row or one.type.startswith(_BY_SHAPE)
-            if not known or (one.type in _WHOLE and one.kwargs.get("row_condition") is not None):
+            if not is_by_batch(one):
                 refused[one.id] = NOT_BY_BATCH
             elif one.type in _WHOLE and not self._has(columns_of(one)):
                 absent = ", ".join(name for name in columns_of(one) if name not in self.columns)
@@ -218,15 +217,14 @@ class BatchedValidation:
         nested = {one.name for one in self.table.columns if one.dtype in (Dtype.JSON, Dtype.LIST)}
         return not nested.isdisjoint(columns)
 
-    def _key_ledgers(self, usable: list[ExpectationDeclaration]) -> dict[_Key, KeyLedger]:
+    def _key_ledgers(self, usable: list[ExpectationDeclaration]) -> dict[Key, KeyLedger]:
         declared = [_key_of(one) for one in usable if one.type in (*UNIQUE, _PROPORTION)]
         keys = dict.fromkeys((*declared, *self._contract_keys()))
         return {key: KeyLedger(*key, rows_named=self._most) for key in keys}
 
-    def _contract_keys(self) -> list[_Key]:
+    def _contract_keys(self) -> list[Key]:
         """The keys that no row of the table may repeat, as far as the data has their columns."""
-        rules = [rule for rule in table_rules(self.table) if is_uniqueness(rule) and self._has(rule.columns)]
-        return [_key_of_rule(rule) for rule in rules]
+        return list(contract_keys(self.table, self.columns).values())
 
     def _column(self, identity: str) -> str:
         return next(columns_of(one)[0] for one in self._suite.expectations if one.id == identity)
@@ -248,7 +246,7 @@ class BatchedValidation:
             self._tallies[one.id].add(outcome, broken_positions(frame, one, outcome), labels, self._most)
 
     def _judge(
-        self, one: ExpectationDeclaration, repetitions: Mapping[_Key, Repetition]
+        self, one: ExpectationDeclaration, repetitions: Mapping[Key, Repetition]
     ) -> tuple[bool, FailedExpectation | None]:
         """Whether the verdict rests on an estimate, and the failure if it is one."""
         outcome, rows, count, estimate = self._verdict(one, repetitions)
@@ -258,7 +256,7 @@ class BatchedValidation:
         return estimate, failure
 
     def _verdict(
-        self, one: ExpectationDeclaration, repetitions: Mapping[_Key, Repetition]
+        self, one: ExpectationDeclaration, repetitions: Mapping[Key, Repetition]
     ) -> tuple[Outcome, tuple[Hashable, ...], int | None, bool]:
         if one.id in self._refused:
             return Outcome(False, error=self._refused[one.id]), (), None, False
@@ -287,19 +285,37 @@ class BatchedValidation:
         return outcome, rows, len(found.repeated), not found.compared
 
 
-_Key = tuple[tuple[str, ...], Ignored]
+Key = tuple[tuple[str, ...], Ignored]
 
 
-def _key_of(one: ExpectationDeclaration) -> _Key:
+def _key_of(one: ExpectationDeclaration) -> Key:
     listed = one.kwargs.get("column_list")
     if listed is None:
         return (str(one.kwargs["column"]),), "any_value_is_missing"
     return tuple(listed), one.kwargs.get("ignore_row_if", "all_values_are_missing")
 
 
-def _key_of_rule(rule: ColumnRule | RowRule) -> _Key:
-    never = isinstance(rule, UniqueTogetherRule) and rule.nulls_equal
-    return rule.columns, "never" if never else "any_value_is_missing"
+def is_by_batch(one: ExpectationDeclaration) -> bool:
+    """Whether the outcome for a table can be put together from those of its batches."""
+    if one.type in _WHOLE:
+        return one.kwargs.get("row_condition") is None
+    return one.type.startswith(_BY_SHAPE) or (one.type.startswith(_BY_ROW) and one.type not in _BY_ORDER)
+
+
+def contract_keys(table: TableContract, columns: Collection[str]) -> dict[str, Key]:
+    """By rule, the key no row may repeat and which rows are left out, for data that has ``columns``.
+
+    Where an empty cell is a value, a column that is absent tells no two rows apart and is no part of the key.
+    A rule of which the data has too little to be broken is left out.
+    """
+    keys: dict[str, Key] = {}
+    for rule in table_rules(table):
+        there = tuple(name for name in rule.columns if name in columns)
+        if isinstance(rule, UniqueTogetherRule) and rule.nulls_equal and there:
+            keys[rule.name] = (there, "never")
+        elif is_uniqueness(rule) and there == rule.columns:
+            keys[rule.name] = (there, "any_value_is_missing")
+    return keys
 
 
 def _mostly(one: ExpectationDeclaration) -> float:

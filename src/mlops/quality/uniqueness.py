@@ -39,7 +39,8 @@ class Repetition:
 class KeyLedger:
     """Remembers 64 bits per row of the key ``columns``, and compares by value only rows that look repeated.
 
-    Rows are left out as Great Expectations does it with ``ignore_row_if``. First ``add`` every batch;
+    Rows are left out as Great Expectations does it with ``ignore_row_if``; a column that a batch lacks counts
+    as empty. First ``add`` every batch;
     then, if ``has_suspects``, ``compare`` every batch again in the same order.
     """
 
@@ -58,10 +59,10 @@ class KeyLedger:
         self._labels: dict[int, Hashable] = {}
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Take in the next batch; it has all ``columns``."""
-        empty = frame[list(self.columns)].isna().to_numpy()
-        self._counted.append(_counted(empty, self._ignore))
-        self._hashes.append(hash_rows(frame, self.columns, self._hash))
+        """Take in the next batch."""
+        keys = frame.reindex(columns=list(self.columns))
+        self._counted.append(_counted(keys.isna().to_numpy(), self._ignore))
+        self._hashes.append(hash_rows(keys, self.columns, self._hash))
 
     @property
     def has_suspects(self) -> bool:
@@ -76,7 +77,7 @@ class KeyLedger:
         first, last = np.searchsorted(suspects, [offset, offset + len(frame)])
         local = suspects[first:last] - offset
         if len(suspects) <= MOST_COMPARED:
-            self._values.append(frame[list(self.columns)].iloc[local].astype(object))
+            self._values.append(frame.reindex(columns=list(self.columns)).iloc[local].astype(object))
         room = self._rows_labelled - len(self._labels)
         later = local[self._is_later[first:last]][:room]
         self._labels |= zip((later + offset).tolist(), labels.take(later).tolist(), strict=True)

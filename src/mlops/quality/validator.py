@@ -6,13 +6,15 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from src.contracts.checking import FrameCheck
 from src.contracts.coercion import coerce_frame
+from src.contracts.expectations import ExpectationDeclaration
+from src.contracts.model import TableContract
 from src.contracts.tables import ALIASES, TABLES
 from src.domain.alerts import AlertSeverity
 from src.errors import ContractViolation, DataQualityCheckpointError, nearest_names
@@ -28,9 +30,9 @@ from src.mlops.quality.findings import (
 )
 from src.mlops.quality.frames import at_positions, readable, row_labels
 from src.mlops.quality.reading import Reading, read, reading_of
-from src.mlops.quality.result import Counts, DataQualityResult, QualityScores, QualityStatus
+from src.mlops.quality.result import Counts, DataQualityResult, FailedExpectation, QualityScores, QualityStatus
 from src.mlops.quality.scores import ScoreTally
-from src.mlops.quality.streaming import BatchedValidation
+from src.mlops.quality.streaming import BatchedValidation, is_by_batch
 from src.mlops.quality.suites import ExpectationSuite, ExpectationSuiteBuilder
 
 if TYPE_CHECKING:
@@ -139,6 +141,7 @@ class DataQualityValidator:
     ) -> DataQualityResult:
         """Validate one frame; one larger than ``batches.rows`` is looked at in slices, with the same result.
 
+        What cannot be put together from slices is asked of the whole frame.
         ``check`` is what ``contracts.checking.check_frame`` said of ``df``, where that is already known.
         """
         began = time.perf_counter()
@@ -151,8 +154,7 @@ class DataQualityValidator:
         if len(frame) <= self.config.batches.rows:
             findings = await asyncio.to_thread(self._whole, frame, suite, check)
         else:
-            parts = await asyncio.to_thread(self._cut, frame, suite, check)
-            findings = await self._by_parts(parts, suite)
+            findings = await self._in_slices(frame, suite, check)
         return self._result(suite, findings, began, scope)
 
     async def validate_batches(
@@ -245,18 +247,41 @@ class DataQualityValidator:
         table, labels = suite.table, row_labels(frame, suite.table)
         known = reading_of(check) if check is not None else read(table, frame)
         declarations, most = suite.for_rows(len(frame)).expectations, self.config.batches.rows_named
-        outcomes = outcomes_of(table, known.frame, declarations)
-        failed = []
-        for one in declarations:
-            outcome = outcomes[one.id]
-            if not outcome.holds:
-                broken = broken_positions(known.frame, one, outcome)
-                rows = tuple(labels.take(broken[:most]).tolist())
-                failed.append(failed_expectation(table, one, outcome, rows, len(broken) or None, of_rows=len(frame)))
+        failed = self._failed(table, known.frame, labels, declarations)
         types = type_failures(table, misread(table, known, labels, most), len(frame))
         tally = ScoreTally(table, known.frame.columns, self._clock())
         tally.add(known)
         return Findings((*types, *failed), len(declarations) + len(types), tally.scores(), len(frame))
+
+    def _failed(
+        self,
+        table: TableContract,
+        frame: pd.DataFrame,
+        labels: pd.Index,
+        declarations: Sequence[ExpectationDeclaration],
+    ) -> list[FailedExpectation]:
+        """What does not hold of ``frame``, read by the contract, whose rows are called ``labels``."""
+        outcomes = outcomes_of(table, frame, declarations)
+        failed = []
+        for one in declarations:
+            outcome = outcomes[one.id]
+            if not outcome.holds:
+                broken = broken_positions(frame, one, outcome)
+                rows = tuple(labels.take(broken[: self.config.batches.rows_named]).tolist())
+                failed.append(failed_expectation(table, one, outcome, rows, len(broken) or None, of_rows=len(frame)))
+        return failed
+
+    async def _in_slices(self, frame: pd.DataFrame, suite: ExpectationSuite, check: FrameCheck | None) -> Findings:
+        whole = [one for one in suite.for_rows(len(frame)).expectations if not is_by_batch(one)]
+        by_batch = replace(suite, expectations=tuple(one for one in suite.expectations if is_by_batch(one)))
+        parts = await asyncio.to_thread(self._cut, frame, suite, check)
+        found = await self._by_parts(parts, by_batch)
+        if not whole:
+            return found
+        table, labels = suite.table, row_labels(frame, suite.table)
+        read_frame = check.frame if check is not None else await asyncio.to_thread(coerce_frame, table, frame)
+        more = await asyncio.to_thread(self._failed, table, at_positions(read_frame), labels, whole)
+        return replace(found, failed=(*found.failed, *more), evaluated=found.evaluated + len(whole))
 
     def _cut(
         self, frame: pd.DataFrame, suite: ExpectationSuite, check: FrameCheck | None

@@ -268,7 +268,7 @@ async def test_only_the_first_broken_rows_are_named_and_all_are_counted() -> Non
 
 async def test_the_merged_result_is_json_without_any_value_of_the_frame() -> None:
     frame = clean_frame("patient_journeys").astype({"patient_hash": object})
-    frame.index = pd.date_range("2024-01-01", periods=4)
+    frame.index = pd.date_range("2024-01-01", periods=4, name="patient_journey_id")
     frame.iloc[1, frame.columns.get_loc("patient_hash")] = "jane-doe"  # type: ignore[index]
     quality = _quality(QualityStatus.PASSED, table_name="patient_journeys")
     combined = await GEPanderaValidator(Expectations(quality), fast_fail=False).validate(frame, "patient_journeys")
@@ -346,6 +346,23 @@ def test_labels_that_are_personal_are_not_shown() -> None:
     frame = clean_frame("patient_journeys").assign(zip_code="02139").set_index("patient_id", drop=False)
     frame = frame[~frame.index.duplicated()]
     assert [error.index for error in validate_dataframe(frame, "patient_journeys").errors] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (None, False),
+        ("who", False),
+        ("zip", False),
+        ("patient_journey_id", True),
+        ("line", True),
+    ],
+)
+def test_labels_of_a_table_with_personal_columns_are_shown_only_as_key_or_line(name: str | None, shown: bool) -> None:
+    frame = clean_frame("patient_journeys", 2).assign(zip_code="02139")
+    frame.index = pd.Index(["Ann", "Bea"], name=name)
+    rows = [error.index for error in validate_dataframe(frame, "patient_journeys").errors]
+    assert rows == (["Ann", "Bea"] if shown else [0, 1])
 
 
 @pytest.mark.parametrize("name", list(TABLES))

@@ -16,6 +16,7 @@ from src.contracts.tables import TABLES
 from src.mlops.data_quality import DataQualityValidator
 from src.mlops.pandera_schemas import CombinedValidation, GEPanderaValidator, validate_dataframe
 from src.mlops.quality.combined import MergedIssue, merge_issues
+from src.mlops.quality.frames import LINE
 from src.mlops.quality.result import QualityStatus
 from tests.unit.test_contracts.corruptions import Corruption, corrupted_rows, corruptions
 from tests.unit.test_contracts.frames import clean_frame
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.integration
 
 def _frame(table: TableContract, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Every cell as it was put in, and labels that are no positions."""
-    labels = [f"row {number}" for number in range(len(rows))]
+    # Labels of tables with personal columns are shown only where they are lines of a file.
+    labels = pd.Index([f"row {number}" for number in range(len(rows))], name=LINE)
     return pd.DataFrame(rows, columns=list(table.column_names), index=labels).astype(object)
 
 

@@ -143,6 +143,39 @@ def test_an_outcome_is_refused_by_its_role_however_few_rows_there_are() -> None:
     assert all(finding.severity is AlertSeverity.CRITICAL for finding in report.findings)
 
 
+@pytest.mark.parametrize(
+    ("target", "features", "found"),
+    [
+        ("achievement_rate", ["value", "target"], [("value", "target")]),
+        ("value", ["achievement_rate", "target", "sample_size"], [("achievement_rate", "target")]),
+        ("achievement_rate", ["value", "sample_size"], []),
+        ("sample_size", ["value", "target", "achievement_rate"], []),
+    ],
+)
+def test_a_target_that_the_contract_computes_from_the_features_is_found(
+    target: str, features: list[str], found: list[tuple[str, ...]]
+) -> None:
+    rng = np.random.default_rng(5)
+    n = 200
+    frame = pd.DataFrame({"value": rng.uniform(50, 150, n), "target": rng.uniform(50, 150, n)})
+    frame = frame.assign(achievement_rate=frame["value"] / frame["target"], sample_size=rng.integers(10, 99, n))
+    split = pd.Series(np.where(np.arange(n) < 120, "train", "test"))
+    report = find_leakage(frame, features=features, target=target, split=split, table=TABLES["business_metrics"])
+    assert [finding.columns for finding in report.blocking] == found
+
+
+def test_a_length_is_given_away_by_its_list() -> None:
+    frame = pd.DataFrame({"path_length": [1, 2, 3], "intermediate_nodes": [[], ["a"], ["a", "b"]]})
+    report = find_leakage(
+        frame,
+        features=["intermediate_nodes"],
+        target="path_length",
+        split=pd.Series(["train", "train", "test"]),
+        table=TABLES["causal_paths"],
+    )
+    assert [finding.columns for finding in report.blocking] == [("intermediate_nodes",)]
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_features_that_were_not_yet_available_at_prediction_are_found(late: bool) -> None:
     predictions = generate_panel(40, 3).tables["ml_predictions"].copy()

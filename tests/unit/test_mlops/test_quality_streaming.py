@@ -18,7 +18,13 @@ from src.contracts.expectations import ExpectationDeclaration
 from src.contracts.rules import Scope
 from src.contracts.tables import TABLES
 from src.errors import ContractViolation, DataUnavailable
-from src.mlops.data_quality import DataQualityResult, DataQualityValidator, ExpectationSuite, QualityStatus
+from src.mlops.data_quality import (
+    DataQualityResult,
+    DataQualityValidator,
+    ExpectationSuite,
+    ExpectationSuiteBuilder,
+    QualityStatus,
+)
 from src.mlops.quality import uniqueness
 from src.mlops.quality.configuration import BatchSettings, DataQualityConfig, load_data_quality_config
 from src.mlops.quality.streaming import NOT_BY_BATCH, Moments
@@ -102,6 +108,37 @@ async def test_a_key_repeated_in_a_later_batch_is_found_and_named() -> None:
     assert failure.observed == "3 of 12 rows share their value with another row"
     assert result.overall_status is QualityStatus.FAILED
     assert result.scores.uniqueness == pytest.approx(10 / 12)
+
+
+@pytest.mark.parametrize("absent", [["brand"], ["brand", "region"]])
+async def test_a_key_with_absent_columns_repeated_in_a_later_batch_is_found(absent: list[str]) -> None:
+    frame = clean_frame("business_metrics", 12).drop(columns=absent)
+    key = ["metric_name", "metric_date", *(name for name in ("brand", "region") if name not in absent)]
+    frame.loc[[5, 11], key] = frame.loc[[0, 0], key].to_numpy()
+    whole = await _validator().validate(frame, "business_metrics")
+    streamed = await _validator().validate_batches(lambda: _cut(frame, [3, 6, 9]), "business_metrics")
+    assert _essence(streamed) == _essence(whole)
+    (failure,) = streamed.failed_expectations
+    assert (failure.id, failure.count, failure.rows) == ("business_metrics.metric_key", 2, (5, 11))
+    assert streamed.scores.uniqueness == pytest.approx(10 / 12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        ("expect_column_values_to_be_increasing", {"column": "value"}),
+        ("expect_column_max_to_be_between", {"column": "value", "max_value": -1}),
+        ("expect_column_median_to_be_between", {"column": "value", "min_value": -1e9}),
+    ],
+)
+async def test_what_slices_cannot_tell_is_asked_of_the_whole_frame(kind: str, kwargs: dict[str, Any]) -> None:
+    frame = clean_frame("business_metrics", 40)
+    frame["value"] = [float(40 - row) for row in range(40)]
+    base = ExpectationSuiteBuilder.contract_suite("business_metrics")
+    suite = ExpectationSuiteBuilder("mine", "business_metrics", base=base).add(kind, kwargs, id="own").build()
+    whole = await _validator().validate(frame, suite)
+    assert _essence(await _validator(rows=15).validate(frame, suite)) == _essence(whole)
+    assert all(failure.error is None for failure in whole.failed_expectations)
 
 
 async def test_rows_of_batches_with_a_default_index_are_named_by_their_place_in_the_table() -> None:

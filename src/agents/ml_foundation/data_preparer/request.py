@@ -12,6 +12,9 @@ from src.agents.ml_foundation.data_preparer.state import PrepareRequest, Prepare
 from src.contracts.enums import Brand, Region
 from src.domain.period import Period
 from src.errors import ContractViolation, nearest_names
+from src.mlops.preparation.splitting import STRATEGIES
+
+LONGEST_NAME = 200
 
 
 def request_from(raw: PrepareRequest | Mapping[str, Any]) -> PrepareRequest:
@@ -72,8 +75,28 @@ def _checked(request: PrepareRequest) -> PrepareRequest:
     for name, value in (("split_id", request.split_id), ("suite", request.suite)):
         if value is not None:
             _require_text(value, name)
+    if len(request.experiment_id) > LONGEST_NAME:
+        raise ContractViolation(f"experiment_id is longer than {LONGEST_NAME} characters; choose a shorter name")
+    _check_split(request)
     if not isinstance(request.skip_leakage_check, bool):
         raise ContractViolation("skip_leakage_check must be true or false")
+    _check_scope(scope)
+    unique = tuple(dict.fromkeys(scope.required_features))
+    return dataclasses.replace(request, scope=dataclasses.replace(scope, required_features=unique))
+
+
+def _check_split(request: PrepareRequest) -> None:
+    strategy = request.split_strategy
+    if strategy is None:
+        return
+    if strategy not in STRATEGIES:
+        shown = str(strategy)
+        raise ContractViolation(f"there is no split strategy '{shown[:40]}'; {nearest_names(shown, STRATEGIES)}")
+    if request.split_id is not None:
+        raise ContractViolation("a registered split (split_id) has its strategy already: leave out split_strategy")
+
+
+def _check_scope(scope: PrepareScope) -> None:
     _require_text(scope.target, "scope.target")
     if not scope.required_features:
         raise ContractViolation("scope.required_features is empty; name at least one column")
@@ -90,8 +113,6 @@ def _checked(request: PrepareRequest) -> PrepareRequest:
     _require_word(scope.region, Region, "region")
     if scope.period and scope.period.start and scope.period.end and scope.period.start > scope.period.end:
         raise ContractViolation(f"scope.period ends before it starts ({scope.period})")
-    unique = tuple(dict.fromkeys(scope.required_features))
-    return dataclasses.replace(request, scope=dataclasses.replace(scope, required_features=unique))
 
 
 def _require_text(value: Any, name: str) -> None:

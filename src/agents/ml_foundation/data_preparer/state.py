@@ -39,13 +39,15 @@ class PrepareRequest:
     """Data to judge. ``data_source`` is a contract table (``triggers`` or ``table:triggers``) or a dataset.
 
     ``suite`` names the contract table that a dataset must keep; a table is always held to its own.
-    ``split_id`` is a split that is registered already. A leakage check that was skipped is not a pass.
+    ``split_id`` is a split that is registered already, ``split_strategy`` how to plan a new one; with neither
+    rows keep the split they bring along, or are split by time. A leakage check that was skipped is not a pass.
     """
 
     experiment_id: str
     data_source: str
     scope: PrepareScope
     split_id: str | None = None
+    split_strategy: str | None = None
     suite: str | None = None
     skip_leakage_check: bool = False
 

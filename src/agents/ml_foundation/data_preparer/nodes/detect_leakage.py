@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from src.agents.ml_foundation.data_preparer.layers import did_not_run, failed, passed, schema_failed
 from src.agents.ml_foundation.data_preparer.services import PLACE, Services, frames_of, services_of
 from src.agents.ml_foundation.data_preparer.source import scope_texts, time_column
-from src.agents.ml_foundation.data_preparer.splits import patient_of, split_rows
+from src.agents.ml_foundation.data_preparer.splits import faults_of, patient_of, split_rows
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
 from src.contracts.tables import get_table
@@ -21,7 +21,7 @@ LAYER = "leakage"
 
 @traced_node(PLACE, "detect_leakage")
 async def detect_leakage(state: PrepareState, runtime: Runtime[Deps]) -> PrepareUpdate:
-    """Leakage of severity error or critical blocks, and so does a check that was skipped.
+    """Leakage of severity error or critical blocks, and so do a check that was skipped and a split of few rows.
 
     Rows that break their schema may be impossible to split or to check; the layer then did not run.
     """
@@ -38,11 +38,15 @@ async def _checked(state: PrepareState, deps: Deps, services: Services) -> Prepa
     request, frames, table = state["request"], frames_of(deps), get_table(state["loaded"].table)
     loaded = state["loaded"]
     chosen_by = scope_texts(request, loaded.dataset_id)
-    plan, split = await split_rows(frames.typed, table, request.split_id, services.preparation, chosen_by)
+    plan, split = await split_rows(
+        frames.typed, table, request.split_id, services.preparation, chosen_by, request.split_strategy
+    )
     frames.split = split
     await services.preparation.register_plan(plan, created_by=PLACE)
+    faults = faults_of(plan, registered=request.split_id is not None)
     if request.skip_leakage_check:
-        return did_not_run(services, LAYER, "the check was skipped on request") | {"splits": plan}
+        skipped = did_not_run(services, LAYER, "the check was skipped on request")
+        return _with_faults(skipped, *faults) | {"splits": plan}
     # A registered split may be one of rows; patients that it tears apart are found all the same.
     unit = plan.unit or patient_of(frames.typed)
     report = await asyncio.to_thread(
@@ -60,7 +64,15 @@ async def _checked(state: PrepareState, deps: Deps, services: Services) -> Prepa
     await services.preparation.add_audit(
         report.audit_rows(table.name, split_config_id=plan.split_config_id, trace_id=deps.trace_id)
     )
-    return judged(services, report, has_units=unit is not None) | {"splits": plan, "leakage": report}
+    update = _with_faults(judged(services, report, has_units=unit is not None), *faults)
+    return update | {"splits": plan, "leakage": report}
+
+
+def _with_faults(update: PrepareUpdate, blockers: tuple[str, ...], warnings: tuple[str, ...]) -> PrepareUpdate:
+    return update | {
+        "blockers": (*update.get("blockers", ()), *blockers),
+        "warnings": (*update.get("warnings", ()), *warnings),
+    }
 
 
 def judged(services: Services, report: LeakageReport, *, has_units: bool) -> PrepareUpdate:

@@ -26,7 +26,7 @@ async def run_schema_validation(state: PrepareState, runtime: Runtime[Deps]) -> 
         frames.failures = found.errors
     if found.status == "skipped":
         return did_not_run(services, LAYER, found.reason or "the schema was not checked")
-    return passed(LAYER) if found.passed else failed(LAYER, broken_rules(found))
+    return passed(LAYER) if found.passed else failed(LAYER, await asyncio.to_thread(broken_rules, found))
 
 
 def broken_rules(found: SchemaValidation) -> tuple[str, ...]:

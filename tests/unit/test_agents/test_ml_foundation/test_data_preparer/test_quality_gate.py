@@ -41,6 +41,19 @@ def test_the_lowest_score_is_the_boundary(score: float, passed: bool) -> None:
     assert decide(ALL_PASSED, score).passed is passed
 
 
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_score_that_is_no_number_never_opens_the_gate(lenient: bool) -> None:
+    gate = decide(ALL_PASSED, float("nan"), require_all_layers=not lenient)
+    assert (gate.passed, gate.blockers) == (False, ("quality: the score is no number",))
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_failed_layer_of_another_name_blocks_as_well(lenient: bool) -> None:
+    gate = decide(ALL_PASSED | {"drift": LayerStatus.FAILED}, 1.0, require_all_layers=not lenient)
+    assert (gate.passed, gate.blockers) == (False, ("drift: the validation failed",))
+    assert gate.layers["drift"] is LayerStatus.FAILED
+
+
 def test_no_score_at_all_blocks_unless_layers_may_be_missing() -> None:
     assert decide(ALL_PASSED, None).blockers == ("quality: no score was measured",)
     assert decide(ALL_PASSED, None, require_all_layers=False).warnings == ("quality: no score was measured",)
