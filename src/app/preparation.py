@@ -4,39 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import date
 from typing import Any
 
-from src.agents.configuration import load_agents_config
 from src.agents.ml_foundation.data_preparer.agent import DataPreparerAgent, PrepareResult
 from src.agents.ml_foundation.data_preparer.request import request_from
 from src.agents.ml_foundation.data_preparer.services import Services
 from src.agents.ml_foundation.data_preparer.source import filters_of, refuse_identifying
 from src.agents.ml_foundation.data_preparer.state import PrepareRequest
-from src.agents.results import AgentMeta
-from src.agents.runtime import Deps, NodeError
+from src.app.agent_runs import run_deps, run_recorded
 from src.app.features import feature_client
-from src.app.session import CatalogueDatasets
 from src.app.tracing import traced_database
-from src.app.trail import record_activity
 from src.contracts.enums import Brand, Region
 from src.contracts.tables import get_table
 from src.domain.splits import SplitPlan
-from src.errors import ContractViolation, DataUnavailable, E2IError, UnknownColumn
+from src.errors import ContractViolation, DataUnavailable, UnknownColumn
 from src.feature_store.feast_client import FeastClient
 from src.mlops.data_quality import DataQualityValidator
-from src.mlops.opik_connector import get_opik_connector
 from src.mlops.quality.configuration import load_data_quality_config
 from src.mlops.quality.engine import missing
-from src.mlops.tracing.ids import uuid7
-from src.storage.catalogue import TABLE_PREFIX, Catalogue
+from src.storage.catalogue import TABLE_PREFIX
 from src.storage.database import Database
-from src.storage.observations import ObservationRepository
 from src.storage.postgres_gateway import PostgresGateway
 from src.storage.preparation import PreparationRepository
 from src.storage.quality_reports import QualityReportRepository
@@ -136,8 +126,20 @@ async def prepare_data(request: PrepareRequest, *, on_progress: Callable[[str], 
         on_progress("loading the libraries")
         await _load_libraries(features)
         agent = DataPreparerAgent(_services(database, features))
-        deps = _deps(database, agent, on_progress)
-        return Prepared(request, await _run(agent, request, deps, ObservationRepository(PostgresGateway(database))))
+        result = await run_recorded(
+            agent,
+            request,
+            run_deps(database, agent.agent_name, on_progress),
+            database,
+            activity_type=ACTIVITY_TYPE,
+            workstream=WORKSTREAM,
+            records=_rows,
+            too_slow=f"did not prepare {request.data_source} within its time budget: narrow brand, region or period",
+        )
+    if result.error is not None and result.error.node == LOADING:
+        # Nothing was judged, so there is no verdict: what was asked for has no rows.
+        raise DataUnavailable(result.error.message)
+    return Prepared(request, result)
 
 
 def _plan_document(plan: SplitPlan) -> dict[str, Any]:
@@ -169,70 +171,8 @@ def _services(database: Database, features: FeastClient) -> Services:
     )
 
 
-def _deps(database: Database, agent: DataPreparerAgent, on_progress: Callable[[str], None]) -> Deps:
-    return Deps(
-        datasets=CatalogueDatasets(Catalogue(database)),
-        tracer=get_opik_connector(),
-        run_id=str(uuid7()),
-        trace_id=str(uuid7()),
-        node_timeouts=load_agents_config().agents[agent.agent_name].node_timeouts,
-        on_progress=on_progress,
-    )
-
-
-async def _run(
-    agent: DataPreparerAgent, request: PrepareRequest, deps: Deps, observations: ObservationRepository
-) -> PrepareResult:
-    started, began = datetime.now(UTC), time.monotonic()
-    try:
-        async with asyncio.timeout(agent.sla_seconds):
-            result = await agent.run(request, deps)
-    except Exception as error:
-        status = "timeout" if isinstance(error, TimeoutError) else "failed"
-        milliseconds = (time.monotonic() - began) * 1000.0
-        meta = AgentMeta(agent.agent_name, deps.trace_id, status, started, milliseconds, (), ())
-        told = NodeError(type(error).__name__, _recorded(error), "run")
-        await _keep(observations, deps, meta, told, 0)
-        if status == "timeout":
-            raise DataUnavailable(_too_slow(agent, request)) from error
-        raise
-    rows = sum(result.splits.rows.values()) if result.splits is not None else 0
-    await _keep(observations, deps, result.meta, result.error, rows)
-    if result.error is not None and result.error.node == LOADING:
-        # Nothing was judged, so there is no verdict: what was asked for has no rows.
-        raise DataUnavailable(result.error.message)
-    return result
-
-
-def _recorded(error: Exception) -> str:
-    """What may be kept of an error: the text of other libraries' errors may quote values of a row."""
-    if isinstance(error, TimeoutError):
-        return "the time budget was used up"
-    if isinstance(error, E2IError):
-        return str(error)[:2000]
-    places = traceback.extract_tb(error.__traceback__)
-    return f"unexpected, at {Path(places[-1].filename).name}:{places[-1].lineno}" if places else "unexpected"
-
-
-async def _keep(
-    observations: ObservationRepository, deps: Deps, meta: AgentMeta, error: NodeError | None, rows: int
-) -> None:
-    await record_activity(
-        observations,
-        deps.run_id,
-        meta,
-        error,
-        activity_type=ACTIVITY_TYPE,
-        workstream=WORKSTREAM,
-        records_processed=rows,
-    )
-
-
-def _too_slow(agent: DataPreparerAgent, request: PrepareRequest) -> str:
-    return (
-        f"{agent.agent_name} did not prepare {request.data_source} within its time budget: narrow brand, region or "
-        "period, or raise its timeouts in config/agents.yaml"
-    )
+def _rows(result: PrepareResult) -> int:
+    return sum(result.splits.rows.values()) if result.splits is not None else 0
 
 
 def _word(text: str | None, words: type[Brand] | type[Region]) -> str | None:

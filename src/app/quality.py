@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from src.agents.configuration import load_agents_config
 from src.agents.ml_foundation.observability_connector.agent import (
     ObservabilityConnectorAgent,
     ObserveResult,
@@ -18,18 +14,10 @@ from src.agents.ml_foundation.observability_connector.agent import (
 )
 from src.agents.ml_foundation.observability_connector.metric_cache import open_cache
 from src.agents.ml_foundation.observability_connector.state import ObserveRequest
-from src.agents.results import AgentMeta
-from src.agents.runtime import Deps, NodeError
-from src.app.session import CatalogueDatasets
+from src.app.agent_runs import run_deps, run_recorded
 from src.app.tracing import traced_database
-from src.app.trail import record_activity
 from src.errors import DataUnavailable
-from src.mlops.opik_connector import OpikConnector, get_opik_connector
-from src.mlops.tracing.ids import uuid7
-from src.storage.catalogue import Catalogue
-from src.storage.database import Database
-from src.storage.observations import ObservationRepository
-from src.storage.postgres_gateway import PostgresGateway
+from src.mlops.opik_connector import get_opik_connector
 from src.storage.traces import TraceRepository
 
 ACTIVITY_TYPE = "quality_measurement"
@@ -85,68 +73,20 @@ async def measure_quality(
             open_cache(cache),
             ttl={str(name): seconds for name, seconds in cache.ttl.items()},
         )
-        deps = _deps(database, connector, agent, on_progress)
-        observations = ObservationRepository(PostgresGateway(database))
-        return MeasuredQuality(request, await _run(agent, request, deps, observations), waiting)
-
-
-def _deps(
-    database: Database,
-    connector: OpikConnector,
-    agent: ObservabilityConnectorAgent,
-    on_progress: Callable[[str], None],
-) -> Deps:
-    return Deps(
-        datasets=CatalogueDatasets(Catalogue(database)),
-        tracer=connector,
-        run_id=str(uuid7()),
-        trace_id=str(uuid7()),
-        node_timeouts=load_agents_config().agents[agent.agent_name].node_timeouts,
-        on_progress=on_progress,
-    )
-
-
-async def _run(
-    agent: ObservabilityConnectorAgent, request: ObserveRequest, deps: Deps, observations: ObservationRepository
-) -> ObserveResult:
-    started, began = datetime.now(UTC), time.monotonic()
-    try:
-        async with asyncio.timeout(agent.sla_seconds):
-            result = await agent.run(request, deps)
-    except Exception as error:
-        status = "timeout" if isinstance(error, TimeoutError) else "failed"
-        milliseconds = (time.monotonic() - began) * 1000.0
-        meta = AgentMeta(agent.agent_name, deps.trace_id, status, started, milliseconds, (), ())
-        await _keep(observations, deps, meta, _as_node_error(error), 0)
-        if status == "timeout":
-            raise DataUnavailable(_too_slow(agent, request)) from error
-        raise
-    await _keep(observations, deps, result.meta, result.error, result.metrics.sample_size if result.metrics else 0)
+        result = await run_recorded(
+            agent,
+            request,
+            run_deps(database, agent.agent_name, on_progress),
+            database,
+            activity_type=ACTIVITY_TYPE,
+            workstream=WORKSTREAM,
+            records=_spans,
+            too_slow=f"did not measure the last {request.window} within its time budget: ask for a shorter window",
+        )
     if result.meta.status == "failed":
         raise DataUnavailable(f"the metrics could not be computed: {result.reason}")
-    return result
+    return MeasuredQuality(request, result, waiting)
 
 
-async def _keep(
-    observations: ObservationRepository, deps: Deps, meta: AgentMeta, error: NodeError | None, spans: int
-) -> None:
-    await record_activity(
-        observations,
-        deps.run_id,
-        meta,
-        error,
-        activity_type=ACTIVITY_TYPE,
-        workstream=WORKSTREAM,
-        records_processed=spans,
-    )
-
-
-def _as_node_error(error: Exception) -> NodeError:
-    return NodeError(type(error).__name__, str(error)[:2000] or "the time budget was used up", "run")
-
-
-def _too_slow(agent: ObservabilityConnectorAgent, request: ObserveRequest) -> str:
-    return (
-        f"{agent.agent_name} did not measure the last {request.window} within its time budget: ask for a shorter "
-        "window, or raise its timeouts in config/agents.yaml"
-    )
+def _spans(result: ObserveResult) -> int:
+    return result.metrics.sample_size if result.metrics else 0
