@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from src.domain.agents import TIER_OF_AGENT, AgentIdentity, agent_identity
 
-RUNNABLE = ("causal_impact", "data_preparer", "observability_connector")
+RUNNABLE = (
+    "causal_impact",
+    "data_preparer",
+    "feature_analyzer",
+    "model_deployer",
+    "model_selector",
+    "model_trainer",
+    "observability_connector",
+)
 
 AGENT_TIERS = {name: TIER_OF_AGENT[name] for name in RUNNABLE}
 
