@@ -6,11 +6,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from src.errors import ContractViolation, DataUnavailable
+from src.feature_store.online_rows import OnlineRows
 from src.feature_store.registered import ask_registered
 from src.feature_store.requests import FeatureRef, entity_keys, views_of
 
@@ -85,20 +86,24 @@ def _read(
     times: dict[str, list[datetime | None]],
 ) -> None:
     """Append what is read for ``keys`` to ``answer`` (by feature) and ``times`` (by view)."""
-    names = [ref.feast_name for ref in refs]
-    with _missing_tables():
-        response = ask_registered(
-            store,
-            refs,
-            lambda: store.get_online_features(features=names, entity_rows=keys, full_feature_names=True),
-        )
-    values = response.to_dict()
-    vectors = dict(zip(response.proto.metadata.feature_names.val, response.proto.results, strict=True))
+    for view in views_of(refs):
+        wanted = [ref for ref in refs if ref.view is view]
+        registered = ask_registered(store, wanted, partial(_registered, store, wanted))
+        with _missing_tables():
+            found = OnlineRows(store, registered).values(keys, [ref.feature for ref in wanted])
+        times[view.name] += [time for time, _ in found]
+        for ref in wanted:
+            answer[ref.full_name] += [values.get(ref.feature) for _, values in found]
+
+
+def _registered(store: Any, refs: Sequence[FeatureRef]) -> Any:
+    """The view of ``refs`` as Feast's copy of the registry has it. Raises KeyError for a feature it lacks."""
+    view = store.registry.get_feature_view(refs[0].view.name, store.project, allow_cache=True)
+    there = {feature.name for feature in view.features}
     for ref in refs:
-        answer[ref.full_name] += values[ref.full_name]
-    for name, seconds in {ref.view.name: vectors[ref.full_name].event_timestamps for ref in refs}.items():
-        # Feast says 0 where the store has no row.
-        times[name] += [datetime.fromtimestamp(at.seconds, UTC) if at.seconds else None for at in seconds]
+        if ref.feature not in there:
+            raise KeyError(ref.feature)
+    return view
 
 
 @contextmanager

@@ -7,11 +7,14 @@ up to when the view was written.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 MARK = "__e2i_materialized__"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # Redis gives it for an entity that it does not have
+# Kinds of values that need no conversion; Feast's own is several times slower.
+_PLAIN = frozenset({"string_val", "int32_val", "int64_val", "double_val", "float_val", "bool_val"})
 
 Row = tuple[Any, dict[str, Any], datetime, datetime | None]  # entity key, values, event time, created time
 
@@ -32,6 +35,24 @@ class OnlineRows:
         keys = {column.name: column.dtype.to_value_type() for column in self._view.entity_columns}
         rows: list[Row] = _convert_arrow_to_proto(batch, self._view, keys)
         return rows
+
+    def values(
+        self, keys: Mapping[str, list[str]], features: list[str]
+    ) -> list[tuple[datetime | None, dict[str, Any]]]:
+        """Event time (UTC, whole seconds) and values of each entity; (None, {}) where the store has no row.
+
+        ``keys``: the join keys by column; others than the view's are ignored. Read past Feast's own request, which
+        takes about as long again to put its answer together.
+        """
+        names = [column.name for column in self._view.entity_columns]
+        asked = [self._key(names, values) for values in zip(*(keys[name] for name in names), strict=True)]
+        found = self._online.online_read(self._config, self._view, asked, features)
+        return [
+            (None, {})
+            if time is None or stored is None or _seconds(time) <= _NEVER
+            else (_seconds(time), {name: _plain(stored[name]) for name in features if name in stored})
+            for time, stored in found
+        ]
 
     def write(self, rows: list[Row]) -> None:
         """Write rows; a later one of an entity replaces an earlier one."""
@@ -90,11 +111,14 @@ class OnlineRows:
         )
 
     def _mark_key(self) -> Any:
+        names = [column.name for column in self._view.entity_columns]
+        return self._key(names, [MARK] * len(names))
+
+    def _key(self, names: list[str], values: Sequence[str]) -> Any:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
 
-        names = [column.name for column in self._view.entity_columns]
-        return EntityKey(join_keys=names, entity_values=[Value(string_val=MARK) for _ in names])
+        return EntityKey(join_keys=names, entity_values=[Value(string_val=value) for value in values])
 
     def _is_same(self, row: Row, there: tuple[datetime | None, dict[str, Any] | None]) -> bool:
         _, values, event, _ = row
@@ -109,6 +133,16 @@ def _seconds(time: datetime) -> datetime:
     # Feast hands over UTC without saying so.
     aware = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     return aware.replace(microsecond=0)
+
+
+def _plain(value: Any) -> Any:
+    """A stored value as Python has it; None where it is empty."""
+    kind = value.WhichOneof("val")
+    if kind in _PLAIN:
+        return getattr(value, kind)
+    from feast.type_map import feast_value_type_to_python_type
+
+    return feast_value_type_to_python_type(value)
 
 
 def _bytes(value: Any) -> bytes:

@@ -25,6 +25,8 @@ GATHER_S = 0.01
 # Records encoded between two chances for other threads to run.
 CHUNK = 8
 MAX_CHUNKS = 128
+# Of the bound, at most: free of records, so that notes of refusals and the head of a segment find room below it.
+_RESERVE = 4096.0
 _SIZE_EVERY_S = 0.5
 _RETRY_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -207,7 +209,7 @@ class SpoolWriter:
         if not chunk:
             return 0
         if not self._has_room(len(chunk)):
-            self.refused += items
+            self._refuse(items)
             return 0
         try:
             self._persist(lambda: self._append(chunk))
@@ -253,7 +255,14 @@ class SpoolWriter:
             _log.warning("records wait in memory, the spool %s does not take them: %s", self._folder, reason)
         self.last_error = f"{type(error).__name__}: {reason}"
 
-    def _has_room(self, size: int) -> bool:
+    def _refuse(self, items: int) -> None:
+        self.refused += items
+        if self.last_error is None:
+            _log.warning("the spool %s holds its %s MB: new records are refused", self._folder, self._settings.max_mb)
+        self.last_error = f"the spool holds its bound of {self._settings.max_mb} MB"
+
+    def _has_room(self, size: int, share: float = 1.0) -> bool:
+        """Whether so many bytes leave ``share`` of the reserve free."""
         own = self._segment.size if self._segment is not None else 0
         now = time.monotonic()
         if now - self._size_known_at > _SIZE_EVERY_S:
@@ -262,12 +271,8 @@ class SpoolWriter:
                 self._other_bytes = spool_bytes(self._folder) - own
             except OSError as error:  # what was known last is near enough; the write itself will tell
                 self._report(error)
-        if self._other_bytes + own + size <= self._settings.max_mb * 1e6:
-            return True
-        if self.last_error is None:
-            _log.warning("the spool %s holds its %s MB: new records are refused", self._folder, self._settings.max_mb)
-        self.last_error = f"the spool holds its bound of {self._settings.max_mb} MB"
-        return False
+        bound = self._settings.max_mb * 1e6
+        return self._other_bytes + own + size <= bound - share * min(_RESERVE, bound / 8)
 
     def _note_refusals(self, *, last: bool = False) -> None:
         """Leave the number refused in the spool, for whoever asks from another process."""
@@ -275,8 +280,12 @@ class SpoolWriter:
         # While the spool is full a segment for the note alone is begun only once, at the end.
         if not refused or (self._segment is None and not last):
             return
+        note = framed(REFUSALS, orjson.dumps({"refused": refused}))
+        # Half of the reserve stays for the last note, which says what the earlier ones could not.
+        if not last and not self._has_room(len(note), 0.5):
+            return
         try:
-            self._append(framed(REFUSALS, orjson.dumps({"refused": refused})))
+            self._append(note)
         except (OSError, SpoolUnusable):
             return  # no room for the note either: it is written with the next group
         self.noted_refusals += refused
