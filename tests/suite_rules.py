@@ -17,6 +17,8 @@ FOLDER_MARKERS = {
     "statistical": ("slow",),
     "e2e": ("e2e",),
 }
+# Folders that hold agents and are none.
+TIER_FOLDERS = ("test_ml_foundation", "test_tier_0")
 _ABSENT = re.compile(r"^needs .*\b(server|service|key|shared/data)\b")
 
 
@@ -35,11 +37,14 @@ def folder_markers(path: Path, tests: Path) -> tuple[str, ...]:
 
 
 def tier_marker(path: Path, tests: Path, tiers: Mapping[str, int]) -> str | None:
-    """Marker of a test under ``unit/test_agents/[test_ml_foundation/]test_<agent>``, else None. Raises NoTier."""
+    """Marker of a test under ``unit/test_agents/[test_ml_foundation/|test_tier_0/]test_<agent>``, else None.
+
+    Raises NoTier.
+    """
     agents = tests / "unit" / "test_agents"
     if not path.is_relative_to(agents):
         return None
-    folders = [part for part in path.relative_to(agents).parts if part != "test_ml_foundation"]
+    folders = [part for part in path.relative_to(agents).parts if part not in TIER_FOLDERS]
     agent = folders[0].removeprefix("test_")
     if agent not in tiers:
         raise NoTier(f"{path.relative_to(tests.parent)}: agent '{agent}' has no tier in src/agents/tiers.py")

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
+
+from src.cli.main import main
+from src.mlops.opik_connector import reset_opik_connector
 
 E2I = Path(sys.executable).with_name("e2i")
 
@@ -48,6 +55,30 @@ class CommandLine:
         return subprocess.Popen(
             [str(E2I), *arguments], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+
+
+@dataclass(frozen=True)
+class SameProcess(CommandLine):
+    """The command's own ``main`` in this process: the libraries are loaded once for many calls."""
+
+    def __call__(self, *arguments: str, text: str | None = None) -> Finished:
+        out, err = io.StringIO(), io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["e2i", *arguments])
+            patch.setattr(sys, "stdin", io.StringIO(text or ""))
+            reset_opik_connector()
+            try:
+                with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+                    main()
+            finally:
+                reset_opik_connector()
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        code = ended.value.code
+        return Finished(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
 
 
 def study_frame(n: int = 400, *, effect: float = 0.8, seed: int = 3) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from src.storage.embedded_postgres import EmbeddedPostgres
 
 from .command_line import CommandLine, study_frame
 
-FEW, MANY = 3, 20
+FEW, MANY = 1, 20
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from .command_line import CommandLine, study_frame
+from .command_line import CommandLine, SameProcess, study_frame
 
 ASKED = ("--treatment", "t", "--outcome", "y")
 
@@ -15,6 +15,11 @@ ASKED = ("--treatment", "t", "--outcome", "y")
 @pytest.fixture
 def e2i(tmp_path: Path, database_url: str) -> CommandLine:
     return CommandLine(tmp_path / "var", database_url)
+
+
+@pytest.fixture
+def within(tmp_path: Path, database_url: str) -> SameProcess:
+    return SameProcess(tmp_path / "var", database_url)
 
 
 @pytest.fixture
@@ -83,17 +88,17 @@ def test_fail_unless_supported_turns_the_verdict_into_an_exit_code(e2i: CommandL
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_nothing_written(
-    e2i: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+    within: SameProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
 ) -> None:
     write_bad_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    before = written(e2i)
-    refused = e2i("effect", *arguments)
+    before = written(within)
+    refused = within("effect", *arguments)
     assert refused.code == 2
     assert said in refused.err
     assert refused.err.count("\n") == 1
     assert refused.out == ""
-    assert written(e2i) == before
+    assert written(within) == before
 
 
 @pytest.mark.parametrize(
@@ -105,8 +110,8 @@ def test_bad_input_is_one_line_exit_2_and_nothing_written(
         ("", "empty"),
     ],
 )
-def test_a_question_about_nothing_known_is_refused_in_one_line(e2i: CommandLine, question: str, said: str) -> None:
-    refused = e2i("ask", "-", text=question)
+def test_a_question_about_nothing_known_is_refused_in_one_line(within: SameProcess, question: str, said: str) -> None:
+    refused = within("ask", "-", text=question)
     assert refused.code == 2
     assert said in refused.err
     assert refused.err.count("\n") == 1

@@ -70,7 +70,9 @@ async def test_brand_meals_show_no_detectable_effect_beside_a_large_naive_gap(se
 
 
 @needs_shared_data
-@pytest.mark.parametrize(("arm", "points"), [("Mens E-Mail", 7.66), ("Womens E-Mail", 4.52)])
+@pytest.mark.parametrize(
+    ("arm", "points"), [("Mens E-Mail", 7.66), pytest.param("Womens E-Mail", 4.52, marks=pytest.mark.slow)]
+)
 async def test_randomised_email_is_supported_with_the_published_effect(
     session: Session, arm: str, points: float
 ) -> None:
@@ -90,7 +92,7 @@ async def test_randomised_email_is_supported_with_the_published_effect(
 
 
 @needs_shared_data
-@pytest.mark.parametrize("controls", ["psid_controls", "cps_controls"])
+@pytest.mark.parametrize("controls", ["psid_controls", pytest.param("cps_controls", marks=pytest.mark.slow)])
 async def test_survey_controls_are_refused_for_lack_of_overlap(session: Session, tmp_path: Path, controls: str) -> None:
     everyone = pd.read_csv(CAUSAL / "lalonde_all.csv.gz")
     file = tmp_path / "training.csv"
