@@ -14,6 +14,7 @@ from src.agents.ml_foundation.data_preparer.request import request_from
 from src.agents.ml_foundation.data_preparer.services import Services
 from src.agents.ml_foundation.data_preparer.source import filters_of, refuse_identifying
 from src.agents.ml_foundation.data_preparer.state import PrepareRequest
+from src.agents.runtime import Deps
 from src.app.agent_runs import run_deps, run_recorded
 from src.app.features import feature_client
 from src.app.tracing import traced_database
@@ -124,21 +125,31 @@ async def prepare_data(request: PrepareRequest, *, on_progress: Callable[[str], 
     on_progress("opening the database")
     async with traced_database() as database, feature_client(database) as features:
         on_progress("loading the libraries")
-        await _load_libraries(features)
-        agent = DataPreparerAgent(_services(database, features))
-        result = await run_recorded(
-            agent,
-            request,
-            run_deps(database, agent.agent_name, on_progress),
-            database,
-            activity_type=ACTIVITY_TYPE,
-            workstream=WORKSTREAM,
-            records=_rows,
-            too_slow=f"did not prepare {request.data_source} within its time budget: narrow brand, region or period",
-        )
-    if result.error is not None and result.error.node == LOADING:
+        deps = run_deps(database, DataPreparerAgent.agent_name, on_progress)
+        prepared = await prepare_on(database, features, request, deps)
+    if prepared.result.error is not None and prepared.result.error.node == LOADING:
         # Nothing was judged, so there is no verdict: what was asked for has no rows.
-        raise DataUnavailable(result.error.message)
+        raise DataUnavailable(prepared.result.error.message)
+    return prepared
+
+
+async def prepare_on(database: Database, features: FeastClient, request: PrepareRequest, deps: Deps) -> Prepared:
+    """Run data_preparer on an open database; one ``agent_activities`` row says how that went.
+
+    Raises DataUnavailable when the run takes longer than its budget. A shut gate, and rows that cannot be loaded
+    (``result.error``), are results.
+    """
+    await _load_libraries(features)
+    result = await run_recorded(
+        DataPreparerAgent(_services(database, features)),
+        request,
+        deps,
+        database,
+        activity_type=ACTIVITY_TYPE,
+        workstream=WORKSTREAM,
+        records=_rows,
+        too_slow=f"did not prepare {request.data_source} within its time budget: narrow brand, region or period",
+    )
     return Prepared(request, result)
 
 

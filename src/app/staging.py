@@ -8,13 +8,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from src.agents.runtime import Filter
-from src.app.questions import EffectQuestion
 from src.errors import DatasetNotFound, StudyInvalid
 from src.storage.catalogue import Catalogue
 from src.storage.datasets import LoadedFrame, StoredTable, store_file
 from src.storage.records import DatasetRecord
+
+
+class NamesData(Protocol):
+    """A question or an order: exactly one of ``data``, a file, and ``dataset``, an id or name of the catalogue."""
+
+    @property
+    def data(self) -> Path | None: ...
+
+    @property
+    def dataset(self) -> str | None: ...
 
 
 @dataclass
@@ -39,7 +49,7 @@ class StagedDataset:
 
 
 @asynccontextmanager
-async def stage(catalogue: Catalogue, question: EffectQuestion) -> AsyncIterator[StagedDataset]:
+async def stage(catalogue: Catalogue, question: NamesData) -> AsyncIterator[StagedDataset]:
     """The dataset of ``question``; a file that was not committed leaves nothing behind."""
     if question.dataset is not None:
         yield StagedDataset(catalogue, await catalogue.get(question.dataset), committed=True)

@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo
 
-from src.cli import data, db, features, llm, mlflow, observe
+from src.cli import data, db, features, llm, mlflow, models, observe
 from src.cli.analysis import ask, effect, report, rerun, resume, runs, show
 from src.cli.demo import demo
 from src.cli.kpis import kpis
+from src.cli.train import train
 from src.cli.validation import prepare, validate
 from src.errors import E2IError
 
@@ -35,7 +36,8 @@ app.add_typer(features.app, name="features")
 app.add_typer(observe.app, name="observe")
 app.add_typer(llm.app, name="llm")
 app.add_typer(mlflow.app, name="mlflow")
-for command in (effect, ask, show, runs, rerun, resume, report, kpis, demo):
+app.add_typer(models.app, name="models")
+for command in (effect, ask, show, runs, rerun, resume, report, kpis, demo, train):
     app.command()(command)
 data.app.command()(validate)
 data.app.command()(prepare)

@@ -40,7 +40,8 @@ class TrainingData:
     """Which rows a model is trained on, by ids: the dataset, its columns, the registered split, and the filters.
 
     ``split_id`` is None only where splits are read from the feature store. ``segments``: columns by which metrics
-    are reported. ``positive`` is the value of a text target that counts as 1.
+    are reported. ``positive`` is the value of a text target that counts as 1. ``time``: the column of a row's time,
+    by which periods and splits by date are read.
     """
 
     dataset_id: str
@@ -52,3 +53,4 @@ class TrainingData:
     period: tuple[str | None, str | None] = (None, None)
     segments: tuple[str, ...] = ()
     positive: str | None = None
+    time: str | None = None

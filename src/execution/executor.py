@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from src.errors import ConfigError
+
+SCHEDULER_VARIABLE = "E2I_DASK_SCHEDULER"
+WORKER_LOST = "WorkerLost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +47,27 @@ class Executor(Protocol):
 
 
 def open_executor(workers: int = 1, *, scheduler: str | None = None) -> AbstractAsyncContextManager[Executor]:
-    """Dask's scheduler at ``scheduler`` (default: E2I_DASK_SCHEDULER), otherwise ``workers`` local processes."""
-    raise NotImplementedError
+    """Dask's scheduler at ``scheduler`` (default: E2I_DASK_SCHEDULER), otherwise ``workers`` local processes.
+
+    Raises ConfigError for fewer than one worker, and, on entering, where Dask is not installed or its address is
+    none; ServiceOutage, on entering, for a scheduler that does not answer.
+    """
+    from src.execution.dask_cluster import open_dask
+    from src.execution.local import open_local
+
+    if workers < 1:
+        raise ConfigError(f"{workers} workers cannot do anything; name at least 1")
+    address = os.environ.get(SCHEDULER_VARIABLE, "") if scheduler is None else scheduler
+    return open_dask(address) if address else open_local(workers)
+
+
+def task_lost(index: int, how: str) -> Outcome:
+    """The outcome of a task under which its worker died."""
+    message = f"the worker died while it ran this task ({how}); the other tasks went on"
+    return Outcome(index, error_type=WORKER_LOST, error_message=message, worker_lost=True)
+
+
+def task_failed(index: int, error_type: str, message: str) -> Outcome:
+    """The outcome of a task that raised."""
+    lines = message.strip().splitlines()
+    return Outcome(index, error_type=error_type, error_message=lines[0] if lines else error_type)

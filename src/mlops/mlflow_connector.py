@@ -302,11 +302,13 @@ class MLflowConnector:
         *,
         evidence: Evidence | None = None,
         waiver: Waiver | None = None,
+        approval_reason: str | None = None,
     ) -> StageTransition:
         """Move a version if the rules of the configuration allow it; false, with every reason, if they do not.
 
-        ``approval`` is the name of the person who approves production. ``evidence`` adds what the run's metrics do
-        not say. ``waiver`` sets rules aside and is kept on the version. Raises ModelNotFound.
+        ``approval`` is the name of the person who approves production, ``approval_reason`` why. ``evidence`` adds
+        what the run's metrics do not say. ``waiver`` sets rules aside. All are kept on the version. Raises
+        ModelNotFound.
         """
         wish = registry.Promotion(
             checked_model_name(name),
@@ -317,6 +319,7 @@ class MLflowConnector:
             evidence or Evidence(),
             waiver,
             self._now(),
+            None if approval_reason is None else self._masking.scrub(approval_reason),
         )
         rules = self.config.registry.stages
 
@@ -346,6 +349,23 @@ class MLflowConnector:
         wanted = None if stage is None else ModelStage(stage)
         checked = checked_model_name(name)
         return await self._calls.read_or_unavailable(lambda client: registry.latest_version(client, checked, wanted))
+
+    async def get_model_versions(self, name: str) -> list[ModelVersion] | Unavailable:
+        """All versions of a model, the newest first; empty for an unknown name."""
+        checked = checked_model_name(name)
+        return await self._calls.read_or_unavailable(lambda client: registry.versions(client, checked))
+
+    async def download_model(self, uri: str, destination: Path) -> Path | Unavailable:
+        """Copy the files of the model at ``uri`` (see ``load_model``) into the new folder ``destination``.
+
+        Raises ModelNotFound.
+        """
+
+        def download(client: Any) -> Path:
+            shutil.copytree(_downloaded(client, uri), destination)
+            return destination
+
+        return await self._calls.read_or_unavailable(download)
 
     async def load_model(self, uri: str, flavor: str | None = None) -> Any:
         """The model at ``models:/name/3``, ``models:/name@production``, ``models:/<model id>`` or

@@ -136,15 +136,15 @@ def list_registered_schemas() -> list[str]:
     return sorted(PANDERA_SCHEMA_REGISTRY)
 
 
-def validate_dataframe(df: pd.DataFrame, data_source: str, lazy: bool = True) -> SchemaValidation:
-    """Check ``df`` against the contract of ``data_source``.
+def validate_dataframe(df: pd.DataFrame, data_source: str | TableContract, lazy: bool = True) -> SchemaValidation:
+    """Check ``df`` against the contract of ``data_source``: a table's name, or a contract itself.
 
     All failures are listed, one per row and rule; with ``lazy=False`` only the first. The status is
     ``skipped`` where Pandera is not installed and ``error`` where it breaks down over a value.
     Rows are named by their labels, by positions from 0 where those are not unique or personal.
     Raises ContractViolation for an unknown source and for what is no frame with columns of distinct names.
     """
-    table = get_table(data_source)
+    table = data_source if isinstance(data_source, TableContract) else get_table(data_source)
     validation, _ = checked_frame(table, readable(df, table), lazy=lazy)
     return validation
 

@@ -16,28 +16,42 @@ from langgraph.graph import END, START, StateGraph
 from src.agents.ml_foundation.data_preparer.agent import DataPreparerAgent, PrepareResult
 from src.agents.ml_foundation.data_preparer.services import Services
 from src.agents.ml_foundation.data_preparer.state import PrepareRequest, PrepareScope
+from src.agents.ml_foundation.model_trainer.graph import build_graph as train_graph
+from src.agents.ml_foundation.model_trainer.services import PLACE as MODEL_TRAINER
+from src.agents.ml_foundation.model_trainer.services import Records
 from src.agents.quality_gate import LayerStatus, QCGate, after_gate
 from src.agents.runtime import Deps
 from src.app.session import CatalogueDatasets
 from src.contracts.checking import check_frame
 from src.contracts.tables import TABLES
+from src.domain.modelling import ProblemType
 from src.errors import DataQualityCheckpointError
 from src.feature_store.configuration import FeastConfig, OfflineStoreSettings
 from src.feature_store.feast_client import FeastClient
 from src.feature_store.results import FreshnessStatus
 from src.mlops.data_quality import DataQualityAlerter, DataQualityValidator, load_data_quality_config
+from src.mlops.hpo_pattern_memory import HPOPatternMemory, PostgresPatterns
+from src.mlops.modelling.types import Labelled
+from src.mlops.optuna.configuration import WarmStartSettings
+from src.mlops.optuna_optimizer import OptunaOptimizer, run_hyperparameter_optimization
 from src.mlops.pandera_schemas import GEPanderaValidator
 from src.mlops.preparation.transforms import from_parameters
 from src.mlops.tracing.ids import uuid7
 from src.resilience.outcomes import Unavailable
 from src.storage.catalogue import Catalogue
 from src.storage.database import Database
+from src.storage.experiments import ExperimentRepository
+from src.storage.hpo import HPORepository
+from src.storage.hpo_patterns import HPOPatternRepository
 from src.storage.loading import load_table
 from src.storage.postgres_gateway import PostgresGateway
 from src.storage.preparation import PreparationRepository
 from src.storage.quality_reports import QualityReportRepository
+from src.storage.training_runs import TrainingRunRepository
 from src.synthetic import generate_panel
+from tests.mlflow_store import local_connector
 from tests.traces import memory_connector
+from tests.unit.test_agents.test_ml_foundation.test_model_trainer import parts as trainer
 
 pytestmark = pytest.mark.integration
 
@@ -299,3 +313,110 @@ async def test_a_value_that_breaks_the_contract_is_refused_at_every_door(
             "triggers", broken.astype(object).where(broken.notna(), None).to_dict("records")
         )
     assert await filled.fetchrow("SELECT count(*) AS n FROM triggers") == before
+
+
+# Training behind the gate -------------------------------------------------------------------------
+
+
+async def trained_nodes(gate: QCGate) -> list[str]:
+    """Nodes that the compiled graph of model_trainer visits behind ``gate``."""
+    around = trainer.world()
+    deps = dataclasses.replace(around.deps, workspace={MODEL_TRAINER: around.services})
+    asked = trainer.request(qc_gate=gate, hpo_trials=1)
+    updates = train_graph().astream({"request": asked}, context=deps, stream_mode="updates")
+    return [name async for step in updates for name in step]
+
+
+async def test_qc_gate_blocks_training(filled: Database, features: FeastClient) -> None:
+    passed = await prepare(filled, features)
+    assert "tune_hyperparameters" in await trained_nodes(passed.gate)
+    await filled.execute("UPDATE triggers SET lead_time_days = CASE WHEN false_positive_flag THEN 3 ELSE 8 END")
+    blocked = await prepare(filled, features)
+    assert not blocked.gate.passed
+    assert await trained_nodes(blocked.gate) == ["check_qc_gate"]
+
+
+async def test_optuna_mlflow_integration(db: Database, tmp_path: Path) -> None:
+    gateway, connector = PostgresGateway(db), local_connector(tmp_path)
+    records = Records(ExperimentRepository(gateway), TrainingRunRepository(gateway), HPORepository(gateway))
+    around = trainer.world(connector=connector, records=records)
+    # One of the choices cannot be fitted: failed trials are logged as well.
+    space = {"C": {"type": "categorical", "choices": [-1.0, 0.1, 1.0]}}
+    result = await around.run(candidate=dataclasses.replace(trainer.LOGISTIC, search_space=space), hpo_trials=6)
+    assert result.hpo is not None
+    assert result.model_ref is not None
+    study = await HPORepository(gateway).study(result.hpo.study_name)
+    assert study is not None
+    kept = {
+        (trial.trial_number, trial.state, str(trial.params["C"]), trial.value)
+        for trial in await HPORepository(gateway).trials(study.id)
+    }
+    found = await connector.search_runs(filter_string=f"tags.`mlflow.parentRunId` = '{result.model_ref.run_id}'")
+    assert isinstance(found, list)
+    logged = {
+        (int(run.tags["trial_number"]), run.tags["state"], run.params["hp_C"], run.metrics.get("value"))
+        for run in found
+    }
+    assert logged == kept
+    assert len(logged) == result.hpo.trials.total == 6
+    assert {state for _, state, _, _ in logged} == {"COMPLETE", "FAIL"}
+
+
+# Bad where a search begins cold: twenty rounds of such small steps learn next to nothing.
+SLOW_BY_DEFAULT = dataclasses.replace(
+    trainer.BOOSTED,
+    default_params={"n_estimators": 20, "num_leaves": 7, "min_child_samples": 5, "learning_rate": 0.001},
+    search_space={"learning_rate": {"type": "float", "low": 0.001, "high": 0.3, "log": True}},
+)
+
+
+async def test_warm_start_from_memory(db: Database) -> None:
+    store = PostgresPatterns(HPOPatternRepository(PostgresGateway(db)))
+    patterns = HPOPatternMemory(store, WarmStartSettings())
+    task = trainer.journeys(seed=8)
+    asked: dict[str, Any] = {"candidate": SLOW_BY_DEFAULT, "metric": "log_loss"}
+    await trainer.world(patterns=patterns).run(hpo_trials=8, **asked)
+    firsts = {}
+    for name, memory in (("cold", None), ("warm", patterns)):
+        around = trainer.world(task, patterns=memory)
+        result = await around.run(hpo_trials=2, **asked)
+        assert result.hpo is not None
+        assert len(result.hpo.warmstart) == (name == "warm")
+        ((_, trials),) = around.tables[2].kept.values()
+        firsts[name] = trials[0]["value"]
+    assert firsts["warm"] < firsts["cold"]
+    (used,) = [pattern for pattern in await store.patterns() if pattern.last_used_at]
+    assert used.times_used_as_warmstart == 1
+    assert (used.warmstart_improvement_avg or 0) > 0
+
+
+async def test_hpo_pruning_saves_resources() -> None:
+    frame = trainer.journeys(600)
+    labelled = {}
+    for split in ("train", "validation"):
+        rows = frame[frame["split"] == split]
+        labelled[split] = Labelled(rows[["score", "lead"]].fillna(0.0), rows["responded"].astype(int))
+    # All but the first choice learn next to nothing in sixty rounds.
+    space = {"learning_rate": {"type": "categorical", "choices": [0.2, 0.002, 0.001, 0.0005]}}
+    found = {}
+    for pruner in ("none", "hyperband"):
+        # The same proposals with and without: the random sampler does not learn from what was pruned.
+        optimizer = OptunaOptimizer(
+            "pruning", "memory", config={"default_pruner": pruner, "default_sampler": "random", "random_state": 3}
+        )
+        found[pruner], _ = await run_hyperparameter_optimization(
+            experiment_id="pruning",
+            algorithm="lightgbm",
+            problem_type=ProblemType.BINARY,
+            search_space=space,
+            train=labelled["train"],
+            validation=labelled["validation"],
+            metric="log_loss",
+            n_trials=16,
+            fixed_params={"n_estimators": 60, "num_leaves": 7, "min_child_samples": 5},
+            optimizer=optimizer,
+        )
+    whole, pruned = found["none"], found["hyperband"]
+    assert pruned.trials.pruned > 0
+    assert pruned.resource_used < whole.resource_used
+    assert (pruned.best_params, pruned.best_value) == (whole.best_params, whole.best_value)

@@ -28,7 +28,7 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
 # Distributions that provide the same package under another name.
 _ALTERNATIVES = {"xgboost": ("xgboost", "xgboost-cpu")}
 # skops loads these from files we wrote ourselves; anything else in a model is refused when it is saved.
-_TRUSTED_PACKAGES = ("sklearn.", "lightgbm.", "xgboost.", "numpy.", "scipy.", "collections.")
+_TRUSTED_PACKAGES = ("sklearn.", "lightgbm.", "xgboost.", "numpy.", "scipy.", "collections.", "src.mlops.modelling.")
 
 
 def checked_flavor(flavor: str) -> Flavor:

@@ -16,14 +16,14 @@ from src.mlops.mlflow.results import Evidence, ModelStage, ModelVersion, StageTr
 from src.mlops.mlflow.store import Client
 
 STAGE, CAME_FROM, CHANGED_AT = "stage", "stage_from", "stage_changed_at"
-APPROVED_BY, PREVIOUS = "approved_by", "previous_champion"
+APPROVED_BY, APPROVAL_REASON, PREVIOUS = "approved_by", "approval_reason", "previous_champion"
 _ALIASED = (ModelStage.STAGING, ModelStage.SHADOW, ModelStage.PRODUCTION)
 _NO_EVIDENCE = Evidence()
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """One wish to move a version: who approves it, what is known beyond its run, what is waived, and when it is."""
+    """One wish to move a version: who approves it and why, what is known beyond its run, what is waived, and when."""
 
     name: str
     version: int
@@ -33,6 +33,7 @@ class Promotion:
     evidence: Evidence = _NO_EVIDENCE
     waiver: Waiver | None = None
     now: datetime = datetime.min.replace(tzinfo=UTC)
+    reason: str | None = None
 
 
 def register(
@@ -205,6 +206,7 @@ def _record_grounds(client: Client, wish: Promotion, known: Evidence) -> None:
     }
     if wish.approval:
         grounds[APPROVED_BY] = wish.approval.strip()
+        grounds[APPROVAL_REASON] = (wish.reason or "").strip()
     if wish.waiver is not None and wish.waiver.signed:
         grounds["waived_by"] = wish.waiver.granted_by
         grounds["waived_rules"] = ", ".join(sorted(wish.waiver.rules))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from src.mlops.modelling.calibration import Recalibration
+
     Floats = NDArray[np.float64]
 
 # Called after each boosting round, group of trees or fold with its number (from 0) and the metric on the
@@ -37,8 +39,11 @@ class Labelled:
 class FittedModel:
     """An estimator after its fit.
 
-    ``rounds``: boosting rounds or trees that were really fitted and are used, None for other families.
-    ``params``: every parameter it was made with. ``balanced``: whether the classes were weighted.
+    ``rounds``: boosting rounds or trees that predictions use, ``rounds_fitted``: those that were fitted; None for
+    other families. ``params``: every parameter it was made with. ``balanced``: whether the classes were weighted.
+    ``estimator`` takes arrays with the ``columns`` in their order, and holds no round that is not used.
+    ``recalibration``: what its probabilities are passed through, None where they are used as they come.
+    ``notes``: what a reader should know of the fit, such as a solver that stopped early.
     """
 
     algorithm: str
@@ -50,6 +55,8 @@ class FittedModel:
     rounds_fitted: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     balanced: bool = False
+    recalibration: Recalibration | None = None
+    notes: tuple[str, ...] = ()
 
     def scores(self, X: pd.DataFrame) -> Floats:
         """Regression: the prediction, shape (n,). Classification: probabilities by class, shape (n, k)."""

@@ -24,22 +24,24 @@ class ExpectationSuite:
 
     ``statistical`` names, by id, the expectations about what is usual rather than allowed, with the
     fewest rows at which each says something: they count in the rate but never block by themselves.
-    Raises ContractViolation when the contract has no such table.
+    ``contract`` is that of a dataset that is no declared table. Raises ContractViolation when there is no
+    such table and no contract.
     """
 
     name: str
     table_name: str
     expectations: tuple[ExpectationDeclaration, ...]
     statistical: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    contract: TableContract | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table_name", get_table(self.table_name).name)
+        object.__setattr__(self, "table_name", self.table.name)
         object.__setattr__(self, "statistical", MappingProxyType(dict(self.statistical)))
 
     @property
     def table(self) -> TableContract:
         """The contract of the table."""
-        return get_table(self.table_name)
+        return self.contract if self.contract is not None else get_table(self.table_name)
 
     def for_rows(self, rows: int) -> ExpectationSuite:
         """Without the statistical expectations that say nothing about so few rows."""
@@ -79,6 +81,12 @@ class ExpectationSuiteBuilder:
         expectations = (*declared, *(one for one, _ in usual))
         fewest = {one.id: rows for one, rows in usual}
         return ExpectationSuite(table.suite_name, table.name, expectations, fewest).copy()
+
+    @classmethod
+    def suite_of(cls, contract: TableContract, present: Collection[str] | None = None) -> ExpectationSuite:
+        """Everything a contract that is no declared table asks of the columns ``present`` (default: all)."""
+        declared = build_expectations(contract, present=present)
+        return ExpectationSuite(contract.suite_name, contract.name, tuple(declared), contract=contract).copy()
 
     def add(self, type: str, kwargs: Mapping[str, Any], *, critical: bool = False, id: str | None = None) -> Self:
         """Expect ``type`` (in Great Expectations' words) with ``kwargs``; ``id`` is put after ``<table>.``."""

@@ -19,6 +19,7 @@ from src.errors import ConfigError
 from src.feature_store.configuration import FeastFile
 from src.llm.configuration import LLMSettings
 from src.mlops.mlflow.configuration import MlflowConfig
+from src.mlops.optuna.configuration import OptunaFile
 from src.mlops.quality.configuration import DataQualityConfig
 from src.mlops.tracing.configuration import ObservabilityConfig
 from src.settings import CONFIG_DIR, ConfigModel, load_config
@@ -33,6 +34,7 @@ MODELS: dict[str, type[ConfigModel]] = {
     "llm.yaml": LLMSettings,
     "mlflow/mlflow.yaml": MlflowConfig,
     "observability.yaml": ObservabilityConfig,
+    "optuna_config.yaml": OptunaFile,
 }
 # Keys that only readers of the file use so far. No key may join them; a key leaves when code reads it.
 Place = tuple[str | int, ...]
@@ -56,14 +58,16 @@ def places(model: type[ConfigModel], raw: Any, here: Place = ()) -> Iterator[tup
     for name, info in model.model_fields.items():
         if name not in raw or not (inner := models_in(info.annotation)):
             continue
-        yield from within(inner[0], raw[name], typing.get_origin(info.annotation), (*here, name))
+        yield from within(inner[0], raw[name], info.annotation, (*here, name))
 
 
-def within(model: type[ConfigModel], value: Any, kind: Any, here: Place) -> Iterator[tuple[type[ConfigModel], Place]]:
-    if kind in (dict, tuple, list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            nested = within(model, item, list, (*here, key)) if isinstance(item, list) else None
-            yield from nested or places(model, item, (*here, key))
+def within(
+    model: type[ConfigModel], value: Any, annotation: Any, here: Place
+) -> Iterator[tuple[type[ConfigModel], Place]]:
+    if (kind := typing.get_origin(annotation)) in (dict, tuple, list):
+        inner = typing.get_args(annotation)[1 if kind is dict else 0]
+        for key, item in value.items() if kind is dict else enumerate(value):
+            yield from within(model, item, inner, (*here, key))
     elif value is not None:
         yield from places(model, value, here)
 

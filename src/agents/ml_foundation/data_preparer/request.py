@@ -10,6 +10,7 @@ from typing import Any
 
 from src.agents.ml_foundation.data_preparer.state import PrepareRequest, PrepareScope
 from src.contracts.enums import Brand, Region
+from src.contracts.inference import INFERRED
 from src.domain.period import Period
 from src.errors import ContractViolation, nearest_names
 from src.mlops.preparation.splitting import STRATEGIES
@@ -72,9 +73,11 @@ def _checked(request: PrepareRequest) -> PrepareRequest:
     scope = request.scope
     for name in ("experiment_id", "data_source"):
         _require_text(getattr(request, name), name)
-    for name, value in (("split_id", request.split_id), ("suite", request.suite)):
-        if value is not None:
-            _require_text(value, name)
+    for name in ("split_id", "suite", "time", "unit"):
+        if getattr(request, name) is not None:
+            _require_text(getattr(request, name), name)
+    if request.suite != INFERRED and (request.time or request.unit):
+        raise ContractViolation("a contract says what time and unit of a row are: leave out time and unit")
     if len(request.experiment_id) > LONGEST_NAME:
         raise ContractViolation(f"experiment_id is longer than {LONGEST_NAME} characters; choose a shorter name")
     _check_split(request)

@@ -19,12 +19,14 @@ from src.mlops.preparation.transforms import FittedTransforms, fit_transforms
 from src.mlops.quality.configuration import DataQualityConfig
 from src.mlops.quality.result import DataQualityResult, QualityScores
 from src.mlops.quality.scores import quality_scores
+from src.mlops.quality.suites import ExpectationSuite
 from src.resilience.outcomes import Unavailable
 
 PLACE = "data_preparer"
 FRAMES = "data_preparer.frames"
 
-SchemaCheck = Callable[[pd.DataFrame, str], SchemaValidation]
+# The contract is a table's name, or a contract that is no table's.
+SchemaCheck = Callable[[pd.DataFrame, Any], SchemaValidation]
 Scorer = Callable[[TableContract, FrameCheck, datetime], QualityScores]
 Fitter = Callable[[pd.DataFrame, "pd.Series[str]", Sequence[str], TableContract | None], FittedTransforms]
 
@@ -35,7 +37,7 @@ class Expectations(Protocol):
     async def validate(
         self,
         df: pd.DataFrame,
-        suite_or_table: str,
+        suite_or_table: str | ExpectationSuite,
         *,
         check: FrameCheck | None = None,
         brand: str | None = None,
@@ -120,13 +122,14 @@ class Services:
 
 @dataclass(slots=True)
 class Frames:
-    """Rows of one run: as ``read``, and ``typed`` by the contract.
+    """Rows of one run: as ``read``, and ``typed`` by the contract ``table``.
 
     ``failures``: broken rules by row; None until, and unless, they were looked for. ``split``: of each row.
     """
 
     read: pd.DataFrame
     typed: pd.DataFrame
+    table: TableContract
     failures: tuple[RuleFailure, ...] | None = None
     split: pd.Series[Any] | None = None
 

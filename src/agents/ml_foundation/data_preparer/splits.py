@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +12,14 @@ import pandas as pd
 
 from src.agents.ml_foundation.data_preparer.services import PreparationStore
 from src.agents.ml_foundation.data_preparer.source import time_column
+from src.agents.ml_foundation.data_preparer.state import PrepareRequest
 from src.contracts.enums import SplitStrategy
+from src.contracts.inference import is_inferred
 from src.contracts.model import TableContract
-from src.domain.splits import DEFAULT_RATIOS, SPLIT_NAMES, SplitPlan
+from src.domain.splits import DEFAULT_RATIOS, SPLIT_NAMES, SplitPlan, SplitRatios
+from src.mlops.preparation.row_identity import ROW
 from src.mlops.preparation.splitting import (
+    FEWEST_ROWS,
     SPLIT_COLUMN,
     given_splits,
     off_ratio,
@@ -25,27 +30,40 @@ from src.mlops.preparation.splitting import (
 )
 
 PATIENT = "patient_id"
+LARGEST_HOLDOUT = 0.15
 
 
 async def split_rows(
     frame: pd.DataFrame,
     table: TableContract,
-    split_id: str | None,
+    request: PrepareRequest,
     store: PreparationStore,
     scope: Mapping[str, str] | None = None,
-    strategy: str | None = None,
 ) -> tuple[SplitPlan, pd.Series[Any]]:
     """The plan, and the split of every row; rows of a patient stay together.
 
-    ``scope``: what the rows were chosen by. With a ``strategy`` a split is planned, whatever split the rows
-    bring along; without one they keep theirs, or are split by time. Raises DataUnavailable for an unknown
-    ``split_id``, and where the rows are too few or too close in time to be split anew.
+    ``scope``: what the rows were chosen by. With a strategy in the ``request`` a split is planned, whatever split
+    the rows bring along; without one they keep theirs, or are split by time. Rows of a dataset without a contract
+    are split by unit where only that is named, and by the hash of the row without time or unit. Raises
+    DataUnavailable for an unknown ``split_id``, and where rows are too few or too close in time to be split anew.
     """
-    if split_id is not None:
-        return await _registered(frame, table, split_id, store)
-    key = [table.primary_key] if _has(frame, table.primary_key) else []
+    if request.split_id is not None:
+        return await _registered(frame, table, request.split_id, store)
+    own = ROW if is_inferred(table) else table.primary_key
+    key = [own] if _has(frame, own) else []
     content = {"source": table.name, "scope": scope, "key": key}
-    return await asyncio.to_thread(_planned, frame, table, strategy, content)
+    planned = _planned_by_row if is_inferred(table) else _planned
+    return await asyncio.to_thread(planned, frame, table, request, content)
+
+
+def assigned_by(plan: SplitPlan, table: TableContract) -> str | None:
+    """The column by whose values the split of rows is kept; None where the plan's dates say all."""
+    return plan.unit or ROW if is_inferred(table) else PATIENT if plan.unit == PATIENT else None
+
+
+def leakage_unit(plan: SplitPlan, frame: pd.DataFrame) -> str | None:
+    """What must not be in two splits. A registered split may be one of rows; patients it tears apart are found."""
+    return plan.unit if plan.unit not in (None, ROW) else patient_of(frame)
 
 
 def faults_of(plan: SplitPlan, *, registered: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -67,14 +85,38 @@ def patient_of(frame: pd.DataFrame) -> str | None:
 
 
 def _planned(
-    frame: pd.DataFrame, table: TableContract, strategy: str | None, content: dict[str, Any]
+    frame: pd.DataFrame, table: TableContract, request: PrepareRequest, content: dict[str, Any]
 ) -> tuple[SplitPlan, pd.Series[Any]]:
     unit = patient_of(frame)
-    if strategy is None and _has(frame, SPLIT_COLUMN):
+    if request.split_strategy is None and _has(frame, SPLIT_COLUMN):
         split = given_splits(frame)
         return plan_of_given(frame, split, unit=unit, **content), split
-    kind = strategy or SplitStrategy.CHRONOLOGICAL
+    kind = request.split_strategy or SplitStrategy.CHRONOLOGICAL
     return plan_splits(frame, time=time_column(table), unit=unit, strategy=kind, **content)
+
+
+def _planned_by_row(
+    frame: pd.DataFrame, table: TableContract, request: PrepareRequest, content: dict[str, Any]
+) -> tuple[SplitPlan, pd.Series[Any]]:
+    unit, time = request.unit or patient_of(frame), time_column(table)
+    if request.split_strategy is None and _has(frame, SPLIT_COLUMN):
+        split = given_splits(frame)
+        return plan_of_given(frame, split, unit=unit, **content), split
+    by_time = time is not None and (request.time is not None or request.unit is None)
+    kind = request.split_strategy or (SplitStrategy.CHRONOLOGICAL if by_time else SplitStrategy.PATIENT_STRATIFIED)
+    if kind == SplitStrategy.PATIENT_STRATIFIED:
+        unit = unit or ROW
+    return plan_splits(frame, time=time, unit=unit, strategy=kind, ratios=_ratios(len(frame)), **content)
+
+
+def _ratios(rows: int) -> SplitRatios:
+    """The usual ratios; of few rows a larger holdout, so that something can be judged on it."""
+    holdout = math.ceil(100 * FEWEST_ROWS / max(rows, 1)) / 100
+    if holdout <= DEFAULT_RATIOS.holdout or holdout >= LARGEST_HOLDOUT:
+        return DEFAULT_RATIOS
+    rest = (1 - holdout) / (1 - DEFAULT_RATIOS.holdout)
+    train, validation, test, _ = DEFAULT_RATIOS.shares
+    return SplitRatios(train * rest, validation * rest, test * rest, holdout)
 
 
 def _has(frame: pd.DataFrame, column: str) -> bool:
@@ -87,7 +129,12 @@ async def _registered(
     plan = await store.plan(split_id)
     assigned = await store.assignments(split_id)
     split = await asyncio.to_thread(
-        splits_of_plan, frame, plan, time=time_column(table), unit=plan.unit, assignments=assigned
+        splits_of_plan,
+        frame,
+        plan,
+        time=time_column(table),
+        unit=assigned_by(plan, table) or plan.unit,
+        assignments=assigned,
     )
     counted = split.value_counts()
     return dataclasses.replace(plan, rows={name: int(counted.get(name, 0)) for name in SPLIT_NAMES}), split

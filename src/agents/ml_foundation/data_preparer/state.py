@@ -38,9 +38,12 @@ class PrepareScope:
 class PrepareRequest:
     """Data to judge. ``data_source`` is a contract table (``triggers`` or ``table:triggers``) or a dataset.
 
-    ``suite`` names the contract table that a dataset must keep; a table is always held to its own.
+    ``suite`` names the contract table that a dataset must keep, or is ``inferred``: the dataset is then held to
+    its own names and types. A table is always held to its own contract. ``time`` (the column of a row's time) and
+    ``unit`` (the column whose values stay together in a split) are for inferred contracts, which name neither.
     ``split_id`` is a split that is registered already, ``split_strategy`` how to plan a new one; with neither
-    rows keep the split they bring along, or are split by time. A leakage check that was skipped is not a pass.
+    rows keep the split they bring along, or are split by time; without time by unit or row. A leakage check that
+    was skipped is not a pass.
     """
 
     experiment_id: str
@@ -50,6 +53,8 @@ class PrepareRequest:
     split_strategy: str | None = None
     suite: str | None = None
     skip_leakage_check: bool = False
+    time: str | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from src.agents.ml_foundation.data_preparer.layers import schema_failed
 from src.agents.ml_foundation.data_preparer.services import PLACE, frames_of
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
-from src.contracts.tables import get_table
 from src.errors import ContractViolation, DataUnavailable
 from src.mlops.preparation.baseline import compute_baseline
 
@@ -28,7 +27,7 @@ async def compute_baseline_metrics(state: PrepareState, runtime: Runtime[Deps]) 
             frames.split,
             features=loaded.features,
             target=state["request"].scope.target,
-            table=get_table(loaded.table),
+            table=frames.table,
         )
     except (ContractViolation, DataUnavailable) as error:
         if not schema_failed(state):

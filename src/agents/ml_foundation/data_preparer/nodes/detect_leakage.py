@@ -9,10 +9,9 @@ from langgraph.runtime import Runtime
 from src.agents.ml_foundation.data_preparer.layers import did_not_run, failed, passed, schema_failed
 from src.agents.ml_foundation.data_preparer.services import PLACE, Services, frames_of, services_of
 from src.agents.ml_foundation.data_preparer.source import scope_texts, time_column
-from src.agents.ml_foundation.data_preparer.splits import faults_of, patient_of, split_rows
+from src.agents.ml_foundation.data_preparer.splits import faults_of, leakage_unit, split_rows
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
-from src.contracts.tables import get_table
 from src.errors import ContractViolation, DataUnavailable
 from src.mlops.preparation.leakage import LeakageReport, Unchecked, find_leakage
 
@@ -35,12 +34,10 @@ async def detect_leakage(state: PrepareState, runtime: Runtime[Deps]) -> Prepare
 
 
 async def _checked(state: PrepareState, deps: Deps, services: Services) -> PrepareUpdate:
-    request, frames, table = state["request"], frames_of(deps), get_table(state["loaded"].table)
-    loaded = state["loaded"]
+    request, frames = state["request"], frames_of(deps)
+    table, loaded = frames.table, state["loaded"]
     chosen_by = scope_texts(request, loaded.dataset_id)
-    plan, split = await split_rows(
-        frames.typed, table, request.split_id, services.preparation, chosen_by, request.split_strategy
-    )
+    plan, split = await split_rows(frames.typed, table, request, services.preparation, chosen_by)
     frames.split = split
     await services.preparation.register_plan(plan, created_by=PLACE)
     faults = faults_of(plan, registered=request.split_id is not None)
@@ -48,7 +45,7 @@ async def _checked(state: PrepareState, deps: Deps, services: Services) -> Prepa
         skipped = did_not_run(services, LAYER, "the check was skipped on request")
         return _with_faults(skipped, *faults) | {"splits": plan}
     # A registered split may be one of rows; patients that it tears apart are found all the same.
-    unit = plan.unit or patient_of(frames.typed)
+    unit = leakage_unit(plan, frames.typed)
     report = await asyncio.to_thread(
         find_leakage,
         frames.typed,
@@ -64,7 +61,9 @@ async def _checked(state: PrepareState, deps: Deps, services: Services) -> Prepa
     await services.preparation.add_audit(
         report.audit_rows(table.name, split_config_id=plan.split_config_id, trace_id=deps.trace_id)
     )
-    update = _with_faults(judged(services, report, has_units=unit is not None), *faults)
+    update = _with_faults(
+        judged(services, report, has_units=unit is not None, has_time=time_column(table) is not None), *faults
+    )
     return update | {"splits": plan, "leakage": report}
 
 
@@ -75,18 +74,21 @@ def _with_faults(update: PrepareUpdate, blockers: tuple[str, ...], warnings: tup
     }
 
 
-def judged(services: Services, report: LeakageReport, *, has_units: bool) -> PrepareUpdate:
+def judged(services: Services, report: LeakageReport, *, has_units: bool, has_time: bool = True) -> PrepareUpdate:
     """What the layer says. A check that could not be made leaves the layer undone; parts of one are a warning.
+
+    Rows without any time cannot leak by time; that is a warning too.
 
     Transformations are fitted by the next node, which checks them.
     """
-    due = ("target", "temporal", "duplicate", *(("group",) if has_units else ()))
+    due = ("target", "duplicate", *(("temporal",) if has_time else ()), *(("group",) if has_units else ()))
     blocking = tuple(finding.message for finding in report.blocking)
     mild = tuple(finding.message for finding in report.findings if finding not in report.blocking)
     unmade = tuple(
         _undecided(item) for item in report.skipped if item.check in due and item.check not in report.checked
     )
-    partly = tuple(_undecided(item) for item in report.skipped if item.check in report.checked)
+    undue = () if has_time else ("temporal",)
+    partly = tuple(_undecided(item) for item in report.skipped if item.check in (*report.checked, *undue))
     if blocking:
         return failed(LAYER, (*blocking, *unmade), (*mild, *partly))
     if unmade:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.data_preparer.layers import did_not_run, failed, passed
-from src.agents.ml_foundation.data_preparer.services import PLACE, Services, frames_of, services_of
+from src.agents.ml_foundation.data_preparer.services import PLACE, Frames, Services, frames_of, services_of
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
+from src.contracts.inference import is_inferred
 from src.mlops.quality.result import DataQualityResult, FailedExpectation, QualityStatus
+from src.mlops.quality.suites import ExpectationSuite, ExpectationSuiteBuilder
 
 LAYER = "ge"
 FAILURES_NAMED = 20
@@ -19,9 +21,14 @@ async def run_ge_validation(state: PrepareState, runtime: Runtime[Deps]) -> Prep
     """A failed suite or critical expectation blocks, a warning does not, and a suite that did not run is no pass."""
     services, frames, scope = services_of(runtime.context), frames_of(runtime.context), state["request"].scope
     found = await services.expectations.validate(
-        frames.read, state["loaded"].table, check=frames.check, brand=scope.brand, region=scope.region
+        frames.read, _suite(frames), check=frames.check, brand=scope.brand, region=scope.region
     )
     return judged(services, found) | {"quality": found}
+
+
+def _suite(frames: Frames) -> str | ExpectationSuite:
+    table = frames.table
+    return ExpectationSuiteBuilder.suite_of(table) if is_inferred(table) else table.name
 
 
 def judged(services: Services, found: DataQualityResult) -> PrepareUpdate:

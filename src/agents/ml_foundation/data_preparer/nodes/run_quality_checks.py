@@ -10,7 +10,6 @@ from src.agents.ml_foundation.data_preparer.layers import did_not_run, failed, p
 from src.agents.ml_foundation.data_preparer.services import PLACE, frames_of, services_of
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
-from src.contracts.tables import get_table
 
 LAYER = "quality"
 
@@ -19,10 +18,9 @@ LAYER = "quality"
 async def run_quality_checks(state: PrepareState, runtime: Runtime[Deps]) -> PrepareUpdate:
     """The weighted score of the dimensions that can be measured; below the configured score the layer fails."""
     services, frames = services_of(runtime.context), frames_of(runtime.context)
-    table = get_table(state["loaded"].table)
     if frames.check is None:
         return did_not_run(services, LAYER, "it is measured by the rules of the schema, and they were not checked")
-    scores = await asyncio.to_thread(services.score, table, frames.check, services.clock())
+    scores = await asyncio.to_thread(services.score, frames.table, frames.check, services.clock())
     score = scores.weighted(services.config.weights.by_dimension())
     if score is None:
         return did_not_run(services, LAYER, "no score was measured") | {"score": None}

@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.data_preparer.layers import did_not_run, failed, passed
 from src.agents.ml_foundation.data_preparer.services import PLACE, frames_of, services_of
+from src.agents.ml_foundation.data_preparer.source import held_to
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
 from src.mlops.pandera_schemas import SchemaValidation
@@ -21,7 +22,7 @@ RULES_NAMED = 20
 async def run_schema_validation(state: PrepareState, runtime: Runtime[Deps]) -> PrepareUpdate:
     """One blocker for each rule that is broken."""
     services, frames = services_of(runtime.context), frames_of(runtime.context)
-    found = await asyncio.to_thread(services.schema, frames.read, state["loaded"].table)
+    found = await asyncio.to_thread(services.schema, frames.read, held_to(frames.table))
     if found.status in ("passed", "failed"):
         frames.failures = found.errors
     if found.status == "skipped":

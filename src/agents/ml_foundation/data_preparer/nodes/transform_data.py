@@ -13,12 +13,11 @@ from src.agents.ml_foundation.data_preparer.layers import failed, is_blocked
 from src.agents.ml_foundation.data_preparer.nodes.detect_leakage import LAYER
 from src.agents.ml_foundation.data_preparer.services import PLACE, Services, frames_of, services_of
 from src.agents.ml_foundation.data_preparer.source import time_column
-from src.agents.ml_foundation.data_preparer.splits import PATIENT
+from src.agents.ml_foundation.data_preparer.splits import assigned_by
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
 from src.contracts.enums import DataSplit
 from src.contracts.model import TableContract
-from src.contracts.tables import get_table
 from src.domain.splits import SplitPlan
 from src.mlops.preparation.leakage import LeakageReport, find_preprocessing_leakage, report_of
 from src.mlops.preparation.splitting import unit_assignments
@@ -35,7 +34,7 @@ async def transform_data(state: PrepareState, runtime: Runtime[Deps]) -> Prepare
     services, frames = services_of(runtime.context), frames_of(runtime.context)
     if is_blocked(state) or frames.split is None:
         return {}
-    plan, table = state["splits"], get_table(state["loaded"].table)
+    plan, table = state["splits"], frames.table
     features, empty = _learnable(frames.typed, frames.split, state["loaded"].features)
     if not features:
         return {"not_ready": empty}
@@ -49,7 +48,7 @@ async def transform_data(state: PrepareState, runtime: Runtime[Deps]) -> Prepare
         return update | failed(LAYER, tuple(finding.message for finding in report.blocking))
     # Applied to every row, so that a value no transform can read is found here and not in training.
     await asyncio.to_thread(fitted.apply, frames.typed)
-    await _keep_patients(services, plan, table, frames.typed, frames.split)
+    await _keep_assignments(services, plan, table, frames.typed, frames.split)
     await services.preparation.save_preprocessing(plan.split_config_id, fitted.parameters())
     return update | {"transforms": fitted}
 
@@ -75,10 +74,11 @@ def _together(state: PrepareState, report: LeakageReport) -> LeakageReport:
     return state["leakage"].joined(report) if "leakage" in state else report
 
 
-async def _keep_patients(
+async def _keep_assignments(
     services: Services, plan: SplitPlan, table: TableContract, frame: pd.DataFrame, split: pd.Series[Any]
 ) -> None:
-    if plan.unit != PATIENT:
+    unit = assigned_by(plan, table)
+    if unit is None:
         return
-    assigned = await asyncio.to_thread(unit_assignments, frame, split, unit=plan.unit, time=time_column(table))
+    assigned = await asyncio.to_thread(unit_assignments, frame, split, unit=unit, time=time_column(table))
     await services.preparation.add_assignments(plan.split_config_id, assigned)

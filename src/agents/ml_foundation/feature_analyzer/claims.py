@@ -1,0 +1,107 @@
+"""Does a narrative say anything that the facts do not? Every number and every name in it is looked up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict
+
+from src.agents.ml_foundation.feature_analyzer.facts import Facts
+
+LONGEST_SUMMARY = 1_000
+LONGEST_LINE = 400
+MOST_LINES = 6
+# A rounded number may be this far, relatively, from the one it stands for.
+ROUNDING = 0.05
+
+_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w)")
+_DIGIT = re.compile(r"\d")
+_QUOTED = re.compile(r"`([^`]+)`")
+_COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_WORDS = {
+    **{word: float(n) for n, word in enumerate(_COUNTS, start=2)},
+    **{"twenty": 20.0, "fifty": 50.0, "hundred": 100.0, "thousand": 1_000.0, "million": 1_000_000.0},
+    **{"half": 0.5, "twice": 2.0, "double": 2.0, "doubles": 2.0, "triple": 3.0, "triples": 3.0, "quarter": 0.25},
+}
+_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
+_CAUSAL = re.compile(r"\b(caus(?:e|es|ed|ing)|due to|leads? to|drives?|drove|driven)\b", re.IGNORECASE)
+_DENIED = re.compile(r"\b(not?|never|nor|cannot|without)\b|n't\b", re.IGNORECASE)
+
+
+class NarrativeReply(BaseModel):
+    """What a language model is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    summary: str
+    key_insights: list[str]
+    cautions: list[str]
+
+    def lines(self) -> list[str]:
+        """Everything it says."""
+        return [self.summary, *self.key_insights, *self.cautions]
+
+
+def unfounded(reply: NarrativeReply, facts: Facts) -> tuple[str, ...]:
+    """What is wrong with a reply, one line each, none of which quotes it beyond a number or name; () when it holds.
+
+    A number holds when it is one of the facts' or its rounding; a name between backticks when it is a column. A
+    sentence that speaks of causes must deny them.
+    """
+    known = facts.numbers()
+    problems = _form(reply)
+    for line in reply.lines():
+        problems += [f"`{name[:60]}` is no feature" for name in _QUOTED.findall(line) if name not in facts.names]
+        bare = _without_names(line, facts.names)
+        problems += [f"the number {said} is not in the facts" for said in _unknown_numbers(bare, known)]
+        if _claims_cause(bare):
+            problems.append("a sentence claims a cause; SHAP values show none")
+    return tuple(dict.fromkeys(problems))
+
+
+def _form(reply: NarrativeReply) -> list[str]:
+    problems = []
+    if not reply.summary.strip():
+        problems.append("the summary is empty")
+    if len(reply.summary) > LONGEST_SUMMARY or any(len(line) > LONGEST_LINE for line in reply.lines()[1:]):
+        problems.append("a text is too long")
+    if max(len(reply.key_insights), len(reply.cautions)) > MOST_LINES:
+        problems.append(f"there are more than {MOST_LINES} insights or cautions")
+    return problems
+
+
+def _without_names(line: str, names: Iterable[str]) -> str:
+    """The line without column names, whose digits are no claims; the longest first, as one may begin another."""
+    line = _QUOTED.sub(" ", line)
+    for name in sorted(names, key=len, reverse=True):
+        line = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", " ", line)
+    return line
+
+
+def _unknown_numbers(line: str, known: Iterable[float]) -> list[str]:
+    facts = [abs(value) for value in known]
+    said = [(word, _WORDS[word.lower()]) for word in _WORD.findall(line)]
+    unknown = [word for word, value in said if value not in facts]
+    left = line
+    for match in _NUMBER.finditer(line):
+        text = match.group().rstrip(",")
+        left = left.replace(match.group(), " ", 1)
+        if not any(_is_rounding(text, value) for value in facts):
+            unknown.append(text)
+    # Digits inside words ("3x", "Q4") are numbers too, and none that can be looked up.
+    return unknown + [word for word in left.split() if _DIGIT.search(word)]
+
+
+def _is_rounding(text: str, fact: float) -> bool:
+    plain = text.replace(",", "").lower()
+    value, mantissa = float(plain), plain.partition("e")[0]
+    digits = len(mantissa.partition(".")[2])
+    exponent = int(plain.partition("e")[2] or 0)
+    half_unit = 0.5 * 10.0 ** (exponent - digits)
+    return abs(value - fact) <= half_unit * (1 + 1e-9) and abs(value - fact) <= ROUNDING * abs(fact)
+
+
+def _claims_cause(line: str) -> bool:
+    sentences = re.split(r"(?<=[.!?;])\s+", line)
+    return any(_CAUSAL.search(sentence) and not _DENIED.search(sentence) for sentence in sentences)

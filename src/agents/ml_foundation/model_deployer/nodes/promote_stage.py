@@ -1,0 +1,37 @@
+"""Move the version to the stage that is wished for, if the rules allow it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from langgraph.runtime import Runtime
+
+from src.agents.ml_foundation.model_deployer.registry import registry_of
+from src.agents.ml_foundation.model_deployer.result import Promotion, ShadowEvidence
+from src.agents.ml_foundation.model_deployer.services import PLACE, Services, services_of
+from src.agents.ml_foundation.model_deployer.state import DeployState, DeployUpdate
+from src.agents.runtime import Deps, traced_node
+from src.mlops.mlflow_connector import ModelStage
+
+
+@traced_node(PLACE, "promote_stage")
+async def promote_stage(state: DeployState, runtime: Runtime[Deps]) -> DeployUpdate:
+    """Whether it was moved, and every rule that is not met if not. What was seen in shadow is looked up here."""
+    request, services = state["request"], services_of(runtime.context)
+    registry = registry_of(services)
+    shadow = request.shadow_evidence or await _seen(services, request.model_name, state["version"])
+    moved = await registry.promote(
+        request.model_name, state["version"], str(request.target_stage), approval=request.approval, shadow=shadow
+    )
+    reasons = () if moved else tuple(moved.reason.split("; "))
+    stage = moved.to_stage if moved else moved.from_stage or ModelStage(state["stage"])
+    return {
+        "promotion": Promotion(moved.ok, reasons),
+        "stage": stage.value,
+        "warnings": await registry.reconcile(request.model_name),
+    }
+
+
+async def _seen(services: Services, model_name: str, version: int) -> ShadowEvidence | None:
+    seen = await asyncio.to_thread(services.serving.observed, model_name, version)
+    return None if seen is None else ShadowEvidence(seen.hours, seen.requests, seen.error_rate, seen.p99_ms)

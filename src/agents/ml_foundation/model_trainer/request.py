@@ -1,0 +1,179 @@
+"""What is asked of model_trainer? Requests come typed or as JSON; both are checked before anything is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from src.agents.ml_foundation.model_trainer.result import TrainRequest
+from src.agents.quality_gate import LayerStatus, QCGate
+from src.contracts.enums import Brand, Region
+from src.domain.modelling import Candidate, ProblemType, TrainingData
+from src.errors import ContractViolation, nearest_names
+from src.mlops.modelling.metrics import DIRECTIONS, METRICS
+
+LONGEST_NAME = 200
+MOST_TRIALS = 10_000
+MOST_WORKERS = 64
+
+Kind = TypeVar("Kind")
+
+
+def request_from(raw: TrainRequest | Mapping[str, Any]) -> TrainRequest:
+    """Accept a request or its JSON form, ``candidate``, ``qc_gate`` and ``data`` typed or as objects.
+
+    Raises ContractViolation for an unknown or missing key, a value of the wrong kind or out of its range, a
+    metric that the problem does not have, a target among the features, and an effect as problem.
+    """
+    if isinstance(raw, TrainRequest):
+        return _checked(raw)
+    parts: Mapping[str, Callable[[Any], Any]] = {
+        "candidate": _candidate,
+        "qc_gate": _gate,
+        "data": _data,
+        "problem_type": _problem,
+    }
+    _check_keys(raw, TrainRequest, "request")
+    return _checked(TrainRequest(**{key: parts[key](value) if key in parts else value for key, value in raw.items()}))
+
+
+def _candidate(raw: Any) -> Candidate:
+    return _typed(raw, Candidate, "candidate")
+
+
+def _gate(raw: Any) -> QCGate:
+    if isinstance(raw, Mapping) and isinstance(raw.get("layers"), Mapping):
+        layers = {str(name): _word(status, LayerStatus, f"layer '{name}'") for name, status in raw["layers"].items()}
+        raw = {**raw, "layers": layers}
+    return _typed(raw, QCGate, "qc_gate", sequences=("blockers", "warnings"))
+
+
+def _data(raw: Any) -> TrainingData:
+    return _typed(raw, TrainingData, "data", sequences=("features", "segments", "period"))
+
+
+def _problem(raw: Any) -> ProblemType:
+    return ProblemType(_word(raw, ProblemType, "problem_type"))
+
+
+def _typed(raw: Any, kind: type[Kind], where: str, *, sequences: tuple[str, ...] = ()) -> Kind:
+    if isinstance(raw, kind):
+        return raw
+    if not isinstance(raw, Mapping):
+        raise ContractViolation(f"{where} must be an object")
+    _check_keys(raw, kind, where)
+    for name in sequences:
+        if name in raw and not isinstance(raw[name], list | tuple):
+            raise ContractViolation(f"{where}.{name} must be a list")
+    return kind(**{key: tuple(value) if key in sequences else value for key, value in raw.items()})
+
+
+def _check_keys(raw: Mapping[str, Any], kind: type[Any], where: str) -> None:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for key in raw:
+        if key not in fields:
+            raise ContractViolation(f"unknown key '{key}' in the {where}; {nearest_names(str(key), fields)}")
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in raw:
+            raise ContractViolation(f"the {where} needs '{name}'")
+
+
+def _checked(request: TrainRequest) -> TrainRequest:
+    _check_kinds(request)
+    _require_text(request.experiment_id, "experiment_id")
+    if len(request.experiment_id) > LONGEST_NAME:
+        raise ContractViolation(f"experiment_id is longer than {LONGEST_NAME} characters; choose a shorter name")
+    if request.problem_type is ProblemType.EFFECT:
+        raise ContractViolation("the effect of a treatment is estimated, not trained: use causal_impact (e2i effect)")
+    _check_numbers(request)
+    _check_metrics(request)
+    if request.resume_study is not None:
+        _require_text(request.resume_study, "resume_study")
+        if not request.enable_hpo:
+            raise ContractViolation("resume_study goes on with a search: leave enable_hpo true")
+    return dataclasses.replace(request, data=_checked_data(request.data))
+
+
+def _check_kinds(request: TrainRequest) -> None:
+    kinds = {"candidate": Candidate, "qc_gate": QCGate, "data": TrainingData, "problem_type": ProblemType}
+    for name, kind in kinds.items():
+        if not isinstance(getattr(request, name), kind):
+            raise ContractViolation(f"{name} must be a {kind.__name__}")
+    _require_text(request.candidate.algorithm, "candidate.algorithm")
+    for name in ("enable_hpo", "early_stopping", "enable_mlflow", "enable_checkpointing"):
+        if not isinstance(getattr(request, name), bool):
+            raise ContractViolation(f"{name} must be true or false")
+
+
+def _check_numbers(request: TrainRequest) -> None:
+    for name, most in (("hpo_trials", MOST_TRIALS), ("workers", MOST_WORKERS)):
+        if not _whole(value := getattr(request, name)) or not 1 <= value <= most:
+            raise ContractViolation(f"{name} is {value!r}; it must be a whole number from 1 to {most:,}")
+    seed = request.random_state
+    if not _whole(seed) or not 0 <= seed < 2**31:
+        raise ContractViolation(f"random_state is {seed!r}; it must be a whole number from 0 to 2^31 − 1")
+    limit = request.hpo_timeout_s
+    if limit is not None and not (_number(limit) and limit > 0):
+        raise ContractViolation(f"hpo_timeout_s is {limit!r}; it must be seconds above 0")
+
+
+def _check_metrics(request: TrainRequest) -> None:
+    known = [name for name in METRICS[request.problem_type] if name in DIRECTIONS]
+    if request.metric is not None:
+        _require_metric(request.metric, known, request.problem_type, "metric")
+    if not isinstance(request.success_criteria, Mapping):
+        raise ContractViolation("success_criteria must be an object: metric → bound")
+    for name, bound in request.success_criteria.items():
+        _require_metric(name, known, request.problem_type, "success_criteria")
+        if not _number(bound):
+            raise ContractViolation(f"success_criteria.{name} is {bound!r}; it must be a number")
+
+
+def _require_metric(name: Any, known: Sequence[str], problem_type: ProblemType, where: str) -> None:
+    if name not in known:
+        raise ContractViolation(
+            f"{where}: a {problem_type} model has no metric '{str(name)[:80]}'; {nearest_names(str(name), known)}"
+        )
+
+
+def _checked_data(data: TrainingData) -> TrainingData:
+    _require_text(data.dataset_id, "data.dataset_id")
+    _require_text(data.target, "data.target")
+    if not data.features:
+        raise ContractViolation("data.features is empty; name at least one column")
+    for name in (*data.features, *data.segments):
+        _require_text(name, "data.features and data.segments")
+    if data.target in data.features:
+        raise ContractViolation(f"the target '{data.target}' is among the features; leave it out")
+    if data.brand is not None:
+        _word(data.brand, Brand, "brand")
+    if data.region is not None:
+        _word(data.region, Region, "region")
+    return dataclasses.replace(data, features=_once(data.features), segments=_once(data.segments))
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require_text(value: Any, name: str) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ContractViolation(f"{name} must be a text that is not empty")
+
+
+def _word(value: Any, words: type[StrEnum], name: str) -> StrEnum:
+    if value not in list(words):
+        raise ContractViolation(f"there is no {name} '{str(value)[:80]}'; {nearest_names(str(value), list(words))}")
+    return words(value)

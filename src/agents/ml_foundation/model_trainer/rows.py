@@ -1,0 +1,66 @@
+"""What does the database keep of a training?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from src.agents.ml_foundation.model_trainer.services import Experiments, Training
+from src.agents.ml_foundation.model_trainer.state import TrainState
+from src.agents.ml_foundation.model_trainer.tracking import run_name, told_of
+
+LONGEST_MESSAGE = 2000
+Row = dict[str, Any]
+
+
+async def experiment_of(experiments: Experiments, training: Training, state: TrainState) -> str:
+    """Id of the request's experiment, made where there is none."""
+    request, run = state["request"], training.run
+    return await experiments.ensure(
+        request.experiment_id,
+        mlflow_experiment_id=run.run.experiment_id if run is not None else None,
+        prediction_target=request.data.target,
+        brand=request.data.brand,
+        region=request.data.region,
+    )
+
+
+def training_row(
+    training: Training,
+    state: TrainState,
+    experiment_id: str,
+    ended_at: datetime,
+    *,
+    status: str = "completed",
+    error: BaseException | None = None,
+) -> Row:
+    """A row of ``ml_training_runs``; metrics only of a training that completed."""
+    request, run, hpo = state["request"], training.run, state.get("hpo")
+    metrics = state["evaluation"].metrics if status == "completed" else {}
+    counts = state.get("split_counts", {})
+    best = hpo is not None and status == "completed"
+    return {
+        "id": training.id,
+        "experiment_id": experiment_id,
+        "run_name": run_name(request, training.started_at),
+        "mlflow_run_id": run.run.run_id if run is not None else None,
+        "algorithm": request.candidate.algorithm,
+        "hyperparameters": dict(state["trained"].params if "trained" in state else request.candidate.default_params),
+        **{f"{name}_samples": counts.get(split) for name, split in _SAMPLES},
+        "feature_names": list(state.get("feature_names", ())) or None,
+        **{f"{split}_metrics": dict(metrics.get(split, {})) for split in ("train", "validation", "test")},
+        "status": status,
+        "error_type": type(error).__name__ if error is not None else None,
+        "error_message": told_of(error)[:LONGEST_MESSAGE] if error is not None else None,
+        "started_at": training.started_at,
+        "completed_at": ended_at,
+        "duration_seconds": (ended_at - training.started_at).total_seconds(),
+        "compute_type": "cpu",
+        "gpu_used": False,
+        "optuna_study_name": training.study.study_name if training.study is not None else request.resume_study,
+        "optuna_trial_number": hpo.best_trial if hpo is not None else None,
+        "is_best_trial": True if best else None,
+    }
+
+
+_SAMPLES = (("training", "train"), ("validation", "validation"), ("test", "test"))

@@ -1,0 +1,77 @@
+"""May a model be trained, tuned and judged on these splits?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from src.agents.training_rows import SplitRows
+from src.errors import ContractViolation
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# With fewer rows nothing can be chosen or judged; what training needs is asked of the rows to train on.
+FEWEST_ROWS = 10
+
+
+class SplitsInvalid(ContractViolation):
+    """Splits that no honest number can come from; ``reasons`` are all of them, in words."""
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        self.reasons = reasons
+        super().__init__("; ".join(reasons))
+
+
+def overlaps(splits: Mapping[str, SplitRows]) -> Iterator[str]:
+    """What to say of each two splits that share rows, or units that must stay together."""
+    for first, second in combinations(splits, 2):
+        a, b = splits[first], splits[second]
+        shared = len(a.frame.index.intersection(b.frame.index))
+        if shared:
+            yield f"the {first} and {second} splits share {shared} rows; split the data anew"
+        elif a.units is not None and b.units is not None and (same := len(_units(a) & _units(b))):
+            yield f"the {first} and {second} splits share {same} units that must stay together; split the data by unit"
+
+
+def repeated(splits: Mapping[str, SplitRows]) -> Iterator[str]:
+    """What to say of each split that holds a row more than once."""
+    for name, split in splits.items():
+        if not split.frame.index.is_unique:
+            yield f"the {name} split holds {int(split.frame.index.duplicated().sum())} rows more than once"
+
+
+def too_few(counts: Mapping[str, int]) -> Iterator[str]:
+    """What to say of each split with fewer rows than anything can be chosen or judged by."""
+    for name, n in counts.items():
+        if n < FEWEST_ROWS:
+            yield f"the {name} split has {n} rows with a target, and needs {FEWEST_ROWS}; take more rows"
+
+
+def lacking_classes(name: str, codes: pd.Series[Any], classes: int, target: str) -> Iterator[str]:
+    """What to say of a split in which a class of the training rows is missing."""
+    missing = classes - codes.nunique()
+    if missing > 0:
+        yield (
+            f"the {name} split lacks {missing} of the {classes} classes of '{target}'; "
+            "take more rows, or a split that keeps the classes' shares"
+        )
+
+
+def fingerprint(splits: Mapping[str, SplitRows]) -> str:
+    """SHA-256 of the rows of each split in their order: the same rows give the same in every process."""
+    import numpy as np
+    import pandas as pd
+
+    digest = hashlib.sha256()
+    for name, split in splits.items():
+        digest.update(f"{name}:{','.join(map(str, split.frame.columns))}:{len(split.frame)};".encode())
+        texts = split.frame.astype("string").fillna("\0")
+        digest.update(pd.util.hash_pandas_object(texts, index=True).to_numpy(dtype=np.uint64).tobytes())
+    return digest.hexdigest()
+
+
+def _units(split: SplitRows) -> set[Any]:
+    return set() if split.units is None else set(split.units.dropna().unique())
