@@ -31,7 +31,8 @@ class TuningTask:
 def tuning_tasks(random_state: int) -> list[TuningTask]:
     """The ten problems; ``random_state`` draws the generated ones and all splits."""
     return [
-        _split(name, problem_type, *make(random_state), random_state) for name, (problem_type, make) in _TASKS.items()
+        split_task(name, problem_type, *make(random_state), random_state)
+        for name, (problem_type, make) in _TASKS.items()
     ]
 
 
@@ -82,7 +83,8 @@ _TASKS: dict[str, tuple[ProblemType, Callable[[int], tuple[Any, Any]]]] = {
 }
 
 
-def _split(name: str, problem_type: ProblemType, X: Any, y: Any, random_state: int) -> TuningTask:
+def split_task(name: str, problem_type: ProblemType, X: Any, y: Any, random_state: int) -> TuningTask:
+    """The problem with its rows split, classes in equal shares."""
     frame = pd.DataFrame(np.asarray(X, dtype=float), columns=[f"x{number}" for number in range(X.shape[1])])
     target = pd.Series(y, dtype="float64" if problem_type is REGRESSION else "int64")
     stratify = problem_type is not REGRESSION

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from src.agents.ml_foundation.data_preparer.layers import ABOUT_FEATURE, ABOUT_VIEW
 from src.agents.ml_foundation.data_preparer.request import request_from
 from src.agents.ml_foundation.data_preparer.source import filters_of, refuse_identifying
 from src.agents.ml_foundation.feature_analyzer.result import AnalyzeRequest, AnalyzeResult
@@ -162,9 +163,8 @@ async def _prepared(shop: Workshop) -> Trained:
         record = await staged.commit()
     deps = _with_features(shop, shop.deps("data_preparer"), columns)
     prepared = await prepare_on(shop.database, shop.features, request, deps)
-    left_out = tuple(f"'{name}' is not used: {why}" for name, why in columns.left_out.items())
     started = prepared.result.meta.started_at
-    done = Trained(order, columns, record, experiment, shop.trace_id, started, prepared, warnings=left_out)
+    done = Trained(order, columns, record, experiment, shop.trace_id, started, prepared)
     return _behind_gate(done)
 
 
@@ -180,8 +180,10 @@ def _behind_gate(done: Trained) -> Trained:
     result = done.prepared.result
     if not result.gate.passed:
         return _stopped(done, *(f"the gate is shut: {line}" for line in result.gate.blockers))
-    if not result.is_ready or result.splits is None:
-        return _stopped(done, *(f"the data is not ready: {line}" for line in result.meta.warnings))
+    if lacking := _lacking(done):
+        return _stopped(done, *(f"the data is not ready: {line}" for line in lacking))
+    if result.splits is None:
+        return _stopped(done, "the data is not ready: it was not split")
     order, columns = done.order, done.columns
     data = TrainingData(
         dataset_id=done.dataset.dataset_id,
@@ -196,6 +198,13 @@ def _behind_gate(done: Trained) -> Trained:
         time=columns.time,
     )
     return dataclasses.replace(done, data=data)
+
+
+def _lacking(done: Trained) -> tuple[str, ...]:
+    """What the rows lack; how fresh the online values of a view are says nothing of rows that come from a table."""
+    of_store = any(OF_VIEW in name for name in done.columns.features)
+    kinds = (ABOUT_FEATURE, ABOUT_VIEW) if of_store else (ABOUT_FEATURE,)
+    return tuple(line for line in done.prepared.result.meta.warnings if line.startswith(kinds))
 
 
 async def _selected(shop: Workshop, done: Trained) -> Trained:

@@ -124,6 +124,8 @@ def _document(done: Trained) -> dict[str, Any]:
 def _print(done: Trained) -> None:
     order, result = done.order, done.trained
     typer.echo(f"{order.name} → {order.target} ({done.columns.problem}), {len(done.columns.features)} features")
+    if done.columns.left_out:
+        typer.echo(f"not used: {', '.join(done.columns.left_out)} (why: --json and the model card)")
     gate = done.prepared.result.gate
     score = "not measured" if gate.score is None else f"{gate.score:.3f}"
     typer.echo(f"gate {'open' if gate.passed else 'shut'}, quality score {score}")

@@ -68,8 +68,8 @@ def explain(model: FittedModel, background: pd.DataFrame, rows: pd.DataFrame, *,
 
     Both hold the model's columns. Boosted classifiers and linear ones are explained in log-odds (several classes:
     class scores), forests and other classifiers in probabilities, regressions in the target's units (Lundberg &
-    Lee 2017; interventional values, Janzing et al. 2020). The kernel explainer takes 20
-    of them and at most the first 100 rows.
+    Lee 2017; interventional values, Janzing et al. 2020). A large model takes fewer of both; the kernel explainer
+    20 background rows and at most the first 100 rows.
 
     Raises DataUnavailable without rows or background, UnknownColumn, ContractViolation for an effect model, and
     NotAdditive when base + values differ from the prediction by more than 1e-4 (of it, where it is beyond 1).

@@ -27,9 +27,9 @@ from src.mlops.preparation.baseline import FeatureBaseline, TargetBaseline
 class PrepareResult:
     """The decision and what is known of the data.
 
-    ``is_ready`` also needs every required feature, and usable values in each feature view that serves
-    one; ``meta.warnings`` say what is lacking. ``feature_stats`` and ``target_rate`` are by split; they are
-    empty, and ``splits`` is None, where the run did not get that far.
+    ``is_ready`` also needs every required feature, and usable values in each feature view that serves one;
+    ``meta.warnings`` say what is lacking. ``feature_stats`` and ``target_rate`` are by
+    split; they are empty, and ``splits`` is None, where the run did not get that far.
     """
 
     gate: QCGate

@@ -8,6 +8,10 @@ from src.agents.ml_foundation.data_preparer.services import Services
 from src.agents.ml_foundation.data_preparer.state import PrepareState, PrepareUpdate
 from src.agents.quality_gate import LayerStatus
 
+# How the lines begin that say what rows lack, and what the values of a feature view lack.
+ABOUT_FEATURE = "the required feature"
+ABOUT_VIEW = "feature view"
+
 
 def passed(layer: str, warnings: Sequence[str] = ()) -> PrepareUpdate:
     """The layer ran and nothing blocks."""

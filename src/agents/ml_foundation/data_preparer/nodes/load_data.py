@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from langgraph.runtime import Runtime
 
+from src.agents.ml_foundation.data_preparer.layers import ABOUT_FEATURE
 from src.agents.ml_foundation.data_preparer.services import FRAMES, PLACE, Frames
 from src.agents.ml_foundation.data_preparer.source import (
     filters_of,
@@ -54,7 +55,7 @@ async def load_data(state: PrepareState, runtime: Runtime[Deps]) -> PrepareUpdat
     return {
         "loaded": LoadedData(str(loaded.query.get("dataset", dataset_id)), table.name, len(frame), there, missing),
         "warnings": _held_to(table),
-        "not_ready": tuple(f"the required feature '{name}' is missing or empty" for name in missing),
+        "not_ready": tuple(f"{ABOUT_FEATURE} '{name}' is missing or empty" for name in missing),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from langgraph.runtime import Runtime
 
-from src.agents.ml_foundation.data_preparer.layers import is_blocked
+from src.agents.ml_foundation.data_preparer.layers import ABOUT_VIEW, is_blocked
 from src.agents.ml_foundation.data_preparer.services import PLACE, FeatureStore, services_of
 from src.agents.ml_foundation.data_preparer.state import FeastSummary, PrepareState, PrepareUpdate
 from src.agents.runtime import Deps, traced_node
@@ -60,13 +60,13 @@ async def _age(store: FeatureStore, view: str) -> FeatureFreshness | Unavailable
 def stale(view: str, age: FeatureFreshness | None) -> str | None:
     """Why the values of ``view`` may not be used, or None when they may."""
     if age is None:
-        return f"feature view {view}: its freshness is not known"
-    return None if age.is_fresh else f"feature view {view} is {age.status}: {age.message}"
+        return f"{ABOUT_VIEW} {view}: its freshness is not known"
+    return None if age.is_fresh else f"{ABOUT_VIEW} {view} is {age.status}: {age.message}"
 
 
 def _without_store(views: tuple[str, ...], reason: str) -> PrepareUpdate:
     return {
         "feast": FeastSummary(),
         "degraded": (f"feature store: {reason}",),
-        "not_ready": tuple(f"feature view {view}: its freshness is not known ({reason})" for view in views),
+        "not_ready": tuple(f"{ABOUT_VIEW} {view}: its freshness is not known ({reason})" for view in views),
     }

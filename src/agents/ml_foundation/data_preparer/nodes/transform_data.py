@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from langgraph.runtime import Runtime
 
-from src.agents.ml_foundation.data_preparer.layers import failed, is_blocked
+from src.agents.ml_foundation.data_preparer.layers import ABOUT_FEATURE, failed, is_blocked
 from src.agents.ml_foundation.data_preparer.nodes.detect_leakage import LAYER
 from src.agents.ml_foundation.data_preparer.services import PLACE, Services, frames_of, services_of
 from src.agents.ml_foundation.data_preparer.source import time_column
@@ -60,7 +60,7 @@ def _learnable(
     filled = frame.loc[(split == DataSplit.TRAIN).to_numpy(), list(features)].notna().any()
     found = tuple(name for name in features if filled[name])
     empty = (name for name in features if not filled[name])
-    return found, tuple(f"the required feature '{name}' is empty in every training row" for name in empty)
+    return found, tuple(f"{ABOUT_FEATURE} '{name}' is empty in every training row" for name in empty)
 
 
 def _checked(
