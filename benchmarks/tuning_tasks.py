@@ -31,8 +31,7 @@ class TuningTask:
 def tuning_tasks(random_state: int) -> list[TuningTask]:
     """The ten problems; ``random_state`` draws the generated ones and all splits."""
     return [
-        split_task(name, problem_type, *make(random_state), random_state)
-        for name, (problem_type, make) in _TASKS.items()
+        _split(name, problem_type, *make(random_state), random_state) for name, (problem_type, make) in _TASKS.items()
     ]
 
 
@@ -83,8 +82,7 @@ _TASKS: dict[str, tuple[ProblemType, Callable[[int], tuple[Any, Any]]]] = {
 }
 
 
-def split_task(name: str, problem_type: ProblemType, X: Any, y: Any, random_state: int) -> TuningTask:
-    """The problem with its rows split, classes in equal shares."""
+def _split(name: str, problem_type: ProblemType, X: Any, y: Any, random_state: int) -> TuningTask:
     frame = pd.DataFrame(np.asarray(X, dtype=float), columns=[f"x{number}" for number in range(X.shape[1])])
     target = pd.Series(y, dtype="float64" if problem_type is REGRESSION else "int64")
     stratify = problem_type is not REGRESSION

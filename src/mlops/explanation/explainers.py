@@ -126,12 +126,34 @@ def _tree(model: FittedModel, background: pd.DataFrame, rows: pd.DataFrame) -> _
         rows = rows.iloc[: max(1, int(MOST_WORK / (nodes * len(background))))]
         explainer = _tree_explainer(model, background)
     step = max(1, int(CALL_WORK / (nodes * len(background))))
-    given = rows.to_numpy()
+    given = _by_place(explainer, rows.to_numpy(), np.float64 if model.algorithm == "lightgbm" else np.float32)
     parts = [
         _floats(explainer.shap_values(given[start : start + step], check_additivity=False))
         for start in range(0, len(given), step)
     ]
     return _Values(_of_classes(np.concatenate(parts)), background)
+
+
+def _by_place(explainer: Any, rows: Floats, compared_as: Any) -> Floats:
+    """Rows, and the explainer's thresholds and background, as places among each feature's thresholds.
+
+    The library rounds thresholds, and not values, to float32 when it compares rows with background rows: a value
+    close to a threshold would then go another way than in the model. Places are small whole numbers; a value goes
+    left in the same nodes as before. ``compared_as``: type of values in the model's own comparison.
+    """
+    import numpy as np
+
+    ensemble = explainer.model
+    places = np.zeros_like(ensemble.thresholds)
+    coded, background = np.zeros(rows.shape), np.zeros(explainer.data.shape)
+    for feature in range(rows.shape[1]):
+        there = ensemble.features == feature
+        thresholds, position = np.unique(ensemble.thresholds[there], return_inverse=True)
+        places[there] = position
+        coded[:, feature] = np.searchsorted(thresholds, rows[:, feature].astype(compared_as))
+        background[:, feature] = np.searchsorted(thresholds, explainer.data[:, feature].astype(compared_as))
+    ensemble.thresholds, explainer.data = places, background
+    return coded
 
 
 def tree_nodes(explainer: Any) -> int:

@@ -9,15 +9,16 @@ from math import factorial
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_diabetes
 
 from src.domain.modelling import ProblemType
 from src.errors import ConfigError, ContractViolation, DataUnavailable, UnknownColumn
 from src.mlops.explanation import explainers, library
 from src.mlops.explanation.attribution import Attribution, NotAdditive, column_groups, ranked
 from src.mlops.explanation.explainers import as_prediction, explain, explainer_of, outputs
-from src.mlops.modelling.calibration import Isotonic, Sigmoid
+from src.mlops.modelling.calibration import Sigmoid
 from src.mlops.modelling.fitting import fit_model
-from src.mlops.modelling.types import FittedModel
+from src.mlops.modelling.types import FittedModel, Labelled
 from tests.unit.test_mlops.explanation_models import FAMILIES, FEATURES, TREES, N, fitted, labelled, rows
 
 PROBLEMS = (ProblemType.BINARY, ProblemType.MULTICLASS, ProblemType.REGRESSION)
@@ -148,14 +149,8 @@ def test_a_sigmoid_after_the_model_stretches_its_values(algorithm: str) -> None:
     assert found.base_value == pytest.approx(0.5 * plain.base_value + 0.2)
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "recalibration"),
-    [("random_forest", Sigmoid(0.5, 0.2)), ("xgboost", Isotonic((0.0, 0.4, 1.0), (0.1, 0.2, 0.9)))],
-)
-def test_probabilities_that_are_no_sum_of_trees_are_explained_as_such(
-    algorithm: str, recalibration: Sigmoid | Isotonic
-) -> None:
-    model = dataclasses.replace(fitted(algorithm), recalibration=recalibration)
+def test_probabilities_that_are_no_sum_of_trees_are_explained_as_such() -> None:
+    model = dataclasses.replace(fitted("random_forest"), recalibration=Sigmoid(0.5, 0.2))
     found = explained(model, n=5)
     assert (found.explainer, found.space) == ("Kernel", "probability")
     total = found.base + found.values.sum(axis=1)
@@ -237,6 +232,16 @@ def test_columns_made_of_one_feature_are_added_together() -> None:
     assert np.isnan(grouped.data[:, 0]).all()
     assert grouped.data[:, 1].tolist() == found.data[:, 2].tolist()
     assert {one.feature: one.direction for one in ranked(grouped)}["region"] == 0
+
+
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost", "random_forest"])
+def test_values_next_to_a_threshold_go_the_way_they_go_in_the_model(algorithm: str) -> None:
+    # Few distinct values, scaled: thresholds lie within a rounding of values, closer than float32 can tell.
+    data, target = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
+    scaled = (data - data.mean()) / data.std()
+    train = Labelled(scaled.iloc[:260], target.iloc[:260].astype("float64"))
+    model = fit_model(algorithm, ProblemType.REGRESSION, {"n_estimators": 60}, train)
+    assert explain(model, train.X, scaled.iloc[260:360]).max_error < 1e-3
 
 
 def test_a_column_belongs_to_the_feature_with_the_longest_fitting_name() -> None:
