@@ -1,4 +1,4 @@
-"""Delete traces older than the configured retention: ``python scripts/run_retention.py --once|--loop``."""
+"""Delete traces and tuning patterns that are too old: ``python scripts/run_retention.py --once|--loop``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from src.app.observing import open_traces  # noqa: E402 — the checkout has to be on the path first
-from src.app.retention import apply_retention, retain_for_ever  # noqa: E402
+from src.app.retention import delete_what_is_old, retain_for_ever  # noqa: E402 — the checkout has to be on the path first
 from src.errors import E2IError  # noqa: E402
 
 
 async def once() -> None:
     """One round; says what was deleted."""
-    async with open_traces() as traces:
-        print((await apply_retention(traces)).line(), flush=True)
+    for report in await delete_what_is_old():
+        print(report.line(), flush=True)
 
 
 async def loop(hours: float) -> None:

@@ -34,6 +34,11 @@ BEGIN
     ELSIF kept.prediction_target <> wanted.prediction_target THEN
         RAISE EXCEPTION 'experiment ''%'' predicts ''%'', not ''%''; give the other target an experiment of its own',
             kept.experiment_name, kept.prediction_target, wanted.prediction_target USING ERRCODE = 'check_violation';
+    ELSIF (kept.brand, kept.region) IS DISTINCT FROM (wanted.brand, wanted.region) THEN
+        RAISE EXCEPTION 'experiment ''%'' is of %, %, not of %, %; give other rows an experiment of their own',
+            kept.experiment_name, coalesce(kept.brand::text, 'all brands'), coalesce(kept.region::text, 'all regions'),
+            coalesce(wanted.brand::text, 'all brands'), coalesce(wanted.region::text, 'all regions')
+            USING ERRCODE = 'check_violation';
     ELSIF kept.mlflow_experiment_id IS NULL AND wanted.mlflow_experiment_id IS NOT NULL THEN
         UPDATE ml_experiments SET mlflow_experiment_id = wanted.mlflow_experiment_id, updated_at = now()
         WHERE id = kept.id;
@@ -42,13 +47,18 @@ BEGIN
 END
 $$;
 
--- Writes a study and its trials, in place of what was known of the study of that name.
+-- Writes a study and all its trials, in place of what was known of the study of that name. Finished trials never become
+-- fewer, so a save with fewer than are stored is an older one: it gives the study its experiment at most.
 CREATE FUNCTION save_hpo_study(study jsonb, trials jsonb) RETURNS uuid
 LANGUAGE plpgsql AS $$
 DECLARE
     given ml_hpo_studies := jsonb_populate_record(NULL::ml_hpo_studies, study);
     kept uuid;
 BEGIN
+    IF coalesce(given.n_trials, 0) IS DISTINCT FROM jsonb_array_length(trials) THEN
+        RAISE EXCEPTION 'study ''%'' counts % trials, and % are given; save it with all of them',
+            given.study_name, coalesce(given.n_trials, 0), jsonb_array_length(trials) USING ERRCODE = 'check_violation';
+    END IF;
     INSERT INTO ml_hpo_studies AS stored (
         study_name, experiment_id, algorithm_name, problem_type, direction, sampler_name, pruner_name, metric,
         search_space, fixed_params, n_trials, n_completed, n_pruned, n_failed, best_trial_number, best_value,
@@ -61,7 +71,7 @@ BEGIN
         given.duration_seconds, given.started_at, given.completed_at, given.status, given.error_message
     )
     ON CONFLICT (study_name) DO UPDATE SET
-        experiment_id = excluded.experiment_id, algorithm_name = excluded.algorithm_name,
+        experiment_id = coalesce(excluded.experiment_id, stored.experiment_id), algorithm_name = excluded.algorithm_name,
         problem_type = excluded.problem_type, direction = excluded.direction, sampler_name = excluded.sampler_name,
         pruner_name = excluded.pruner_name, metric = excluded.metric, search_space = excluded.search_space,
         fixed_params = excluded.fixed_params, n_trials = excluded.n_trials, n_completed = excluded.n_completed,
@@ -69,7 +79,13 @@ BEGIN
         best_value = excluded.best_value, best_params = excluded.best_params,
         duration_seconds = excluded.duration_seconds, started_at = excluded.started_at,
         completed_at = excluded.completed_at, status = excluded.status, error_message = excluded.error_message
+    WHERE stored.n_trials <= excluded.n_trials
     RETURNING stored.id INTO kept;
+    IF NOT FOUND THEN
+        UPDATE ml_hpo_studies AS stored SET experiment_id = coalesce(stored.experiment_id, given.experiment_id)
+        WHERE stored.study_name = given.study_name RETURNING stored.id INTO kept;
+        RETURN kept;
+    END IF;
     DELETE FROM ml_hpo_trials AS trial WHERE trial.study_id = kept;
     INSERT INTO ml_hpo_trials (
         study_id, trial_number, state, params, value, intermediate_values, started_at, completed_at,
@@ -81,6 +97,19 @@ BEGIN
     RETURN kept;
 END
 $$;
+
+-- A version belongs to the run that registered it first, however many register at once.
+CREATE FUNCTION ml_model_registry_keeps_run() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'version % of model ''%'' is recorded with run %, not %; keep one database for each MLflow store',
+        old.model_version, old.model_name, coalesce(old.mlflow_run_id, 'none'), coalesce(new.mlflow_run_id, 'none')
+        USING ERRCODE = 'unique_violation';
+END
+$$;
+CREATE TRIGGER ml_model_registry_keeps_run_update BEFORE UPDATE ON ml_model_registry
+    FOR EACH ROW WHEN (old.mlflow_run_id IS DISTINCT FROM new.mlflow_run_id)
+    EXECUTE FUNCTION ml_model_registry_keeps_run();
 
 -- Moves one version to a stage and gives its row. Staging, shadow and production hold one version each: the one that
 -- was there is set aside, and the champion is the version in production. Readers see all of it or nothing.

@@ -18,6 +18,9 @@ class LayerStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+_SAID = {LayerStatus.FAILED: "the validation failed", LayerStatus.SKIPPED: "the validation did not run"}
+
+
 @dataclass(frozen=True, slots=True)
 class QCGate:
     """The decision. ``score`` is the weighted quality score between 0 and 1, None when it was not measured.
@@ -64,9 +67,9 @@ def decide(
         found.append(f"quality: the score {how}")
     for name, status in known.items():
         if status is LayerStatus.FAILED and not _told(name, found):
-            found.append(f"{name}: the validation failed")
+            found.append(f"{name}: {_SAID[status]}")
         if status is LayerStatus.SKIPPED and not _told(name, missing):
-            missing.append(f"{name}: the validation did not run")
+            missing.append(f"{name}: {_SAID[status]}")
     return QCGate(not found, score, tuple(dict.fromkeys(found)), tuple(dict.fromkeys(noted)), known)
 
 
@@ -74,7 +77,21 @@ def _told(layer: str, lines: Sequence[str]) -> bool:
     return any(line.startswith(f"{layer}:") for line in lines)
 
 
+def reasons_to_stop(gate: QCGate) -> tuple[str, ...]:
+    """Why nothing may be built behind this gate, whatever it says of itself; () when it stands open.
+
+    ``passed`` counts only as True itself; a blocker, or a layer that failed or did not run, shuts the gate.
+    """
+    found = [str(line) for line in gate.blockers]
+    for name, status in gate.layers.items():
+        if status in _SAID and not _told(name, found):
+            found.append(f"{name}: {_SAID[status]}")
+    if gate.passed is not True and not found:
+        found.append("it gives no reason" if gate.passed is False else "it does not say true or false")
+    return tuple(found)
+
+
 def after_gate(state: Gated) -> Literal["proceed", "blocked"]:
-    """Where a graph goes on: ``proceed`` only with a gate that passed; no gate at all is blocked."""
+    """Where a graph goes on: ``proceed`` only with a gate that has no reason to stop; no gate at all is blocked."""
     gate = state.get("gate")
-    return "proceed" if gate is not None and gate.passed else "blocked"
+    return "blocked" if gate is None or reasons_to_stop(gate) else "proceed"

@@ -1,4 +1,4 @@
-"""When are old traces deleted, and how many?"""
+"""When are old traces and tuning patterns deleted, and how many?"""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from src.errors import DatabaseUnavailable, E2IError
+from src.mlops.hpo_pattern_memory import HPOPatternMemory, PatternStats, PostgresPatterns
 from src.mlops.tracing.configuration import RetentionSettings, load_observability_config
+from src.storage.connection import connect
+from src.storage.hpo_patterns import HPOPatternRepository
+from src.storage.postgres_gateway import PostgresGateway
 from src.storage.trace_records import Deleted
 from src.storage.traces import TraceRepository
 
 Progress = Callable[[str], None]
+PATTERN_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,29 @@ class RetentionReport:
         return (
             f"Older than {self.cutoff:%Y-%m-%d %H:%M} UTC ({self.days:g} days), {verb}: traces {what.traces:,}, "
             f"spans {what.spans:,}, feedback scores {what.feedback:,}, metrics {what.metrics:,}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PatternReport:
+    """Tuning patterns that were (or would be, in a dry run) forgotten: neither made nor used for ``days``; what is
+    remembered after it."""
+
+    days: int
+    dry_run: bool
+    forgotten: int
+    remembered: PatternStats
+
+    def document(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """One line for people."""
+        verb, kept = "to be deleted" if self.dry_run else "deleted", self.remembered
+        return (
+            f"Tuning patterns neither made nor used for {self.days} days, {verb}: {self.forgotten:,}; "
+            f"there are {kept.patterns:,}, of which {kept.used:,} were used {kept.uses:,} times"
         )
 
 
@@ -62,6 +90,25 @@ async def apply_retention(
             cutoff, batch=chosen.batch, on_progress=lambda done: on_progress(f"{done.spans:,} spans deleted")
         )
     return RetentionReport(cutoff, kept_days, dry_run, deleted)
+
+
+async def forget_old_patterns(
+    memory: HPOPatternMemory, *, days: int = PATTERN_DAYS, dry_run: bool = False
+) -> PatternReport:
+    """Forget the tuning patterns that were neither made nor used for ``days``. Raises DatabaseUnavailable."""
+    cleanup = await memory.cleanup_old_patterns(days, dry_run)
+    return PatternReport(days, dry_run, len(cleanup.pattern_ids), await memory.get_pattern_stats())
+
+
+async def delete_what_is_old() -> tuple[RetentionReport, PatternReport]:
+    """Traces and tuning patterns of the configured database, migrated.
+
+    Raises ConfigError, MigrationError and DatabaseUnavailable.
+    """
+    async with connect(migrate=True) as database:
+        traces = await apply_retention(TraceRepository(database))
+        patterns = PostgresPatterns(HPOPatternRepository(PostgresGateway(database)))
+        return traces, await forget_old_patterns(HPOPatternMemory(patterns))
 
 
 def _is_away(error: E2IError) -> bool:

@@ -59,7 +59,11 @@ class Rows:
 @dataclass(frozen=True, slots=True)
 class DatasetRows:
     """Rows of a catalogued dataset or table, in the order they are stored; a row's label is its position among
-    those that pass the filters."""
+    those that pass the filters, which are the same for every split.
+
+    The holdout is left out before anything else is done with the rows. Where the plan divides them by their own dates,
+    rows from the holdout's first day on are not even read; otherwise it takes all rows to know which are the holdout's.
+    """
 
     datasets: DatasetLoader
     splits: RegisteredSplits
@@ -94,7 +98,7 @@ class FeatureStoreRows:
         if not refs or data.split_id is None:
             return None
         joined = JoinedDatasets(self.datasets, self.history, refs, data.time)
-        return await split_rows(joined, self.splits, data, split, self.source)
+        return await split_rows(joined, self.splits, data, split, self.source, columns_of=self.datasets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +153,23 @@ def _asked(frame: pd.DataFrame, time_column: str) -> pd.DataFrame:
 
 
 async def split_rows(
-    datasets: DatasetLoader, splits: RegisteredSplits, data: TrainingData, split: TrainingSplit, source: str
+    datasets: DatasetLoader,
+    splits: RegisteredSplits,
+    data: TrainingData,
+    split: TrainingSplit,
+    source: str,
+    *,
+    columns_of: DatasetLoader | None = None,
 ) -> SplitRows:
-    """The rows that a registered plan gives to one split; the holdout is refused."""
+    """The rows that a registered plan gives to one split; the holdout is refused.
+
+    ``columns_of``: where the filters' columns are looked up, the dataset without further columns.
+    """
     if split not in get_args(TrainingSplit):
         raise ContractViolation(f"the {split} split may not be read; ask for {', '.join(get_args(TrainingSplit))}")
     assert data.split_id is not None
     plan, assigned = await splits.plan(data.split_id), await splits.assignments(data.split_id)
-    conditions = await _conditions(datasets, data)
+    conditions = await _conditions(columns_of or datasets, data, _holdout_day(plan, data))
     loaded = await datasets.load(data.dataset_id, filters=conditions)
     return await asyncio.to_thread(_of_split, loaded.frame.reset_index(drop=True), data, plan, assigned, split, source)
 
@@ -198,17 +211,28 @@ def _placed(frame: pd.DataFrame, data: TrainingData, plan: SplitPlan, assigned: 
     return splits_of_plan(frame, plan, time=data.time, unit=unit, assignments=assigned)
 
 
-async def _conditions(datasets: DatasetLoader, data: TrainingData) -> tuple[Filter, ...]:
-    if (data.brand, data.region, *data.period) == (None, None, None, None):
+def _holdout_day(plan: SplitPlan, data: TrainingData) -> date | None:
+    """From which day on every row is of the holdout, None where a row's own date does not say.
+
+    Later rows of a unit are in the split of its first date, so a plan of units has no such day.
+    """
+    by_own_date = plan.cuts and plan.unit in (None, ROW) and data.time is not None
+    return plan.cuts[-1] if by_own_date else None
+
+
+async def _conditions(datasets: DatasetLoader, data: TrainingData, holdout: date | None) -> tuple[Filter, ...]:
+    asked = (data.brand, data.region, *data.period) != (None, None, None, None)
+    if not asked and (holdout is None or data.time is None):
         return ()
-    frame = (await datasets.load(data.dataset_id)).frame
+    seen = None if asked or data.time is None else [data.time]
+    frame = (await datasets.load(data.dataset_id, columns=seen)).frame
     names = [str(name) for name in frame.columns]
     found = []
     if data.brand is not None:
         found.append(Filter(_named(("brand",), names), Op.EQ, data.brand))
     if data.region is not None:
         found.append(Filter(_named(REGIONS, names), Op.EQ, data.region))
-    return (*found, *_within(frame, data))
+    return (*found, *_within(frame, data), *_before(frame, data, holdout))
 
 
 def _within(frame: pd.DataFrame, data: TrainingData) -> tuple[Filter, ...]:
@@ -224,6 +248,15 @@ def _within(frame: pd.DataFrame, data: TrainingData) -> tuple[Filter, ...]:
     if end is not None:
         found.append(Filter(data.time, Op.LT, _moment(date.fromisoformat(end) + timedelta(days=1), zoned)))
     return tuple(found)
+
+
+def _before(frame: pd.DataFrame, data: TrainingData, day: date | None) -> tuple[Filter, ...]:
+    """The rows before a day, where the column holds times and not texts that may sort otherwise."""
+    if day is None or data.time is None:
+        return ()
+    kind = frame[_named((data.time,), list(frame.columns))].dtype
+    zoned = getattr(kind, "tz", None) is not None
+    return (Filter(data.time, Op.LT, _moment(day, zoned)),) if kind.kind == "M" else ()
 
 
 def _named(names: tuple[str, ...], there: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from src.errors import ConfigError, ServiceOutage
-from src.execution.executor import Outcome, task_failed, task_lost
+from src.execution.executor import Outcome, answer, outcome_of, task_failed, task_lost
 
 CONNECT_TIMEOUT_S = 10
 
@@ -82,7 +82,7 @@ async def _outcome(index: int, future: Any) -> Outcome:
     from distributed.scheduler import KilledWorker
 
     if future.status == "finished":
-        return Outcome(index, await future.result())
+        return outcome_of(index, await future.result())
     if future.status != "error":
         return task_lost(index, f"the scheduler says '{future.status}'")
     error = await future.exception()
@@ -103,11 +103,11 @@ class _BegunBefore(Exception):
     """A worker died under the task; the cluster gave it to another one."""
 
 
-def _once(function: Callable[[Any], Any], argument: Any, name: str) -> Any:
+def _once(function: Callable[[Any], Any], argument: Any, name: str) -> bytes:
     """Run a task, unless it was begun before: the cluster repeats what a dead worker left, we do not."""
     distributed: Any = importlib.import_module("distributed")
     begun = distributed.Event(name)
     if begun.is_set():
         raise _BegunBefore(name)
     begun.set()
-    return function(argument)
+    return answer(function, argument)

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol
 
 from src.errors import ConfigError
@@ -42,7 +43,7 @@ class Executor(Protocol):
         ...
 
     def run(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> AsyncIterator[Outcome]:
-        """Outcomes as the tasks end, in any order."""
+        """Outcomes as the tasks end, in any order. Raises RuntimeError once the executor is closed."""
         ...
 
 
@@ -59,6 +60,29 @@ def open_executor(workers: int = 1, *, scheduler: str | None = None) -> Abstract
         raise ConfigError(f"{workers} workers cannot do anything; name at least 1")
     address = os.environ.get(SCHEDULER_VARIABLE, "") if scheduler is None else scheduler
     return open_dask(address) if address else open_local(workers)
+
+
+def answer(function: Callable[[Any], Any], argument: Any) -> bytes:
+    """Do a task, in the worker: what came of it, pickled, a failure as its type and message."""
+    try:
+        return bytes(ForkingPickler.dumps((True, function(argument), None)))
+    except Exception as error:  # noqa: BLE001 - the edge of the process: the failure is the answer
+        return failure(error)
+
+
+def failure(error: Exception) -> bytes:
+    """The answer to a task that raised."""
+    return bytes(ForkingPickler.dumps((False, type(error).__name__, str(error))))
+
+
+def outcome_of(index: int, answered: bytes) -> Outcome:
+    """The outcome that an ``answer`` is; a value that cannot be read here is the failure of its task."""
+    try:
+        ok, value, message = ForkingPickler.loads(answered)
+    except Exception as error:  # noqa: BLE001 - what unpickling runs is the value's own code
+        said = f"its result cannot be read here: {type(error).__name__}: {error}"
+        return task_failed(index, "UnpicklingError", said)
+    return Outcome(index, value) if ok else task_failed(index, value, message)
 
 
 def task_lost(index: int, how: str) -> Outcome:

@@ -13,11 +13,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from src.execution.executor import Outcome, task_failed, task_lost
+from src.execution.executor import Outcome, answer, failure, outcome_of, task_lost
 
 _END_WITHIN_S = 5.0
 # What a process says before it does a task.
-_BEGUN = True
+_BEGUN = b"begun"
 
 
 @asynccontextmanager
@@ -37,6 +37,8 @@ class LocalProcesses:
         self._workers = workers
         self._places = asyncio.Semaphore(workers)
         self._idle: list[_Worker] = []
+        self._running: set[asyncio.Task[Outcome]] = set()
+        self._closed = False
 
     @property
     def workers(self) -> int:
@@ -46,26 +48,38 @@ class LocalProcesses:
     async def run(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> AsyncIterator[Outcome]:
         """Outcomes as the tasks end. Whoever stops listening ends the tasks that are running.
 
-        Raises PicklingError, AttributeError or TypeError, before anything is run, for a task that cannot be sent.
+        Raises PicklingError, AttributeError or TypeError, before anything is run, for a task that cannot be sent;
+        RuntimeError when the executor is closed, also while tasks run.
         """
+        self._refuse_if_closed()
         tasks = [bytes(ForkingPickler.dumps((function, argument))) for argument in arguments]
         running = [asyncio.create_task(self._do(index, task)) for index, task in enumerate(tasks)]
+        self._running.update(running)
         try:
             for done in asyncio.as_completed(running):
-                yield await done
+                try:
+                    outcome = await done
+                except asyncio.CancelledError:
+                    # Ours, unless it is the caller who is cancelled.
+                    if not _is_cancelled():
+                        self._refuse_if_closed()
+                    raise
+                yield outcome
         finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await _cancelled(running)
+            self._running.difference_update(running)
 
     async def close(self) -> None:
-        """End the processes that are waiting for work."""
+        """End the processes, also those that work for somebody who has stopped listening without saying so."""
+        self._closed = True
+        await _cancelled(list(self._running))
         waiting, self._idle = self._idle, []
         await asyncio.gather(*(asyncio.to_thread(worker.end) for worker in waiting))
 
     async def _do(self, index: int, task: bytes) -> Outcome:
         """One task in a process of its own for the time being."""
         async with self._places:
+            self._refuse_if_closed()
             while (worker := self._waiting()) is not None:
                 if (outcome := await self._on(worker, index, task)) is not None:
                     return outcome
@@ -78,11 +92,15 @@ class LocalProcesses:
         except BaseException:
             worker.kill()
             raise
-        if outcome is None or outcome.worker_lost:
+        if outcome is None or outcome.worker_lost or self._closed:
             worker.kill()
         else:
             self._idle.append(worker)
         return outcome
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("the executor is closed; run tasks in the body of open_executor")
 
     def _waiting(self) -> _Worker | None:
         return self._idle.pop() if self._idle else None
@@ -102,20 +120,21 @@ class _Worker:
     async def do(self, index: int, task: bytes) -> Outcome | None:
         """Run one task there; None when the process died before it began, as one may while it waits."""
         await asyncio.to_thread(self._start)
-        begun = False
+        begun, answered = False, None
         # The pipe of a process that died is broken or at its end.
         with suppress(EOFError, OSError):
             await asyncio.to_thread(self._pipe.send_bytes, task)
-            begun = bool(await self._received())
-            ok, value, message = await self._received()
-            return Outcome(index, value) if ok else task_failed(index, value, message)
+            begun = await self._received() == _BEGUN
+            answered = await self._received()
+        if begun and answered is not None:
+            return await asyncio.to_thread(outcome_of, index, answered)
         return task_lost(index, await asyncio.to_thread(self._how_it_ended)) if begun else None
 
-    async def _received(self) -> Any:
+    async def _received(self) -> bytes:
         await _readable(self._pipe.fileno(), self._process.sentinel)
         if not self._pipe.poll():
             raise EOFError
-        return await asyncio.to_thread(self._pipe.recv)
+        return await asyncio.to_thread(self._pipe.recv_bytes)
 
     def end(self) -> None:
         """Let it finish: without a pipe it has nothing to wait for."""
@@ -148,6 +167,17 @@ class _Worker:
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
+async def _cancelled(tasks: Sequence[asyncio.Task[Outcome]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_cancelled() -> bool:
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
+
+
 async def _readable(*descriptors: int) -> None:
     """Wait until one of the descriptors has something to say."""
     loop = asyncio.get_running_loop()
@@ -168,7 +198,7 @@ def _serve(pipe: Connection) -> None:
     while True:
         try:
             task = pipe.recv_bytes()
-            pipe.send(_BEGUN)
+            pipe.send_bytes(_BEGUN)
             pipe.send_bytes(_answer(task))
         except (EOFError, OSError):
             return  # nobody asks or listens any more
@@ -177,9 +207,9 @@ def _serve(pipe: Connection) -> None:
 def _answer(task: bytes) -> bytes:
     try:
         function, argument = ForkingPickler.loads(task)
-        return bytes(ForkingPickler.dumps((True, function(argument), None)))
     except Exception as error:  # noqa: BLE001 - the edge of the process: the failure is the answer
-        return bytes(ForkingPickler.dumps((False, type(error).__name__, str(error))))
+        return failure(error)
+    return answer(function, argument)
 
 
 def _die_with_parent() -> None:

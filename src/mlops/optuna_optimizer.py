@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from src.domain.modelling import Direction, ProblemType
 from src.errors import HPOError, nearest_names
 from src.mlops.mlflow.values import without_prefix
-from src.mlops.modelling.families import default_params, get_model_class
+from src.mlops.modelling.families import get_model_class
 from src.mlops.modelling.metrics import DIRECTIONS
 from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.configuration import OptunaConfig, load_optuna_config
 from src.mlops.optuna.factories import PrunerFactory, SamplerFactory, method_name, seed_of
+from src.mlops.optuna.first_trials import enqueue_warmstarts, queue_first_trials
 from src.mlops.optuna.library import load_optuna
 from src.mlops.optuna.limits import StopRules, check_budget
 from src.mlops.optuna.objectives import (
@@ -30,13 +31,10 @@ from src.mlops.optuna.objectives import (
 )
 from src.mlops.optuna.results import HPOSummary, SaveReport, TrialRecord, WarmStart
 from src.mlops.optuna.search import OnProgress, Search, StudyCallback, TrialProgress
-from src.mlops.optuna.spaces import (
-    RawSpace,
-    clip_to_space,
-    default_point,
-    suggest_from_search_space,
-)
+from src.mlops.optuna.shared_rows import sweep_rows
+from src.mlops.optuna.spaces import RawSpace, suggest_from_search_space
 from src.mlops.optuna.storage import close_storage, open_storage, reachable, storage_address
+from src.mlops.optuna.subjects import refuse_another_search, subject_of_search
 from src.mlops.optuna.summary import (
     METHODS,
     PATTERN,
@@ -44,15 +42,12 @@ from src.mlops.optuna.summary import (
     STOPPED,
     SUBJECT,
     StudySubject,
-    direction_of,
     finished_trials,
     history,
-    remember_warmstart,
-    study_row,
+    rows_to_keep,
     subject_of,
     summarize,
     trial_record,
-    trial_rows,
 )
 from src.mlops.optuna.trial_runs import TrialRuns, trial_runs
 from src.mlops.optuna.trials import fail_dead_trials
@@ -81,6 +76,7 @@ __all__ = [
     "load_optuna_config",
     "open_search",
     "run_hyperparameter_optimization",
+    "subject_of_search",
 ]
 
 
@@ -183,7 +179,8 @@ class OptunaOptimizer:
         Past bests are tried first, in the order given. A trial that raises, or gives NaN or infinity, is FAIL and
         the search goes on. Each trial becomes a run below ``parent_run_id`` or below a run of the study; the store
         being away changes nothing else (``last_runs`` counts what it took). A cancellation waits for the running
-        trial and leaves a study that can be resumed. Raises HPOError when no trial gave a value, ServiceOutage
+        trial, which breaks off at its next report, as it does when the time is up, and leaves a study that can be
+        resumed. Raises HPOError when no trial gave a value, ServiceOutage
         when the storage is lost.
         """
         before = await asyncio.to_thread(self._prepared, study, warmstart)
@@ -227,8 +224,7 @@ class OptunaOptimizer:
         self, study: Study, repository: StudyRepository, *, experiment_row: str | None = None
     ) -> SaveReport:
         """Store the study and its trials; ``experiment_row`` is the id in ``ml_experiments``. Raises HPOError."""
-        row = await asyncio.to_thread(lambda: study_row(study, experiment_id=experiment_row))
-        trials = await asyncio.to_thread(trial_rows, study)
+        row, trials = await asyncio.to_thread(rows_to_keep, study, experiment_row)
         return SaveReport(await repository.save_study(row, trials), len(trials))
 
     @staticmethod
@@ -305,7 +301,7 @@ class OptunaOptimizer:
         subject: StudySubject | None,
     ) -> Study:
         with reachable(self._address):
-            _same_search(study, direction, subject)
+            refuse_another_search(study, direction, subject)
             study.sampler = self._sampler(sampler, len(study.get_trials(deepcopy=False)))
             study.pruner = self._pruner(pruner)
             if subject is not None and subject_of(study) is None:
@@ -338,6 +334,11 @@ class OptunaOptimizer:
         if wanted is not None and not isinstance(wanted, str):
             return wanted
         return PrunerFactory.create(wanted or self.config.default_pruner, self.config)
+
+    def _resumable(self, study: Study, subject: StudySubject) -> None:
+        with reachable(self._address):
+            refuse_another_search(study, DIRECTIONS[subject.metric], subject)
+            fail_dead_trials(study)
 
     def _prepared(self, study: Study, warmstart: Sequence[WarmStart]) -> int:
         """Bring the study into order before its next trial; how many have ended."""
@@ -374,23 +375,6 @@ class OptunaOptimizer:
             yield runs
 
 
-def enqueue_warmstarts(study: Study, starts: Sequence[WarmStart], config: OptunaConfig) -> tuple[WarmStart, ...]:
-    """Queue up to ``max_import_trials`` past bests, in the order given, clipped to the study's space; the ones queued.
-
-    Nothing is queued when warm starts are switched off, or for a study that has begun.
-    """
-    if not config.warmstart.enabled or not starts or study.get_trials(deepcopy=False):
-        return ()
-    subject, used = subject_of(study), []
-    for start in starts[: config.warmstart.max_import_trials]:
-        params = clip_to_space(start.params, subject.search_space) if subject else dict(start.params)
-        if params:
-            study.enqueue_trial(params, user_attrs={PATTERN: start.pattern_id}, skip_if_exists=True)
-            used.append(WarmStart(start.pattern_id, start.similarity, params, start.best_value))
-    remember_warmstart(study, used)
-    return tuple(used)
-
-
 async def run_hyperparameter_optimization(
     *,
     experiment_id: str,
@@ -415,24 +399,26 @@ async def run_hyperparameter_optimization(
     """The best hyperparameters of an algorithm on these rows, and every trial.
 
     Warm starts are tried first, then the algorithm's defaults, then what the sampler proposes. A resumed study is
-    brought up to ``n_trials`` in all. An empty space is one trial with the defaults. ``experiment_id`` names the
-    study. Raises HPOError, ContractViolation, ServiceOutage as the optimizer's methods do.
+    brought up to ``n_trials`` in all, on the same rows and with the same settings only. An empty space is one trial
+    with the defaults. When the time is up, the running trial is broken off and counts as pruned. ``experiment_id``
+    names the study. Raises HPOError, ContractViolation, ServiceOutage as the optimizer's methods do.
     """
     wanted = metric or optimizer.config.metrics.of(problem_type)
-    fixed = dict(fixed_params or {})
-    subject = StudySubject.of(algorithm, problem_type, wanted, search_space, fixed)
+    common: dict[str, Any] = {
+        "algorithm": algorithm,
+        "problem_type": problem_type,
+        "search_space": search_space,
+        "train": train,
+        "validation": validation,
+        "metric": wanted,
+        "fixed_params": dict(fixed_params or {}),
+        "balanced": balanced,
+        "random_state": random_state,
+        "early_stopping_rounds": early_stopping_rounds,
+    }
+    subject = await subject_of_search(**common)
     objective = OptunaOptimizer.create_validation_objective(
-        algorithm,
-        problem_type,
-        search_space,
-        train,
-        validation,
-        metric=wanted,
-        fixed_params=fixed,
-        balanced=balanced,
-        random_state=random_state,
-        early_stopping_rounds=early_stopping_rounds,
-        max_reports=optimizer.config.pruners.hyperband.max_resource,
+        **common, max_reports=optimizer.config.pruners.hyperband.max_resource
     )
     name = "" if experiment_id == optimizer.experiment_id else experiment_id
     study = await open_search(optimizer, name, subject, resume_study, random_state, warmstart)
@@ -457,12 +443,14 @@ async def open_search(
 ) -> Study:
     """The study for ``subject``: resumed, or new (``name`` and algorithm in its name) with its first trials queued.
 
-    The first are the warm starts, then the algorithm's defaults. Raises HPOError, ServiceOutage.
+    The first are the warm starts, then the algorithm's defaults. Trials that a dead process left running count as
+    failed, and the rows it left on disk are deleted. Raises HPOError, ServiceOutage.
     """
     config = optimizer.config
+    await asyncio.to_thread(sweep_rows)
     if resume_study is not None:
         study = await optimizer.load_study(resume_study)
-        await asyncio.to_thread(_same_search, study, DIRECTIONS[subject.metric], subject)
+        await asyncio.to_thread(optimizer._resumable, study, subject)
         before = len(await optimizer.get_optimization_history(study))
         study.sampler = SamplerFactory.create(
             config.default_sampler, config, random_state=seed_of(random_state, before)
@@ -472,18 +460,8 @@ async def open_search(
     study = await optimizer.create_study(
         f"{_plain(name)}_{subject.algorithm}", DIRECTIONS[subject.metric], sampler, subject=subject
     )
-    await asyncio.to_thread(_queue_first_trials, study, subject, warmstart, config)
+    await asyncio.to_thread(queue_first_trials, study, subject, warmstart, config)
     return study
-
-
-def _queue_first_trials(
-    study: Study, subject: StudySubject, warmstart: Sequence[WarmStart], config: OptunaConfig
-) -> None:
-    enqueue_warmstarts(study, warmstart, config)
-    if subject.search_space:
-        usual = {**default_params(subject.algorithm), **subject.fixed_params}
-        first = {**default_point(subject.search_space), **clip_to_space(usual, subject.search_space)}
-        study.enqueue_trial(first, skip_if_exists=True)
 
 
 def _recording(runs: TrialRuns, study: Study) -> Callable[[TrialRecord, FrozenTrial], Any]:
@@ -492,20 +470,6 @@ def _recording(runs: TrialRuns, study: Study) -> Callable[[TrialRecord, FrozenTr
         await runs.record(told, {"study_name": study.study_name, **known})
 
     return record
-
-
-def _same_search(study: Study, direction: Direction, subject: StudySubject | None) -> None:
-    """Raise HPOError when the study was made for something else."""
-    if direction_of(study) != direction:
-        raise HPOError(f"the study {study.study_name} is to {direction_of(study)}, not to {direction}")
-    before = subject_of(study)
-    if subject is None or before is None:
-        return
-    for name in ("algorithm", "problem_type", "metric", "search_space", "fixed_params"):
-        was, wanted = getattr(before, name), getattr(subject, name)
-        if was != wanted:
-            what = f"{was}, not {wanted}" if isinstance(was, str) else "others"
-            raise HPOError(f"the study {study.study_name} cannot be resumed: its {name} is {what}; start a new one")
 
 
 def _plain(name: str) -> str:

@@ -49,7 +49,7 @@ class ExperimentRepository:
         """Id of the experiment of that name, made where there is none; trainings that do so at once get the same.
 
         ``details`` are other columns, used when the row is made. Raises ContractViolation when the experiment has
-        another target, or the MLflow experiment another name.
+        another target, brand or region, or the MLflow experiment another name.
         """
         for detail in details:
             if detail not in DETAILS:

@@ -72,8 +72,10 @@ class HPORepository:
     async def save_study(self, study: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> str:
         """Store a study and all its trials, or nothing, and return the study's id.
 
-        Keys are columns of the two tables. What was stored of the study of that name before is replaced.
-        Raises UnknownColumn, or ContractViolation for values that contradict one another.
+        Keys are columns of the two tables. What was stored of the study of that name before is replaced, unless it
+        has more trials: then this save is an older one and changes nothing. A study never loses its experiment.
+        Raises UnknownColumn, or ContractViolation for values that contradict one another, such as ``n_trials`` and
+        the number of ``trials``.
         """
         document = _document(study, StoredStudy, STUDIES)
         rows = [_document(trial, StoredTrial, TRIALS) for trial in trials]

@@ -75,19 +75,13 @@ class ModelRegistryRepository:
         """Record a version, in development, and return its row's id; again with the same run completes the row.
 
         ``evidence`` are other columns: hyperparameters, auc, brier_score, trained_at … Raises ContractViolation when
-        the version belongs to another run, or a stage is given, which ``move_stage`` alone sets.
+        the version belongs to another run (of several that register it at once, the first has it), or a stage is
+        given, which ``move_stage`` alone sets.
         """
         if staged := [name for name in evidence if name in _BY_STAGE]:
             raise ContractViolation(f"'{staged[0]}' is set by moving the version to a stage")
-        key = dict(zip(_KEY, (model_name, str(version)), strict=True))
-        stored = await self._find(key)
-        if stored and stored[0]["mlflow_run_id"] != mlflow_run_id:
-            raise ContractViolation(
-                f"version {version} of model '{model_name}' is recorded with run {stored[0]['mlflow_run_id']}, "
-                f"not {mlflow_run_id}; keep one database for each MLflow store"
-            )
         row = {
-            **key,
+            **dict(zip(_KEY, (model_name, str(version)), strict=True)),
             "experiment_id": experiment_id,
             "algorithm": algorithm,
             "mlflow_run_id": mlflow_run_id,
@@ -130,11 +124,6 @@ class ModelRegistryRepository:
                 f"no version {version} of model '{model_name}' is registered; 'e2i models list' shows all"
             )
         return _model(rows[0])
-
-    async def by_id(self, model_registry_id: str) -> RegisteredModel | None:
-        """The version of that row; None when there is none."""
-        rows = await self._find({"id": model_registry_id})
-        return _model(rows[0]) if rows else None
 
     async def versions(self, model_name: str) -> list[RegisteredModel]:
         """All versions of a model, the last registered first; empty for an unknown model."""

@@ -116,7 +116,7 @@ def card_of(done: Trained, trials: tuple[CardTrial, ...] = ()) -> ModelCard:
         direction=DIRECTIONS.get(primary or "", "maximize"),
         baseline=_baseline(selected),
         threshold=trained.threshold,
-        calibration=dataclasses.asdict(trained.calibration) if trained.calibration is not None else {},
+        calibration=_calibration(trained),
         confusion=trained.confusion,
         curves={"roc": trained.curves.roc, "pr": trained.curves.pr, "calibration": trained.curves.calibration},
         segments=tuple(
@@ -140,6 +140,12 @@ def card_of(done: Trained, trials: tuple[CardTrial, ...] = ()) -> ModelCard:
 async def _trials(hpo: HPOSummary | None, studies: HPORepository) -> tuple[CardTrial, ...]:
     stored = await studies.study(hpo.study_name) if hpo is not None else None
     return tuple(map(_trial, await studies.trials(stored.id))) if stored is not None else ()
+
+
+def _calibration(trained: TrainResult) -> dict[str, float]:
+    """What the test rows define of it."""
+    found = dataclasses.asdict(trained.calibration) if trained.calibration is not None else {}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _trial(stored: StoredTrial) -> CardTrial:

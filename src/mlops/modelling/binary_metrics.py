@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,13 +27,12 @@ PROBABILITY_FLOOR = 1e-6
 class Groups:
     """Distinct scores in ascending order, shape (G,), and the weight of positive and negative rows, shape (B, G).
 
-    ``n``: rows. B weightings are judged at once; the plain one is B = 1 with weight 1 for each row.
+    B weightings are judged at once; the plain one is B = 1 with weight 1 for each row.
     """
 
     score: Floats
     positive: Floats
     negative: Floats
-    n: int
 
     @property
     def total(self) -> Floats:
@@ -63,9 +61,9 @@ class SortedScores:
         ordered = np.ones((1, n)) if weights is None else weights[:, self._order]
         hits = ordered * self._positive
         if len(self._starts) == n:
-            return Groups(self._score, hits, ordered - hits, n)
+            return Groups(self._score, hits, ordered - hits)
         positive = np.add.reduceat(hits, self._starts, axis=1)
-        return Groups(self._score, positive, np.add.reduceat(ordered, self._starts, axis=1) - positive, n)
+        return Groups(self._score, positive, np.add.reduceat(ordered, self._starts, axis=1) - positive)
 
 
 def roc_auc(groups: Groups, threshold: float) -> Floats:
@@ -219,8 +217,12 @@ def _flagged(groups: Groups, threshold: float) -> tuple[Floats, Floats]:
     return groups.positive[:, first:].sum(axis=1), groups.negative[:, first:].sum(axis=1)
 
 
-def _k(groups: Groups) -> int:
-    return max(1, ceil(TOP_SHARE * groups.n))
+def _k(groups: Groups) -> Floats:
+    """A tenth of each weighting's own rows, shape (B,): resamples of whole units differ in size."""
+    import numpy as np
+
+    k: Floats = np.maximum(1, np.ceil(TOP_SHARE * groups.total))
+    return k
 
 
 def _hits_at_k(groups: Groups) -> Floats:
@@ -233,7 +235,7 @@ def _hits_at_k(groups: Groups) -> Floats:
     positive = groups.positive[:, ::-1]
     weight = positive + groups.negative[:, ::-1]
     before = np.cumsum(weight, axis=1) - weight
-    taken = np.clip(_k(groups) - before, 0, weight)
+    taken = np.clip(_k(groups)[:, None] - before, 0, weight)
     share = np.divide(taken, weight, out=np.zeros_like(weight), where=weight > 0)
     hits: Floats = (positive * share).sum(axis=1)
     return hits

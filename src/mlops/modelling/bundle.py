@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from src.domain.modelling import ProblemType
 from src.errors import ContractViolation
-from src.mlops.modelling.calibration import Isotonic, Recalibration, Sigmoid
+from src.mlops.modelling.calibration import Sigmoid
 from src.mlops.modelling.metrics import DEFAULT_THRESHOLD
 from src.mlops.modelling.targets import TargetCoding
 from src.mlops.modelling.types import FittedModel
@@ -161,24 +161,20 @@ def _typical(feature: FittedFeature) -> Any:
             return list(feature.words[:1])
 
 
-def _written(recalibration: Recalibration | None) -> dict[str, Any] | None:
+def _written(recalibration: Sigmoid | None) -> dict[str, Any] | None:
     match recalibration:
         case None:
             return None
         case Sigmoid(slope, intercept):
             return {"method": "sigmoid", "slope": slope, "intercept": intercept}
-        case Isotonic(x, y):
-            return {"method": "isotonic", "x": list(x), "y": list(y)}
 
 
-def _read(written: Mapping[str, Any] | None) -> Recalibration | None:
+def _read(written: Mapping[str, Any] | None) -> Sigmoid | None:
     match written:
         case None:
             return None
         case {"method": "sigmoid", "slope": slope, "intercept": intercept}:
             return Sigmoid(slope, intercept)
-        case {"method": "isotonic", "x": x, "y": y}:
-            return Isotonic(tuple(x), tuple(y))
     raise ContractViolation("a stored recalibration cannot be read; store the model again")
 
 

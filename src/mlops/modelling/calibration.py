@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from src.domain.modelling import ProblemType
 from src.errors import ContractViolation, DataUnavailable
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-Method = Literal["sigmoid", "isotonic"]
 FOLDS = 5
-# Fewer of either class, and the map would follow chance; isotonic regression needs far more rows than a sigmoid
-# (Niculescu-Mizil and Caruana 2005, section 5).
-LEAST_PER_CLASS: dict[Method, int] = {"sigmoid": 25, "isotonic": 500}
+# Fewer of either class, and the map would follow chance.
+LEAST_PER_CLASS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,24 +37,7 @@ class Sigmoid:
         return calibrated
 
 
-@dataclass(frozen=True, slots=True)
-class Isotonic:
-    """The rising steps through ``x`` and ``y``, linear between them (Zadrozny and Elkan 2002)."""
-
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-
-    def apply(self, probability: Floats) -> Floats:
-        """The recalibrated probability of the positive class."""
-        import numpy as np
-
-        return np.interp(probability, self.x, self.y)
-
-
-Recalibration = Sigmoid | Isotonic
-
-
-def calibrate(model: FittedModel, validation: Labelled, method: Method = "sigmoid") -> FittedModel:
+def calibrate(model: FittedModel, validation: Labelled) -> FittedModel:
     """``model`` with its probabilities recalibrated on the validation rows, if that helps rows it was not fitted on.
 
     It helps when the log loss falls by more than the standard error of that fall, each fifth of the validation rows
@@ -71,22 +52,22 @@ def calibrate(model: FittedModel, validation: Labelled, method: Method = "sigmoi
         )
     y = np.asarray(validation.y, dtype=np.int64)
     rarest = int(np.bincount(y, minlength=2).min())
-    if rarest < LEAST_PER_CLASS[method]:
+    if rarest < LEAST_PER_CLASS:
         raise DataUnavailable(
-            f"{method} calibration needs {LEAST_PER_CLASS[method]} validation rows of each class; there are {rarest}"
+            f"sigmoid calibration needs {LEAST_PER_CLASS} validation rows of each class; there are {rarest}"
         )
     plain = replace(model, recalibration=None)
     p = plain.scores(validation.X)[:, 1]
-    before, after = _losses(y, p), _losses(y, _cross_fitted(y, p, method))
+    before, after = _losses(y, p), _losses(y, _cross_fitted(y, p))
     gained = before - after
     change = f"log loss on held-out fifths of the validation rows {before.mean():.4f} → {after.mean():.4f}"
     if gained.mean() <= gained.std(ddof=1) / len(y) ** 0.5:
-        return replace(plain, notes=(*plain.notes, f"{method} calibration does not help and is left out: {change}"))
-    note = f"probabilities are recalibrated ({method}): {change}"
-    return replace(plain, recalibration=_fitted(y, p, method), notes=(*plain.notes, note))
+        return replace(plain, notes=(*plain.notes, f"sigmoid calibration does not help and is left out: {change}"))
+    note = f"probabilities are recalibrated (sigmoid): {change}"
+    return replace(plain, recalibration=_fitted(y, p), notes=(*plain.notes, note))
 
 
-def _cross_fitted(y: NDArray[np.int64], p: Floats, method: Method) -> Floats:
+def _cross_fitted(y: NDArray[np.int64], p: Floats) -> Floats:
     import numpy as np
 
     # Every fifth row of each class in the order of the scores: folds alike without chance.
@@ -97,21 +78,11 @@ def _cross_fitted(y: NDArray[np.int64], p: Floats, method: Method) -> Floats:
     calibrated = np.empty(len(y))
     for number in range(FOLDS):
         held = fold == number
-        calibrated[held] = _fitted(y[~held], p[~held], method).apply(p[held])
+        calibrated[held] = _fitted(y[~held], p[~held]).apply(p[held])
     return calibrated
 
 
-def _fitted(y: NDArray[np.int64], p: Floats, method: Method) -> Recalibration:
-    if method == "sigmoid":
-        return _fitted_sigmoid(y, p)
-    from sklearn.isotonic import IsotonicRegression
-
-    steps: Any = IsotonicRegression(y_min=PROBABILITY_FLOOR, y_max=1 - PROBABILITY_FLOOR, out_of_bounds="clip")
-    steps.fit(p, y)
-    return Isotonic(tuple(map(float, steps.X_thresholds_)), tuple(map(float, steps.y_thresholds_)))
-
-
-def _fitted_sigmoid(y: NDArray[np.int64], p: Floats) -> Sigmoid:
+def _fitted(y: NDArray[np.int64], p: Floats) -> Sigmoid:
     slope, intercept = recalibration(SortedScores(y, p).groups())
     if slope[0] != slope[0]:
         raise DataUnavailable("the scores separate the classes of the validation rows: no sigmoid can be fitted")

@@ -18,6 +18,7 @@ _FIXED = frozenset(
         *("n_jobs", "random_state", "verbose", "verbosity", "warm_start", "callbacks", "objective", "eval_metric"),
         *("early_stopping_rounds", "missing", "enable_categorical", "num_class", "solver", "penalty", "multi_class"),
         *("device", "feature_types", "interaction_constraints", "oob_score", "copy_X", "precompute", "positive"),
+        *("booster",),
     }
 )
 

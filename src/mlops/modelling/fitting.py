@@ -70,6 +70,8 @@ def fit_model(
         estimator, notes = fit_linear(algorithm, problem_type, chosen, rows, y, weights, random_state)
         if watch is not None:
             watch.saw(estimator_scores(estimator, problem_type, watch.rows))
+    if watch is not None:
+        watch.refuse_if_never_judged()
     return FittedModel(
         algorithm, problem_type, estimator, columns, n_classes, rounds, fitted, chosen, balanced, notes=notes
     )

@@ -47,6 +47,7 @@ METRICS: Mapping[ProblemType, tuple[str, ...]] = {
     ProblemType.REGRESSION: regression_metrics.NAMES,
 }
 DEFAULT_THRESHOLD = 0.5
+_AT_A_THRESHOLD = frozenset({"f1", "precision", "recall", "accuracy"})
 
 
 class Judged(Protocol):
@@ -104,6 +105,20 @@ def checked_metric(name: str, problem_type: ProblemType) -> str:
     if name not in known:
         raise ContractViolation(f"a {problem_type} model has no metric '{name}'; {nearest_names(name, known)}")
     return name
+
+
+def searchable(metric: str, problem_type: ProblemType) -> str:
+    """``metric`` if hyperparameters can be searched by it.
+
+    Raises ContractViolation for one the problem does not have, and for one that two classes have only at a threshold.
+    """
+    checked_metric(metric, problem_type)
+    if problem_type is ProblemType.BINARY and metric in _AT_A_THRESHOLD:
+        raise ContractViolation(
+            f"{metric} depends on a threshold, which is chosen after the search; search by roc_auc, pr_auc, log_loss, "
+            "brier_score, precision_at_k or recall_at_k"
+        )
+    return metric
 
 
 def judged(problem_type: ProblemType, y: Any, scores: Floats, threshold: float | None = None) -> Judged:

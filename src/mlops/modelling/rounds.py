@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from src.domain.modelling import ProblemType
-from src.mlops.modelling.metrics import DIRECTIONS, metric_value
+from src.mlops.modelling.metrics import DIRECTIONS, judged, metric_value
 from src.mlops.modelling.types import Labelled, RoundReport
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class RoundWatch:
     """Judges the validation rows after each round, passes the value on, and remembers the best round.
 
     ``patience``: rounds without improvement after which training ends; None never ends it, and then the best round
-    is the last one. What ``report`` raises leaves unchanged.
+    is the last one. A round after which the metric is not defined, as the precision of a model that names no row, is
+    neither passed on nor counted. What ``report`` raises leaves unchanged.
     """
 
     problem_type: ProblemType
@@ -33,21 +35,32 @@ class RoundWatch:
     best: int = field(default=-1, init=False)
     last: int = field(default=-1, init=False)
     _best_value: float = field(default=0.0, init=False)
+    _without: int = field(default=0, init=False)
+    _unjudged: Floats | None = field(default=None, init=False)
 
     def saw(self, scores: Floats) -> bool:
         """Take the scores of the validation rows after one more round; True when training should end."""
         self.last += 1
-        value = metric_value(self.metric, self.problem_type, self.validation.y, scores)
+        value = float(judged(self.problem_type, self.validation.y, scores).values([self.metric])[self.metric][0])
+        if math.isnan(value):
+            self._unjudged = scores
+            return False
+        self._without += 1
         if self.best < 0 or self._better(value):
-            self.best, self._best_value = self.last, value
+            self.best, self._best_value, self._without = self.last, value, 0
         if self.report is not None:
             self.report(self.last, value)
-        return self.patience is not None and self.last - self.best >= self.patience
+        return self.patience is not None and self._without >= self.patience
 
     @property
     def used(self) -> int:
-        """How many rounds predictions should use."""
-        return (self.last if self.patience is None else self.best) + 1
+        """How many rounds predictions should use: all where none could be judged."""
+        return (self.last if self.patience is None or self.best < 0 else self.best) + 1
+
+    def refuse_if_never_judged(self) -> None:
+        """Raise DataUnavailable, saying why, when the metric was not defined after any round."""
+        if self.best < 0 and self._unjudged is not None:
+            metric_value(self.metric, self.problem_type, self.validation.y, self._unjudged)
 
     def _better(self, value: float) -> bool:
         if DIRECTIONS[self.metric] == "maximize":

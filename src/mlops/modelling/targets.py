@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CLASSES = 50
+_TRUTH = {"true": "1", "false": "0"}
 Label = str | int | float | bool
 
 
@@ -42,11 +43,23 @@ class TargetCoding:
             )
         return pd.Series(found, index=values.index, dtype="int64")
 
+    def known(self, values: pd.Series[Any], name: str = "target") -> pd.Series[bool]:
+        """For each value that is not empty whether a training row had it; numbers are all known."""
+        import pandas as pd
+
+        there = values.dropna()
+        if self.problem_type is ProblemType.REGRESSION:
+            return pd.Series(True, index=there.index, dtype=bool)
+        classes = frozenset(self.classes)
+        return pd.Series([label in classes for label in _labels(there, name)], index=there.index, dtype=bool)
+
 
 def fit_target(
     values: pd.Series[Any], problem_type: ProblemType, positive: str | None = None, name: str = "target"
 ) -> TargetCoding:
     """The coding of a target's training values: sorted, or for two classes with ``positive`` as code 1.
+
+    ``positive`` of truth values is 'true' or 'false' in any case, or 1 or 0.
 
     Raises DataUnavailable for a target with one value, ContractViolation when the values are not those of the
     problem: other than two for a binary one, more than fifty for several classes, words for a number.
@@ -65,6 +78,8 @@ def fit_target(
             f"target '{name}' has {len(found)} different values; as classes there may be {MOST_CLASSES}. "
             "Is it a number (regression)?"
         )
+    if positive is not None and _of_truth(known):
+        positive = _TRUTH.get(str(positive).lower(), positive)
     return TargetCoding(problem_type, _with_positive_last(found, problem_type, positive, name))
 
 
@@ -78,6 +93,12 @@ def _with_positive_last(
         near = nearest_names(str(positive), [str(label) for label in found])
         raise ContractViolation(f"target '{name}' never has the positive value '{positive}'; {near}")
     return (*(label for label in found if label is not named), named)
+
+
+def _of_truth(known: pd.Series[Any]) -> bool:
+    import pandas as pd
+
+    return pd.api.types.infer_dtype(known, skipna=True) == "boolean"
 
 
 def _labels(values: pd.Series[Any], name: str) -> list[Label]:

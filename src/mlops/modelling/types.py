@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from src.mlops.modelling.calibration import Recalibration
+    from src.mlops.modelling.calibration import Sigmoid
 
     Floats = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class FittedModel:
     rounds_fitted: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     balanced: bool = False
-    recalibration: Recalibration | None = None
+    recalibration: Sigmoid | None = None
     notes: tuple[str, ...] = ()
 
     def scores(self, X: pd.DataFrame) -> Floats:

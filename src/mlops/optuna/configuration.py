@@ -22,7 +22,7 @@ PrunerName = Literal["hyperband", "median", "successive_halving", "none"]
 class HyperbandSettings(ConfigModel):
     """Steps before the first decision, steps of the longest training, and 1/share of trials that go on."""
 
-    min_resource: int = Field(default=1, ge=1)
+    min_resource: int = Field(default=3, ge=1)
     max_resource: int = Field(default=100, ge=1)
     reduction_factor: int = Field(default=3, ge=2)
 

@@ -23,7 +23,7 @@ class StopRules:
     """A callback of ``Study.optimize``: after each trial it decides whether another one begins.
 
     ``reason`` is timeout, no_improvement, memory or cancelled, and None while none of them applied. A running
-    trial is never broken off.
+    trial may ask ``over`` whether it is to break off.
     """
 
     def __init__(
@@ -45,8 +45,12 @@ class StopRules:
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """End after the running trial."""
+        """End after the running trial, which need not go on."""
         self._cancelled.set()
+
+    def over(self) -> bool:
+        """Whether the time is up or the search was cancelled."""
+        return self._cancelled.is_set() or self._clock() >= self._deadline
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """Stop the study when a limit is reached."""

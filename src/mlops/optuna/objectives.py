@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from src.domain.modelling import ProblemType
@@ -14,21 +14,27 @@ from src.errors import HPOError
 from src.mlops.modelling.families import algorithm_named, default_params
 from src.mlops.modelling.fitting import fit_model
 from src.mlops.modelling.forest import TREES_PER_ROUND
-from src.mlops.modelling.metrics import checked_metric, metric_value
+from src.mlops.modelling.metrics import metric_value, searchable
 from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.library import load_optuna
 from src.mlops.optuna.spaces import SearchSpace, checked_space
-from src.mlops.optuna.summary import RESOURCE
+from src.mlops.optuna.summary import PATTERN, RESOURCE
 from src.mlops.optuna.trials import NotFinite
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
+
+    from src.mlops.optuna.trials import Objective
 
 # Rounds without a better value on the validation rows after which boosting ends.
 EARLY_STOPPING_ROUNDS = 30
 # Steps of the longest training, unless the configuration of Hyperband says otherwise.
 MAX_REPORTS = 100
 _ROUNDS = "n_estimators"
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,8 @@ class Reports:
     """Tells the trial how the training goes and ends it when the pruner says so.
 
     ``rounds`` counts what was really trained. Where ``planned`` is reached nothing is left to be saved, and the
-    trial is not pruned any more.
+    trial is not pruned any more. A warm start never is: what it is worth here has to be known. ``over`` says after
+    each round whether the search has ended: that breaks any trial off.
     """
 
     def __init__(
@@ -107,12 +114,14 @@ class Reports:
         every: int = 1,
         planned: int | None = None,
         reported: Callable[[int], bool] = lambda step: True,
+        over: Callable[[], bool] = _never,
     ) -> None:
         self.rounds = 0
         self._trial = trial
         self._every = every
         self._planned = planned
         self._reported = reported
+        self._over = over
 
     def __call__(self, index: int, value: float) -> None:
         """Take the metric after round ``index`` (from 0). Raises optuna.TrialPruned, NotFinite."""
@@ -120,11 +129,14 @@ class Reports:
         if not math.isfinite(value):
             raise NotFinite(f"the metric on the validation rows became {value} in round {self.rounds}")
         step, between = divmod(self.rounds, self._every)
-        if between or not self._reported(step):
-            return
-        self._trial.report(value, step)
-        if self.rounds != self._planned and self._trial.should_prune():
+        reported = not between and self._reported(step)
+        if reported:
+            self._trial.report(value, step)
+        if self.rounds != self._planned and (self._over() or (reported and self._hopeless())):
             raise load_optuna().TrialPruned
+
+    def _hopeless(self) -> bool:
+        return PATTERN not in self._trial.user_attrs and self._trial.should_prune()
 
 
 def worth_reporting(step: int) -> bool:
@@ -142,22 +154,32 @@ def worth_reporting(step: int) -> bool:
 def fitting_of(
     algorithm: str, problem_type: ProblemType, search_space: Mapping[str, Any], metric: str, **others: Any
 ) -> Fitting:
-    """The parts checked. Raises HPOError for a bad space, ContractViolation for a metric the problem does not have."""
-    return Fitting(algorithm, problem_type, checked_space(search_space), checked_metric(metric, problem_type), **others)
+    """The parts checked. Raises HPOError for a bad space, ContractViolation for a metric nothing can be searched by."""
+    return Fitting(algorithm, problem_type, checked_space(search_space), searchable(metric, problem_type), **others)
 
 
 @dataclass(frozen=True)
 class ValidationObjective:
-    """Trains on one split and judges on another; reports per boosting round or group of trees."""
+    """Trains on one split and judges on another; reports per boosting round or group of trees.
+
+    A trial is broken off between two of them when ``over`` says so.
+    """
 
     fitting: Fitting
     train: Labelled
     validation: Labelled
+    over: Callable[[], bool] = _never
 
     def __call__(self, trial: Trial) -> float:
         """The metric on the validation rows."""
         fitting, params = self.fitting, self.fitting.params(trial)
-        reports = Reports(trial, every=fitting.every, planned=fitting.rounds_of(params), reported=worth_reporting)
+        reports = Reports(
+            trial,
+            every=fitting.every,
+            planned=fitting.rounds_of(params),
+            reported=worth_reporting,
+            over=self.over,
+        )
         try:
             return fitting.value(params, self.train, self.validation, reports)
         finally:
@@ -166,16 +188,17 @@ class ValidationObjective:
 
 @dataclass(frozen=True)
 class CrossValidationObjective:
-    """The mean over folds; reports the mean so far after each fold."""
+    """The mean over folds; reports the mean so far after each fold, and breaks off there when ``over`` says so."""
 
     fitting: Fitting
     data: Labelled
     folds: int
+    over: Callable[[], bool] = _never
 
     def __call__(self, trial: Trial) -> float:
         """The mean of the metric over the folds."""
         params = self.fitting.params(trial)
-        reports, values = Reports(trial, planned=self.folds), []
+        reports, values = Reports(trial, planned=self.folds, over=self.over), []
         try:
             for index, (train, validation) in enumerate(self._split()):
                 values.append(self.fitting.value(params, train, validation))
@@ -192,6 +215,13 @@ class CrossValidationObjective:
         splitter = make(n_splits=self.folds, shuffle=True, random_state=self.fitting.random_state)
         for train, validation in splitter.split(self.data.X, self.data.y):
             yield _rows(self.data, train), _rows(self.data, validation)
+
+
+def ended_by(objective: Objective, over: Callable[[], bool]) -> Objective:
+    """``objective``, its trials breaking off once ``over`` is true; one that is not made here runs to its end."""
+    if isinstance(objective, ValidationObjective | CrossValidationObjective):
+        return replace(objective, over=over)
+    return objective
 
 
 def cross_validation(fitting: Fitting, data: Labelled, folds: int) -> CrossValidationObjective:

@@ -66,7 +66,11 @@ class SaveReport:
 
 @dataclass(frozen=True, slots=True)
 class TrialRecord:
-    """One finished trial, as histories and plots need it; ``state``: COMPLETE, PRUNED or FAIL."""
+    """One finished trial, as histories and plots need it; ``state``: COMPLETE, PRUNED or FAIL.
+
+    ``origin``: "warm_start:<pattern>", "defaults" (the algorithm's), or None for what the sampler proposed.
+    ``defaults``: the values are the algorithm's defaults; true of a warm start as well that repeats them.
+    """
 
     number: int
     state: str
@@ -75,3 +79,5 @@ class TrialRecord:
     intermediate_values: Mapping[int, float] = field(default_factory=dict)
     duration_s: float | None = None
     error: str | None = None
+    origin: str | None = None
+    defaults: bool = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from src.mlops.optuna.limits import StopRules
+from src.mlops.optuna.objectives import ended_by
 from src.mlops.optuna.results import TrialRecord
 from src.mlops.optuna.storage import StorageAddress, reachable
 from src.mlops.optuna.summary import direction_of, trial_record
@@ -51,7 +52,8 @@ class Search:
     done: int = 0
 
     async def run(self) -> None:
-        """Run the trials in a thread. A cancellation takes effect when the running trial has ended and is recorded.
+        """Run the trials in a thread. A cancellation takes effect when the running trial has ended, which it does at
+        its next report, and is recorded.
 
         What ``on_progress`` raises ends the search and leaves unchanged. Raises ServiceOutage when the storage
         fails.
@@ -94,7 +96,7 @@ class Search:
     def _try(self, after_trial: StudyCallback) -> None:
         with reachable(self.address):
             self.study.optimize(
-                guarded(self.objective),
+                guarded(ended_by(self.objective, self.rules.over)),
                 n_trials=self.n_trials,
                 n_jobs=self.n_jobs,
                 catch=(Exception,),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from src.errors import DataUnavailable
@@ -17,32 +19,48 @@ FOLDER = "search_rows"
 
 @contextmanager
 def rows_on_disk(train: Labelled, validation: Labelled, *, folder: Path | None = None) -> Iterator[Path]:
-    """A file with both splits below ``var/`` (or in ``folder``), readable by this user only, deleted at the end."""
+    """A file with both splits below ``var/`` (or in ``folder``), readable by this user only, deleted at the end.
+
+    Where the process is killed before, the next search that looks into the folder deletes it.
+    """
     place = folder or var_dir() / FOLDER
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sweep_rows(place)
     path = place / f"{uuid4().hex}.npz"
-    try:
-        save_rows(path, train, validation)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    with _in_use(path) as file:
+        try:
+            save_rows(file, train, validation)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
-def save_rows(path: Path, train: Labelled, validation: Labelled) -> None:
+def sweep_rows(folder: Path | None = None) -> int:
+    """Delete the files of searches whose process is gone; how many there were. Blocks."""
+    place = folder or var_dir() / FOLDER
+    if not place.is_dir():
+        return 0
+    with _undisturbed(place):
+        left = [path for path in place.glob("*.npz") if not _is_in_use(path)]
+        for path in left:
+            path.unlink(missing_ok=True)
+    return len(left)
+
+
+def save_rows(file: IO[bytes], train: Labelled, validation: Labelled) -> None:
     """Write the values as they are; the columns of both splits are those of ``train``."""
     import numpy as np
 
     columns = list(train.X.columns)
-    path.touch(mode=0o600)
-    with path.open("wb") as file:
-        np.savez(
-            file,
-            columns=np.array(columns, dtype=str),
-            train_X=train.X.to_numpy(),
-            train_y=train.y.to_numpy(),
-            validation_X=validation.X[columns].to_numpy(),
-            validation_y=validation.y.to_numpy(),
-        )
+    np.savez(
+        file,
+        columns=np.array(columns, dtype=str),
+        train_X=train.X.to_numpy(),
+        train_y=train.y.to_numpy(),
+        validation_X=validation.X[columns].to_numpy(),
+        validation_y=validation.y.to_numpy(),
+    )
+    file.flush()
 
 
 def load_rows(path: Path | str) -> tuple[Labelled, Labelled]:
@@ -61,6 +79,38 @@ def load_rows(path: Path | str) -> tuple[Labelled, Labelled]:
         _labelled(columns, arrays["train_X"], arrays["train_y"]),
         _labelled(columns, arrays["validation_X"], arrays["validation_y"]),
     )
+
+
+@contextmanager
+def _in_use(path: Path) -> Iterator[IO[bytes]]:
+    """The new file, locked until the body ends or the process does."""
+    with _undisturbed(path.parent):
+        file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "wb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    with file:
+        yield file
+
+
+def _is_in_use(path: Path) -> bool:
+    try:
+        with path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+@contextmanager
+def _undisturbed(folder: Path) -> Iterator[None]:
+    """Nobody sweeps between the making of a file and its lock."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _labelled(columns: list[str], X: Any, y: Any) -> Labelled:

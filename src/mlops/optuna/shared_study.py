@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from src.errors import HPOError, ServiceOutage
@@ -15,7 +17,7 @@ from src.mlops.optuna.configuration import OptunaConfig
 from src.mlops.optuna.factories import PrunerFactory, SamplerFactory, seed_of
 from src.mlops.optuna.library import load_optuna
 from src.mlops.optuna.limits import StopRules
-from src.mlops.optuna.objectives import Fitting, ValidationObjective
+from src.mlops.optuna.objectives import Fitting, ValidationObjective, ended_by
 from src.mlops.optuna.shared_rows import load_rows
 from src.mlops.optuna.storage import StorageAddress, close_storage, open_storage, reachable, storage_address
 from src.mlops.optuna.summary import OWNER
@@ -98,8 +100,8 @@ def work(assignment: Assignment) -> WorkerReport:
     Raises ServiceOutage when the storage is lost, and what making the objective raises.
     """
     config, address = assignment.task.config, storage_address(assignment.storage_url)
-    objective = guarded(assignment.task.objective())
     rules = StopRules(config.limits, timeout_s=assignment.timeout_s)
+    objective = guarded(ended_by(assignment.task.objective(), rules.over))
     study = opened_study(assignment.storage_url, assignment.study_name)
     trials = 0
     try:
@@ -146,9 +148,7 @@ def turn(address: StorageAddress, study_name: str) -> Iterator[None]:
     Raises ServiceOutage when the database does not answer.
     """
     if address.kind == "sqlite":
-        digest = hashlib.sha256(study_name.encode()).hexdigest()[:16]
-        with open(address.file.with_name(f"{address.file.name}.{digest}.turn"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(_turn_file(address, study_name)):
             yield
         return
     import psycopg
@@ -163,6 +163,41 @@ def turn(address: StorageAddress, study_name: str) -> Iterator[None]:
         raise ServiceOutage(f"the study storage {address.shown} does not answer ({type(error).__name__})") from error
     with connection:
         yield
+
+
+def end_turns(address: StorageAddress, study_name: str) -> None:
+    """Remove what the turns on a study needed, unless somebody has one: another search goes on."""
+    if address.kind != "sqlite":
+        return
+    path = _turn_file(address, study_name)
+    with suppress(FileNotFoundError, BlockingIOError), path.open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_file(lock, path):
+            path.unlink()
+
+
+def _turn_file(address: StorageAddress, study_name: str) -> Path:
+    digest = hashlib.sha256(study_name.encode()).hexdigest()[:16]
+    return address.file.with_name(f"{address.file.name}.{digest}.turn")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # One that was removed while we waited for it keeps nobody else out.
+            if _is_file(lock, path):
+                yield
+                return
+
+
+def _is_file(file: IO[str], path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(file.fileno()), there)
 
 
 def _equip(study: Study, assignment: Assignment) -> None:

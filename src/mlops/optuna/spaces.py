@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationError, model_validator
@@ -14,6 +15,8 @@ from src.settings import ConfigModel
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
+# A step this small against the numbers it leads to is lost in their rounding.
+_FINEST = 1e-7
 # bool before int, int before float: a value keeps the type it was written with.
 Choice: TypeAlias = bool | int | float | str | None
 
@@ -59,6 +62,16 @@ class ParameterSpace(ConfigModel):
             raise ValueError("log and step exclude each other")
         if self.log and self.low <= 0:
             raise ValueError("log needs low above 0")
+        if self.type == "float" and self.step is not None:
+            self._check_grid(float(self.low), float(self.high), float(self.step))
+
+    def _check_grid(self, low: float, high: float, step: float) -> None:
+        if step < _FINEST * max(abs(low), abs(high)):
+            raise ValueError(f"step {step:g} is too fine between {low:g} and {high:g}; leave it out")
+        last = self._last_step
+        # Optuna counts in decimals, and leaves out a last value that is not one of its steps there.
+        if _decimal(self._on_grid(last)) != _decimal(low) + last * _decimal(step):
+            raise ValueError(f"low {low} and step {step} have too many digits to be added up exactly; round them")
 
     @property
     def _numbers(self) -> tuple[int | float | None, ...]:
@@ -67,11 +80,20 @@ class ParameterSpace(ConfigModel):
     @property
     def bounds(self) -> tuple[int | float, int | float]:
         """Lowest and highest value of a number; the highest is the last that the step reaches."""
-        low, high, kind = self.low or 0, self.high or 0, int if self.type == "int" else float
-        if self.step is None:
-            return kind(low), kind(high)
-        steps = math.floor((high - low) / self.step + 1e-9)
-        return kind(low), kind(low + steps * self.step)
+        low, high = self.low or 0, self.high or 0
+        if self.type == "int":
+            step = int(self.step or 1)
+            return int(low), int(low) + (int(high) - int(low)) // step * step
+        return float(low), float(high) if self.step is None else self._on_grid(self._last_step)
+
+    @property
+    def _last_step(self) -> int:
+        low, high, step = (_decimal(part or 0) for part in self._numbers)
+        return int((high - low) // step)
+
+    def _on_grid(self, k: int) -> float:
+        """low + k·step as it is written in decimals: in binary, 3 · 0.1 would lie above 0.3, and so outside."""
+        return float(_decimal(self.low or 0) + k * _decimal(self.step or 0))
 
     def suggest(self, trial: BaseTrial, name: str) -> Any:
         """The value that the trial's sampler chooses."""
@@ -93,7 +115,9 @@ class ParameterSpace(ConfigModel):
         if self.type == "int":
             step = int(self.step or 1)
             return int(low) + round((inside - low) / step) * step
-        return float(inside if self.step is None else low + round((inside - low) / self.step) * self.step)
+        if self.step is None:
+            return float(inside)
+        return self._on_grid(min(round((_decimal(inside) - _decimal(low)) / _decimal(self.step)), self._last_step))
 
     def _same_choice(self, value: Any) -> Any:
         for choice in self.choices or ():
@@ -109,6 +133,11 @@ class ParameterSpace(ConfigModel):
             return (self.choices or (None,))[0]
         low, high = self.bounds
         return self.nearest(math.sqrt(low * high) if self.log else (low + high) / 2)
+
+
+def _decimal(value: float) -> Decimal:
+    """As it is written, which is how Optuna takes it."""
+    return Decimal(str(float(value)))
 
 
 SearchSpace: TypeAlias = Mapping[str, ParameterSpace]

@@ -52,13 +52,13 @@ def storage_address(url: str) -> StorageAddress:
     """
     if url == MEMORY:
         return StorageAddress("", "memory")
-    scheme = url.partition(":")[0].partition("+")[0].lower()
+    scheme = url.partition(":")[0].partition("+")[0].lower() if ":" in url else ""
     if scheme == "sqlite":
         return StorageAddress(f"sqlite:///{_sqlite_file(url)}", "sqlite")
     if scheme in ("postgres", "postgresql"):
         return StorageAddress(_postgresql(url), "postgresql")
     raise ConfigError(
-        f"optuna.storage_url (OPTUNA_STORAGE_URL) begins with '{scheme}'; "
+        f"optuna.storage_url (OPTUNA_STORAGE_URL) begins with '{scheme[:20]}'; "
         "use sqlite:///file.db, postgresql://… or memory"
     )
 

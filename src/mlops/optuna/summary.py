@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 # Attributes of a study.
 SUBJECT, METHODS, STOPPED, WARMSTART = "subject", "methods", "stopped_because", "warmstart"
-# Attributes of a trial.
-ERROR, RESOURCE, OWNER, PATTERN = "error", "resource_used", "owner", "pattern_id"
+# Attributes of a trial: why it failed, what it trained, who runs it, the pattern it repeats, whether it has the
+# algorithm's defaults.
+ERROR, RESOURCE, OWNER, PATTERN, DEFAULTS = "error", "resource_used", "owner", "pattern_id", "defaults"
 _FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 # A trial that ended without a word: its process was killed, or stopped giving signs of life.
 WORKER_GONE = "the process that ran it ended"
@@ -31,24 +32,40 @@ WORKER_GONE = "the process that ran it ended"
 
 @dataclass(frozen=True, slots=True)
 class StudySubject:
-    """What is searched: kept with the study, so that a resumed or shared one is the same search."""
+    """What is searched: kept with the study, so that a resumed or shared one is the same search.
+
+    ``rows``: a fingerprint of the training and validation rows; None where the study was made without any.
+    """
 
     algorithm: str
     problem_type: str
     metric: str
     search_space: Mapping[str, Any] = field(default_factory=dict)
     fixed_params: Mapping[str, Any] = field(default_factory=dict)
+    rows: str | None = None
+    balanced: bool = False
+    early_stopping_rounds: int | None = None
+    random_state: int | None = None
 
     @classmethod
     def of(
-        cls, algorithm: str, problem_type: str, metric: str, search_space: RawSpace, fixed_params: Mapping[str, Any]
+        cls,
+        algorithm: str,
+        problem_type: str,
+        metric: str,
+        search_space: RawSpace,
+        fixed_params: Mapping[str, Any],
+        **others: Any,
     ) -> StudySubject:
-        """With everything as JSON gives it back. Raises HPOError for a bad space and for values JSON does not have."""
+        """With everything as JSON gives it back; ``others`` are the further fields.
+
+        Raises HPOError for a bad space and for values JSON does not have.
+        """
         try:
             fixed = json.loads(json.dumps(dict(fixed_params), allow_nan=False))
         except (TypeError, ValueError) as error:
             raise HPOError(f"fixed parameters must be numbers, texts and lists of them: {error}") from error
-        return cls(algorithm, str(problem_type), metric, plain_space(search_space), fixed)
+        return cls(algorithm, str(problem_type), metric, plain_space(search_space), fixed, **others)
 
 
 def subject_of(study: Study) -> StudySubject | None:
@@ -78,7 +95,15 @@ def trial_record(trial: FrozenTrial) -> TrialRecord:
         intermediate_values=dict(trial.intermediate_values),
         duration_s=trial.duration.total_seconds() if trial.duration is not None else None,
         error=trial.user_attrs.get(ERROR, WORKER_GONE) if state == "FAIL" else None,
+        origin=_origin(trial),
+        defaults=bool(trial.user_attrs.get(DEFAULTS, False)),
     )
+
+
+def _origin(trial: FrozenTrial) -> str | None:
+    if PATTERN in trial.user_attrs:
+        return f"warm_start:{trial.user_attrs[PATTERN]}"
+    return "defaults" if trial.user_attrs.get(DEFAULTS) else None
 
 
 def history(study: Study) -> tuple[TrialRecord, ...]:
@@ -119,7 +144,7 @@ def summarize(study: Study) -> HPOSummary:
     trials = finished_trials(study)
     number = counts(trials)
     if number.completed == 0:
-        raise HPOError(_nothing_found(study.study_name, number, trials))
+        raise HPOError(_nothing_found(study, number, trials))
     best, subject = study.best_trial, subject_of(study)
     return HPOSummary(
         completed=True,
@@ -142,21 +167,32 @@ def remember_warmstart(study: Study, starts: Sequence[WarmStart]) -> None:
     study.set_user_attr(WARMSTART, [{**asdict(start), "params": dict(start.params)} for start in starts])
 
 
-def _nothing_found(name: str, number: TrialCounts, trials: Sequence[FrozenTrial]) -> str:
+def _nothing_found(study: Study, number: TrialCounts, trials: Sequence[FrozenTrial]) -> str:
+    name = study.study_name
     if number.total == 0:
         return f"no trial of the study {name} has ended"
     if number.pruned == 0:
         return f"all {number.failed} trials of the study {name} failed: {failure_causes(trials)}"
     said = f"; {number.failed} failed: {failure_causes(trials)}" if number.failed else ""
-    return f"no trial of the study {name} was completed: {number.pruned} were pruned{said}"
+    late = "; the time was up: allow more of it" if study.user_attrs.get(STOPPED) == "timeout" else ""
+    return f"no trial of the study {name} was completed: {number.pruned} were pruned{said}{late}"
 
 
-def study_row(study: Study, *, experiment_id: str | None = None) -> dict[str, Any]:
+def rows_to_keep(study: Study, experiment_id: str | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The rows of the study and of its trials, of one moment: others may be adding trials. Raises HPOError."""
+    trials = finished_trials(study)
+    return study_row(study, experiment_id=experiment_id, trials=trials), trial_rows(study, trials)
+
+
+def study_row(
+    study: Study, *, experiment_id: str | None = None, trials: Sequence[FrozenTrial] | None = None
+) -> dict[str, Any]:
     """The study as a row of ``ml_hpo_studies``; ``experiment_id`` is the row of ``ml_experiments``.
 
-    Raises HPOError for a study without a finished trial, or made without saying what it searches.
+    ``trials`` are those that count; without them all that have ended by now. Raises HPOError for a study without a
+    finished trial, or made without saying what it searches.
     """
-    subject, trials = subject_of(study), finished_trials(study)
+    subject, trials = subject_of(study), finished_trials(study) if trials is None else trials
     if subject is None:
         raise HPOError(f"the study {study.study_name} does not say what it searches: give create_study a subject")
     if not trials:
@@ -188,13 +224,13 @@ def study_row(study: Study, *, experiment_id: str | None = None) -> dict[str, An
             (at for trial in trials if (at := _utc(trial.datetime_complete)) is not None), default=None
         ),
         "status": "completed" if best else "failed",
-        "error_message": None if best else _nothing_found(study.study_name, number, trials),
+        "error_message": None if best else _nothing_found(study, number, trials),
     }
 
 
-def trial_rows(study: Study) -> list[dict[str, Any]]:
-    """The finished trials as rows of ``ml_hpo_trials``."""
-    return [_trial_row(trial) for trial in finished_trials(study)]
+def trial_rows(study: Study, trials: Sequence[FrozenTrial] | None = None) -> list[dict[str, Any]]:
+    """The finished trials (those given, otherwise all) as rows of ``ml_hpo_trials``."""
+    return [_trial_row(trial) for trial in (finished_trials(study) if trials is None else trials)]
 
 
 def _trial_row(trial: FrozenTrial) -> dict[str, Any]:
@@ -210,7 +246,7 @@ def _trial_row(trial: FrozenTrial) -> dict[str, Any]:
         "completed_at": _ended(trial),
         "duration_seconds": record.duration_s,
         "error_message": record.error,
-        "attrs": {key: trial.user_attrs[key] for key in (RESOURCE, PATTERN) if key in trial.user_attrs},
+        "attrs": {key: trial.user_attrs[key] for key in (RESOURCE, PATTERN, DEFAULTS) if key in trial.user_attrs},
     }
 
 

@@ -21,6 +21,7 @@ from src.mlops.optuna.shared_study import (
     WorkerReport,
     WorkerTask,
     begun_trials,
+    end_turns,
     fail_abandoned,
     fail_trials_of,
     opened_study,
@@ -80,6 +81,7 @@ async def run_workers(
             raise
         await asyncio.to_thread(_conclude, study, address, outcomes)
     finally:
+        end_turns(address, study_name)
         close_storage(study._storage)
     return outcomes
 

@@ -39,9 +39,10 @@ def table() -> pd.DataFrame:
 
 @dataclass
 class Datasets:
-    """One frame; equality and bounds are applied."""
+    """One frame; equality and bounds are applied. ``read``: what was given out whole."""
 
     frame: pd.DataFrame
+    read: list[pd.DataFrame] = field(default_factory=list)
 
     async def load(
         self, dataset_id: str, *, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()
@@ -51,7 +52,9 @@ class Datasets:
             value = pd.Timestamp(one.value) if one.column == "when" else one.value
             compare = {Op.EQ: "eq", Op.GE: "ge", Op.LT: "lt"}[one.op]
             kept = kept[getattr(kept[one.column], compare)(value)]
-        return Rows(kept, {})
+        if columns is None:
+            self.read.append(kept)
+        return Rows(kept if columns is None else kept[list(columns)], {})
 
 
 @dataclass
@@ -120,6 +123,51 @@ async def test_rows_are_split_by_the_dates_of_a_plan_without_assignments() -> No
     found = await DatasetRows(Datasets(frame), splits).load(data(splits), "validation")
     assert found is not None
     assert found.frame.index.tolist() == frame.index[planned == "validation"].tolist()
+
+
+@pytest.mark.parametrize("zone", ["UTC", None])
+@pytest.mark.parametrize("by_hash", [True, False])
+async def test_rows_of_a_holdout_by_date_are_not_read_and_labels_tell_rows_apart(
+    zone: str | None, by_hash: bool
+) -> None:
+    frame = table().sample(frac=1, random_state=4, ignore_index=True)
+    frame["when"] = frame["when"].dt.tz_convert(zone)
+    frame.loc[3, "when"] = None
+    plan, planned = plan_splits(frame, time="when", key=["account"])
+    assigned = dict(zip(row_hashes(frame), planned, strict=True)) if by_hash else {}
+    datasets, splits = Datasets(frame), Splits(plan, assigned)
+    labels: list[int] = []
+    for split in ("train", "validation", "test"):
+        found = await DatasetRows(datasets, splits).load(data(splits), split)
+        assert found is not None
+        assert found.frame["x"].tolist() == frame.loc[planned == split, "x"].tolist()
+        labels += found.frame.index.tolist()
+    assert len(labels) == len(set(labels))
+    held = set(frame.loc[planned == "holdout", "x"])
+    assert held
+    assert len(datasets.read) == 3
+    assert not any(held & set(read["x"]) for read in datasets.read)
+
+
+async def test_late_rows_of_a_unit_stay_in_the_split_of_its_first_date() -> None:
+    frame = table()
+    frame["account"] = frame.index % 100
+    plan, planned = plan_splits(frame, time="when", unit="account", gap_days=0)
+    assert (frame.loc[planned == "train", "when"] >= pd.Timestamp(plan.cuts[-1], tz="UTC")).any()
+    splits = Splits(plan)
+    found = await DatasetRows(Datasets(frame), splits).load(data(splits), "train")
+    assert found is not None
+    assert found.frame.index.tolist() == frame.index[planned == "train"].tolist()
+
+
+async def test_dates_kept_as_texts_are_split_by_what_they_say() -> None:
+    frame = table()
+    plan, planned = plan_splits(frame, time="when", key=["account"])
+    frame["when"] = frame["when"].map(lambda at: f"{at:%Y-%m-%d} 00:00:00+00:00")
+    splits = Splits(plan)
+    found = await DatasetRows(Datasets(frame), splits).load(data(splits), "test")
+    assert found is not None
+    assert found.frame.index.tolist() == frame.index[planned == "test"].tolist()
 
 
 async def test_units_that_stay_together_come_with_the_rows() -> None:

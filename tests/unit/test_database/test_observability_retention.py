@@ -7,17 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from src.app.retention import apply_retention, retain_for_ever
+from src.app.retention import apply_retention, forget_old_patterns, retain_for_ever
+from src.domain.modelling import ProblemType
 from src.errors import DatabaseUnavailable, MigrationError
+from src.mlops.hpo_pattern_memory import HPOPattern, HPOPatternMemory, InMemoryPatterns, PostgresPatterns
 from src.mlops.tracing.configuration import RetentionSettings
 from src.settings import PROJECT_ROOT
 from src.storage.database import Database
+from src.storage.hpo_patterns import HPOPatternRepository
+from src.storage.postgres_gateway import PostgresGateway
 from src.storage.trace_records import Deleted
 from src.storage.traces import TraceRepository
 from tests.unit.test_database.stored_spans import add_feedback, add_metric, ago, span, store
@@ -144,6 +148,37 @@ async def test_the_age_is_counted_from_the_given_moment(db: Database) -> None:
     assert (await apply_retention(TraceRepository(db), days=30, now=then, dry_run=True)).deleted.traces == 1
 
 
+def pattern(days: float) -> HPOPattern:
+    """The best of a search that many days ago."""
+    return HPOPattern(
+        algorithm_name="ridge",
+        problem_type=ProblemType.REGRESSION,
+        metric="r2",
+        search_space={"alpha": {"type": "float", "low": 0.1, "high": 10.0}},
+        n_samples=300,
+        n_features=4,
+        direction="maximize",
+        best_params={"alpha": 1.0},
+        best_value=0.5,
+        created_at=datetime.now(UTC) - timedelta(days=days),
+    )
+
+
+async def test_patterns_that_ninety_days_have_not_used_are_forgotten() -> None:
+    memory = HPOPatternMemory(InMemoryPatterns())
+    old, used, young = pattern(91), pattern(91), pattern(89)
+    for one in (old, used, young):
+        await memory.store_hpo_pattern(one)
+    await memory.record_warmstart_outcome(used.pattern_id, 0.1)
+    foreseen = await forget_old_patterns(memory, dry_run=True)
+    assert (foreseen.forgotten, foreseen.remembered.patterns) == (1, 3)
+    assert "to be deleted: 1; there are 3" in foreseen.line()
+    done = await forget_old_patterns(memory)
+    assert (done.forgotten, done.remembered.patterns, done.remembered.uses) == (1, 2, 1)
+    assert "deleted: 1; there are 2, of which 1 were used 1 times" in done.line()
+    assert (await forget_old_patterns(memory, days=80)).forgotten == 1
+
+
 async def test_the_loop_survives_an_outage_and_ends_when_told() -> None:
     stop, told = asyncio.Event(), []
     rounds = iter(["away", "well", "last"])
@@ -179,13 +214,18 @@ def script(url: str, var: Path, *arguments: str) -> subprocess.Popen[str]:
 
 async def test_the_script_runs_once_or_until_it_is_stopped(db: Database, database_url: str, tmp_path: Path) -> None:
     await store(db, [span("old", "s", ago_s=31 * DAY), span("young", "s")])
+    memory = HPOPatternMemory(PostgresPatterns(HPOPatternRepository(PostgresGateway(db))))
+    for days in (91, 5):
+        await memory.store_hpo_pattern(pattern(days))
     once = script(database_url, tmp_path, "--once")
     out, err = once.communicate(timeout=60)
     assert (once.returncode, err) == (0, "")
     assert "deleted: traces 1, spans 1" in out
+    assert "deleted: 1; there are 1" in out
     loop = script(database_url, tmp_path, "--loop", "--every", "1")
     assert loop.stdout is not None
     assert "deleted: traces 0" in loop.stdout.readline()
+    assert "deleted: 0; there are 1" in loop.stdout.readline()
     loop.send_signal(signal.SIGTERM)
     out, err = loop.communicate(timeout=60)
     assert (loop.returncode, out, err) == (0, "", "")

@@ -58,3 +58,23 @@ def say_and_sleep(path: str) -> None:
 
 def unsendable(_: object) -> Any:
     return lambda: None
+
+
+class ReadableElsewhere:
+    """Can be sent, and read nowhere but in the process that is named."""
+
+    def __init__(self, reader: int) -> None:
+        self.reader = reader
+
+    def __reduce__(self) -> tuple[Any, tuple[int]]:
+        return _read_by, (self.reader,)
+
+
+def _read_by(reader: int) -> ReadableElsewhere:
+    if os.getpid() != reader:
+        raise LookupError("not here")
+    return ReadableElsewhere(reader)
+
+
+def unreadable_if_odd(x: int) -> Any:
+    return ReadableElsewhere(os.getpid()) if x % 2 else x

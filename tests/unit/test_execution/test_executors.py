@@ -141,6 +141,16 @@ async def test_a_result_that_cannot_be_sent_is_a_failure_of_its_task(local: Exec
     assert not outcome.worker_lost
 
 
+async def test_a_result_that_cannot_be_read_here_is_a_failure_of_its_task(executor: Executor) -> None:
+    found = await outcomes(executor, tasks.unreadable_if_odd, range(4))
+    assert [outcome.value for outcome in found] == [0, None, 2, None]
+    assert [outcome.worker_lost for outcome in found] == [False] * 4
+    assert (found[1].error_type, found[1].error_message) == (
+        "UnpicklingError",
+        "its result cannot be read here: LookupError: not here",
+    )
+
+
 async def test_a_task_that_cannot_be_sent_is_refused_before_anything_runs(local: Executor, tmp_path: Path) -> None:
     with pytest.raises((AttributeError, TypeError), match="pickle"):
         await outcomes(local, tasks.meet, [(str(tmp_path), 1), lambda: None])
@@ -178,6 +188,20 @@ async def test_the_end_of_the_executor_is_the_end_of_its_processes() -> None:
         (outcome,) = await outcomes(executor, tasks.own_pid, [0])
         assert alive(outcome.value)
     assert not alive(outcome.value)
+
+
+async def test_a_closed_executor_leaves_no_process_to_whoever_stopped_listening(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    async with open_executor(WORKERS, scheduler="") as executor:
+        held = executor.run(_either, [None, str(file)])
+        assert (await anext(held)).index == 0
+        while not file.exists():
+            await asyncio.sleep(0.02)
+    assert not alive(int(file.read_text()))
+    with pytest.raises(RuntimeError, match="the executor is closed"):
+        await anext(held)
+    with pytest.raises(RuntimeError, match="the executor is closed"):
+        await outcomes(executor, tasks.square, [1])
 
 
 def _either(path: str | None) -> None:

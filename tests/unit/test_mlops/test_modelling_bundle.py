@@ -16,7 +16,7 @@ from src.domain.modelling import ProblemType
 from src.errors import ContractViolation, UnknownColumn
 from src.mlops.mlflow_connector import LoggedModel, MLflowConnector
 from src.mlops.modelling.bundle import BUNDLE_FLAVOR, ModelBundle, as_bundle
-from src.mlops.modelling.calibration import Isotonic, Recalibration, Sigmoid
+from src.mlops.modelling.calibration import Sigmoid
 from src.mlops.modelling.fitting import fit_model
 from src.mlops.modelling.targets import fit_target
 from src.mlops.modelling.types import Labelled
@@ -55,7 +55,7 @@ def raw() -> pd.DataFrame:
 TARGETS = {BINARY: "yes", MULTICLASS: "kind", REGRESSION: "amount"}
 
 
-def bundle(algorithm: str, problem_type: ProblemType, recalibration: Recalibration | None = None) -> ModelBundle:
+def bundle(algorithm: str, problem_type: ProblemType, recalibration: Sigmoid | None = None) -> ModelBundle:
     frame, target = raw(), TARGETS[problem_type]
     transforms = fit_transforms(frame, pd.Series(["train"] * N), FEATURES)
     coding = fit_target(frame[target], problem_type, "adopts" if problem_type is BINARY else None)
@@ -65,9 +65,9 @@ def bundle(algorithm: str, problem_type: ProblemType, recalibration: Recalibrati
     return ModelBundle(transforms, model, coding, target, 0.37 if problem_type is BINARY else None)
 
 
-RECALIBRATIONS: dict[tuple[str, ProblemType], Recalibration] = {
+RECALIBRATIONS: dict[tuple[str, ProblemType], Sigmoid] = {
     ("xgboost", BINARY): Sigmoid(0.7, -0.1),
-    ("random_forest", BINARY): Isotonic((0.0, 0.4, 1.0), (0.1, 0.2, 0.9)),
+    ("random_forest", BINARY): Sigmoid(1.3, 0.2),
 }
 
 

@@ -17,6 +17,7 @@ from src.mlops.modelling.families import ALGORITHMS, class_path, get_model_class
 from src.mlops.modelling.fitting import fit_model
 from src.mlops.modelling.imbalance import class_weights
 from src.mlops.modelling.metrics import DEFAULT_METRICS, metric_value
+from src.mlops.modelling.rounds import RoundWatch
 from src.mlops.modelling.types import FittedModel, Labelled
 from tests.unit.test_mlops.labelled_rows import COLUMNS, FAST, FITTED, rows, two_splits
 
@@ -254,6 +255,7 @@ def test_effects_are_refused_with_the_command_that_estimates_them(algorithm: str
         ("xgbost", BINARY, {}, "did you mean 'xgboost'"),
         ("xgboost", BINARY, {"max_dept": 3}, "did you mean 'max_depth'"),
         ("random_forest", BINARY, {"n_jobs": 4}, "set by the fit itself"),
+        ("xgboost", BINARY, {"booster": "gblinear"}, "set by the fit itself"),
         ("lightgbm", BINARY, {"num_leavs": 3}, "did you mean 'num_leaves'"),
         ("lasso", BINARY, {"C": 3}, "none of its parameters"),
         ("logistic_regression", REGRESSION, {}, "ridge, lasso, random_forest"),
@@ -318,6 +320,37 @@ def test_a_validation_split_with_one_class_says_why_nothing_can_be_judged() -> N
     one = Labelled(validation.X, validation.y * 0)
     with pytest.raises(DataUnavailable, match="roc_auc is not defined"):
         fit_model("xgboost", BINARY, {}, train, validation=one, report=lambda number, value: None)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "patience", "told", "ends_after", "used"),
+    [
+        # Nothing is predicted as the rare class in the first two rounds: no precision.
+        ([None, None, 0.5, 0.6, 0.6, 0.6], 2, {2: 0.5, 3: 0.6, 4: 0.6, 5: 0.6}, 6, 4),
+        ([0.6, None, 0.5, None, 0.5], 2, {0: 0.6, 2: 0.5, 4: 0.5}, 5, 1),
+        ([0.6, None, None, None], 2, {0: 0.6}, None, 1),
+        ([0.6, None], None, {0: 0.6}, None, 2),
+    ],
+)
+def test_a_round_that_cannot_be_judged_is_neither_told_nor_counted(
+    metrics: list[float | None], patience: int | None, told: dict[int, float], ends_after: int | None, used: int
+) -> None:
+    heard: dict[int, float] = {}
+    judged = Labelled(pd.DataFrame({"a": np.arange(20.0)}), pd.Series([1] * 10 + [0] * 10))
+    watch = RoundWatch(BINARY, "precision", judged, judged.X.to_numpy(), heard.__setitem__, patience)
+    ended = [watch.saw(_scores_of_precision(value)) for value in metrics]
+    assert heard == pytest.approx(told)
+    assert [number + 1 for number, over in enumerate(ended) if over] == ([] if ends_after is None else [ends_after])
+    assert watch.used == used
+    watch.refuse_if_never_judged()
+
+
+def _scores_of_precision(value: float | None) -> np.ndarray[Any, Any]:
+    """Ten of the rows, or none, predicted as positive: so many of them are (the first ten are)."""
+    right = 0 if value is None else round(10 * value)
+    positive = [0.9] * right + [0.1] * (10 - right) + [0.9] * (0 if value is None else 10 - right)
+    positive += [0.1] * (20 - len(positive))
+    return np.column_stack([1 - np.array(positive), positive])
 
 
 @pytest.mark.parametrize("algorithm", list(FAST))

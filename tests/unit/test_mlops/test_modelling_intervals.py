@@ -104,6 +104,32 @@ def test_rows_of_one_unit_count_as_one_draw() -> None:
     assert width["rows"] < 0.6 * width["units"]
 
 
+@pytest.mark.parametrize("empty", [None, float("nan"), pd.NaT])
+def test_rows_whose_unit_is_not_known_are_drawn_one_by_one(empty: Any) -> None:
+    y, scores = scored(120)
+    named = pd.Series([f"p{number:03}" for number in range(120)], dtype=object)
+    unknown = named.where(named.index < 30, empty)
+    apart, found = (bootstrap_intervals(BINARY, y, scores, n=100, units=units) for units in (named, unknown))
+    assert found == apart
+
+
+def test_a_unit_called_nan_is_one_unit() -> None:
+    y, scores = scored(60)
+    units = np.array([f"p{number}" for number in range(19)] + ["nan"] * 41, dtype=object)
+    wish: dict[str, Any] = {"n": 200, "metrics": ["brier_score"]}
+    together = bootstrap_intervals(BINARY, y, scores, units=units, **wish)["brier_score"]
+    units[19:] = [f"q{number}" for number in range(41)]
+    assert np.ptp(together) > 1.2 * np.ptp(bootstrap_intervals(BINARY, y, scores, units=units, **wish)["brier_score"])
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_fewer_than_twenty_units_have_no_intervals(grouped: bool) -> None:
+    for n, told in ((19, False), (20, True)):
+        y, scores = scored(200 if grouped else n)
+        units = np.arange(200) % n if grouped else None
+        assert bool(bootstrap_intervals(BINARY, y, scores, n=50, units=units)) is told
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from src.domain.modelling import ProblemType
 from src.errors import ContractViolation, DataUnavailable
 from src.mlops.modelling.binary_metrics import PROBABILITY_FLOOR
-from src.mlops.modelling.metrics import DEFAULT_METRICS, DIRECTIONS, METRICS, confusion, evaluate, metric_value
+from src.mlops.modelling.metrics import DEFAULT_METRICS, DIRECTIONS, METRICS, confusion, evaluate, judged, metric_value
 from tests.unit.test_mlops.labelled_rows import scored
 
 BINARY, MULTICLASS, REGRESSION = ProblemType.BINARY, ProblemType.MULTICLASS, ProblemType.REGRESSION
@@ -109,6 +109,19 @@ def test_the_top_tenth_is_the_k_highest_scores_and_ties_count_by_their_mean(n: i
     found = evaluate(BINARY, y, scores)
     assert found["precision_at_k"] == pytest.approx(np.mean(hits) / k, abs=0.03)
     assert found["recall_at_k"] == pytest.approx(np.mean(hits) / y.sum(), abs=0.03)
+
+
+@pytest.mark.parametrize("decimals", [1, None])
+def test_a_weighting_has_the_metrics_of_rows_that_are_there_so_often(decimals: int | None) -> None:
+    y, scores = scored(80, 5, decimals=decimals)
+    rng = np.random.default_rng(1)
+    # From a fifth of the rows to three times as many.
+    weights = np.stack([rng.poisson(mean, 80) for mean in (0.2, 0.5, 1.0, 3.0)]).astype(float)
+    names = METRICS[BINARY]
+    found = judged(BINARY, y, scores, 0.4).values(names, weights)
+    for number, weight in enumerate(weights.astype(int)):
+        there = evaluate(BINARY, np.repeat(y, weight), np.repeat(scores, weight, axis=0), 0.4)
+        assert {name: found[name][number] for name in names} == pytest.approx(there, rel=1e-6)
 
 
 @pytest.mark.parametrize("k", [3, 5])

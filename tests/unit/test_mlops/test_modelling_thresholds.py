@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from src.domain.modelling import ProblemType
 from src.errors import ContractViolation, DataUnavailable
-from src.mlops.modelling.calibration import Isotonic, Sigmoid, calibrate
+from src.mlops.modelling.calibration import Sigmoid, calibrate
 from src.mlops.modelling.fitting import fit_model
 from src.mlops.modelling.metrics import evaluate
 from src.mlops.modelling.thresholds import choose_threshold
@@ -44,33 +44,8 @@ def test_of_equally_good_thresholds_the_lowest_is_chosen() -> None:
     assert (chosen.value, chosen.f1) == (0.2, pytest.approx(2 / 3))
 
 
-@pytest.mark.parametrize(
-    ("wish", "goal"),
-    [
-        ({"min_precision": 0.75}, "recall"),
-        ({"min_recall": 0.6}, "precision"),
-        ({"min_precision": 0.6, "min_recall": 0.4}, "f1"),
-    ],
-)
-def test_a_criterion_is_met_and_the_rest_is_as_good_as_can_be(wish: dict[str, float], goal: str) -> None:
+def test_a_threshold_without_rows_of_both_classes_is_refused() -> None:
     y, scores = scored(200)
-    chosen = choose_threshold(y, scores, **wish)
-    allowed = []
-    for cut in np.unique(scores[:, 1]):
-        found = evaluate(BINARY, y, scores, float(cut))
-        if all(found[name.removeprefix("min_")] >= least for name, least in wish.items()):
-            allowed.append(found[goal])
-    assert getattr(chosen, goal) == pytest.approx(max(allowed))
-    assert len(allowed) < 200
-    assert all(f"{name.removeprefix('min_')} ≥" in chosen.criterion for name in wish)
-
-
-def test_a_criterion_that_no_threshold_meets_is_refused_with_what_there_is() -> None:
-    y, scores = scored(200)
-    with pytest.raises(ContractViolation, match=r"precision ≥ 0.99 and recall ≥ 0.9 .* highest precision there is 0\."):
-        choose_threshold(y, scores, min_precision=0.99, min_recall=0.9)
-    with pytest.raises(ContractViolation, match="between 0 and 1"):
-        choose_threshold(y, scores, min_precision=80)
     with pytest.raises(DataUnavailable, match="both classes"):
         choose_threshold(y * 0, scores)
 
@@ -118,30 +93,19 @@ def test_calibration_that_does_not_help_is_left_out() -> None:
     np.testing.assert_array_equal(same.scores(rows(BINARY, 9).X), model.scores(rows(BINARY, 9).X))
 
 
-def test_isotonic_calibration_keeps_the_order_of_probabilities() -> None:
-    model = fit_model("xgboost", BINARY, {"n_estimators": 200, "learning_rate": 0.3}, rows(BINARY, 150))
-    better = calibrate(model, rows(BINARY, 2500, 1), "isotonic")
-    X = rows(BINARY, 300, 2).X
-    assert isinstance(better.recalibration, Isotonic)
-    order = np.argsort(model.scores(X)[:, 1], kind="stable")
-    assert (np.diff(better.scores(X)[order, 1]) >= 0).all()
-    assert ((better.scores(X) > 0) & (better.scores(X) < 1)).all()
-
-
 @pytest.mark.parametrize(
-    ("change", "method", "error", "said"),
+    ("change", "error", "said"),
     [
-        ({}, "sigmoid", DataUnavailable, "needs 25 validation rows"),
-        ({}, "isotonic", DataUnavailable, "needs 500 validation rows"),
-        ({"problem_type": ProblemType.MULTICLASS}, "sigmoid", ContractViolation, "only probabilities of two"),
+        ({}, DataUnavailable, "needs 25 validation rows"),
+        ({"problem_type": ProblemType.MULTICLASS}, ContractViolation, "only probabilities of two"),
     ],
 )
 def test_calibration_without_enough_rows_or_two_classes_is_refused(
-    overfitted: tuple[FittedModel, Labelled, Labelled], change: Any, method: Any, error: type, said: str
+    overfitted: tuple[FittedModel, Labelled, Labelled], change: Any, error: type, said: str
 ) -> None:
     model = overfitted[0]
     with pytest.raises(error, match=said):
-        calibrate(replace(model, **change), rows(BINARY, 40), method)
+        calibrate(replace(model, **change), rows(BINARY, 40))
 
 
 def test_scores_that_point_the_wrong_way_are_not_turned_round(

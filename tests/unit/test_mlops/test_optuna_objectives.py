@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from src.mlops.modelling.fitting import fit_model
 from src.mlops.modelling.metrics import metric_value
 from src.mlops.modelling.types import Labelled
 from src.mlops.optuna import objectives
-from src.mlops.optuna.objectives import NotFinite, Reports, fitting_of, worth_reporting
+from src.mlops.optuna.objectives import NotFinite, Reports, ended_by, fitting_of, worth_reporting
+from src.mlops.optuna.summary import PATTERN
 from src.mlops.optuna_optimizer import OptunaOptimizer
 from tests.unit.test_mlops.tuning import C_ONLY, halves, optimizer, two_classes
 
@@ -116,6 +118,73 @@ def test_the_last_round_is_not_pruned() -> None:
     reports(0, 0.5)
     with pytest.raises(optuna.TrialPruned):
         reports(1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "params"),
+    [
+        ("lightgbm", {**FIXED, "n_estimators": 30}),
+        ("xgboost", {"n_estimators": 30}),
+        ("random_forest", {"n_estimators": 300}),
+    ],
+)
+@pytest.mark.parametrize("marks", [{}, {PATTERN: "p"}], ids=["a trial", "a warm start"])
+def test_when_the_search_is_over_the_training_breaks_off(
+    algorithm: str, params: dict[str, Any], marks: dict[str, str]
+) -> None:
+    asked: list[int] = []
+
+    def over() -> bool:
+        asked.append(1)
+        return len(asked) == 4
+
+    objective = OptunaOptimizer.create_validation_objective(
+        algorithm, ProblemType.BINARY, {}, *two_classes(150), metric="roc_auc", fixed_params=params
+    )
+    made = study()
+    made.enqueue_trial({}, user_attrs=marks)
+    made.optimize(ended_by(objective, over), n_trials=1)
+    assert made.trials[0].state.name == "PRUNED"
+    assert made.trials[0].user_attrs["resource_used"] == 4
+
+
+def test_cross_validation_breaks_off_between_two_folds() -> None:
+    objective = OptunaOptimizer.create_cv_objective(
+        "ridge", ProblemType.REGRESSION, {}, regression(), metric="r2", folds=4
+    )
+    made, asked = study(), iter([False, True])
+    made.optimize(ended_by(objective, lambda: next(asked)), n_trials=1)
+    assert (made.trials[0].state.name, made.trials[0].user_attrs["resource_used"]) == ("PRUNED", 2)
+
+
+async def test_a_search_ends_with_its_time_and_says_so() -> None:
+    tuner = optimizer()
+    objective = boosted(two_classes(150), 1_000_000, early_stopping_rounds=None)
+    made = await tuner.create_study()
+    with pytest.raises(HPOError, match="no trial .* was completed: 1 were pruned; the time was up"):
+        await tuner.optimize(made, objective, n_trials=3, timeout=0.2)
+    assert made.user_attrs["stopped_because"] == "timeout"
+    assert 1_000_000 > made.trials[0].user_attrs["resource_used"] > 0
+
+
+async def test_a_cancelled_search_does_not_wait_for_the_last_round() -> None:
+    tuner, rows, begun = optimizer(), two_classes(150), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    objective = boosted(rows, 1_000_000, early_stopping_rounds=None)
+    made = await tuner.create_study()
+
+    def watched(*args: Any, **options: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        return fit_model(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objectives, "fit_model", watched)
+        search = asyncio.create_task(tuner.optimize(made, objective, n_trials=3))
+        await begun.wait()
+        search.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await search
+    assert [trial.state.name for trial in made.trials] == ["PRUNED"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

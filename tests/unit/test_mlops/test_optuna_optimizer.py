@@ -212,6 +212,27 @@ async def test_a_saved_study_is_read_back_from_the_database(db: Database) -> Non
     assert [{name: getattr(one, name) for name in trial_rows(study)[0]} for one in stored] == trial_rows(study)
 
 
+async def test_a_study_that_others_add_to_is_saved_as_of_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuner, study = await searched()
+    kept: list[tuple[Any, Any]] = []
+    read = study.get_trials
+
+    class Studies:
+        async def save_study(self, study: Any, trials: Any) -> str:
+            kept.append((study, trials))
+            return "the-id"
+
+    def read_while_others_add(**options: Any) -> Any:
+        found = list(read(**options))
+        study.add_trial(optuna.trial.create_trial(value=0.1))
+        return found
+
+    monkeypatch.setattr(study, "get_trials", read_while_others_add)
+    await tuner.save_to_database(study, Studies())
+    ((row, trials),) = kept
+    assert row["n_trials"] == len(trials)
+
+
 async def test_a_search_of_failures_is_saved_as_failed() -> None:
     tuner = optimizer()
     study = await tuner.create_study(subject=SUBJECT)

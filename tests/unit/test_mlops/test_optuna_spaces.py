@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from src.errors import HPOError
@@ -43,6 +43,37 @@ def test_whatever_comes_from_elsewhere_is_accepted_by_the_sampler_after_clipping
     suggested = OptunaOptimizer.suggest_from_search_space(study.ask(), SPACE)
     assert {name: suggested[name] for name in params} == params
     assert all(not isinstance(item, float) or math.isfinite(item) for item in params.values())
+
+
+@given(
+    st.integers(-(10**9), 10**9).map(lambda n: n / 1000) | st.integers(-50, 50) | st.sampled_from([0.1, 0.01]),
+    st.integers(0, 10**6).map(lambda n: n / 1000) | st.integers(0, 60),
+    st.integers(1, 50_000).map(lambda n: n / 1000) | st.sampled_from([0.1, 0.2, 0.3, 0.05, 1, 7, 1e-4]),
+    st.floats(allow_nan=False),
+)
+def test_every_value_of_a_grid_can_be_drawn(low: float, width: float, step: float, value: float) -> None:
+    raw = {"type": "float", "low": low, "high": low + width, "step": step}
+    assume(step >= 1e-7 * max(abs(low), abs(low + width)))
+    space = checked_space({"x": raw})["x"]
+    least, most = space.bounds
+    assert least == low
+    assert least <= most <= low + width
+    assert low + width - most < step * (1 + 1e-6)
+    for wanted in (least, most, space.nearest(value), space.middle):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        study.enqueue_trial({"x": wanted})
+        # A value outside its range would be a warning, and so an error here.
+        assert space.suggest(study.ask(), "x") == wanted
+        assert least <= wanted <= most
+        assert least <= space.suggest(study.ask(), "x") <= most
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step", "most"), [(0.0, 0.3, 0.1, 0.3), (0.1, 0.7, 0.2, 0.7), (0.0, 1.0, 0.3, 0.9), (0, 2, 5, 0.0)]
+)
+def test_the_highest_value_is_the_last_that_the_step_reaches(low: float, high: float, step: float, most: float) -> None:
+    space = {"x": {"type": "float", "low": low, "high": high, "step": step}}
+    assert clip_to_space({"x": 99}, space) == {"x": most}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +112,8 @@ def test_what_has_no_like_in_the_space_is_left_to_the_sampler(name: str, value: 
         ({"type": "int", "low": 1, "high": 2.5}, "int needs whole numbers"),
         ({"type": "int", "low": 1, "high": 5, "step": 0}, "step: Input should be greater than 0"),
         ({"type": "float", "low": 1, "high": 5, "step": 1, "log": True}, "log and step exclude each other"),
+        ({"type": "float", "low": 1e9, "high": 2e9, "step": 0.1}, "step 0.1 is too fine between 1e+09 and 2e+09"),
+        ({"type": "float", "low": 1 / 3, "high": 3.0, "step": 1}, "low 0.3333333333333333 and step 1.0 have too many"),
         ({"type": "float", "low": float("nan"), "high": 5}, "low: Input should be a finite number"),
         ({"type": "categorical"}, "categorical needs choices"),
         ({"type": "categorical", "choices": [1], "low": 1}, "categorical takes choices only"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,16 @@ from pathlib import Path
 import optuna
 import pytest
 
+from src.domain.modelling import ProblemType
 from src.errors import ConfigError, HPOError, ServiceOutage
+from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.storage import open_storage, storage_address
-from src.mlops.optuna_optimizer import OptunaOptimizer
+from src.mlops.optuna.summary import OWNER
+from src.mlops.optuna.trials import this_process
+from src.mlops.optuna_optimizer import OptunaOptimizer, StudySubject
 from src.settings import PROJECT_ROOT, var_dir
 from tests.mlflow_store import closed_port
-from tests.unit.test_mlops.tuning import optimizer, parabola, tuned, two_classes
+from tests.unit.test_mlops.tuning import C_ONLY, optimizer, parabola, tuned, two_classes
 
 # A search that says when its third trial runs and then never ends.
 HANGING = """
@@ -108,6 +113,9 @@ async def test_another_optimizer_goes_on_with_new_values_up_to_the_number_asked_
         ({"space": {"C": {"type": "float", "low": 1.0, "high": 2.0}}}, "its search_space is others"),
         ({"fixed_params": {"max_iter": 50}}, "its fixed_params is others"),
         ({"metric": "log_loss"}, "is to maximize, not to minimize"),
+        ({"balanced": True}, "its balanced is False, not True"),
+        ({"early_stopping_rounds": None}, "its early_stopping_rounds is 30, not None"),
+        ({"random_state": 1}, "its random_state is 42, not 1; start a new one"),
     ],
 )
 async def test_a_study_is_not_resumed_for_something_else(changes: dict[str, object], problem: str) -> None:
@@ -115,6 +123,52 @@ async def test_a_study_is_not_resumed_for_something_else(changes: dict[str, obje
     first, _ = await tuned(rows, n_trials=1, optimizer=tuner)
     with pytest.raises(HPOError, match=problem):
         await tuned(rows, n_trials=2, optimizer=tuner, resume_study=first.study_name, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changed", ["training values", "training target", "validation values", "validation target", "name"]
+)
+async def test_a_study_is_not_resumed_on_other_rows(changed: str) -> None:
+    tuner, rows = optimizer(), two_classes(120)
+    first, _ = await tuned(rows, n_trials=1, optimizer=tuner)
+    part, _, what = changed.partition(" ")
+    others = [Labelled(split.X.copy(), split.y.copy()) for split in rows]
+    if part == "name":
+        others = [Labelled(split.X.rename(columns={"f0": "other"}), split.y) for split in others]
+    elif what == "values":
+        others[part == "validation"].X.iloc[3, 2] += 1e-9
+    else:
+        others[part == "validation"].y.iloc[3] ^= 1
+    with pytest.raises(HPOError, match="cannot be resumed: its training and validation rows are others; start a new"):
+        await tuned((others[0], others[1]), n_trials=2, optimizer=tuner, resume_study=first.study_name)
+
+
+async def test_the_same_rows_numbered_anew_are_the_same_rows() -> None:
+    tuner, rows = optimizer(), two_classes(120)
+    first, _ = await tuned(rows, n_trials=1, optimizer=tuner)
+    anew = [Labelled(split.X.set_axis(split.X.index + 7), split.y.set_axis(split.y.index + 7)) for split in rows]
+    again, _ = await tuned((anew[0], anew[1]), n_trials=2, optimizer=tuner, resume_study=first.study_name)
+    assert again.trials.total == 2
+
+
+async def test_a_study_made_without_rows_is_not_resumed_on_some() -> None:
+    tuner = optimizer()
+    subject = StudySubject.of("logistic_regression", ProblemType.BINARY, "roc_auc", C_ONLY, {})
+    study = await tuner.create_study(subject=subject)
+    with pytest.raises(HPOError, match="rows are others"):
+        await tuned(two_classes(120), n_trials=2, optimizer=tuner, resume_study=study.study_name)
+
+
+async def test_trials_of_a_dead_process_count_towards_the_number_asked_for() -> None:
+    tuner, rows = optimizer(), two_classes(120)
+    first, _ = await tuned(rows, n_trials=2, optimizer=tuner)
+    left = (await tuner.load_study(first.study_name)).ask()
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    left.set_user_attr(OWNER, f"{socket.gethostname()}/{child.pid}/1")
+    summary, trials = await tuned(rows, n_trials=5, optimizer=tuner, resume_study=first.study_name)
+    assert (summary.trials.total, summary.trials.failed) == (5, 1)
+    assert [trial.number for trial in trials] == list(range(5))
 
 
 async def test_an_unknown_study_is_refused_with_the_nearest_names() -> None:
@@ -146,9 +200,6 @@ async def test_a_killed_search_is_resumed_and_costs_its_running_trial(tmp_path: 
 async def test_a_trial_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
     tuner = optimizer()
     study = await tuner.create_study()
-    from src.mlops.optuna.summary import OWNER
-    from src.mlops.optuna.trials import this_process
-
     running = study.ask()
     running.set_user_attr(OWNER, this_process())
     await tuner.optimize(study, parabola, n_trials=1)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +24,15 @@ from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.configuration import LimitSettings, OptunaConfig
 from src.mlops.optuna.library import load_optuna
 from src.mlops.optuna.objectives import fitting_of
-from src.mlops.optuna.shared_rows import load_rows, rows_on_disk
-from src.mlops.optuna.shared_study import fail_trials_of
+from src.mlops.optuna.shared_rows import load_rows, rows_on_disk, sweep_rows
+from src.mlops.optuna.shared_study import end_turns, fail_trials_of, turn
 from src.mlops.optuna.storage import close_storage, open_storage, storage_address
 from src.mlops.optuna.summary import summarize, trial_record
 from src.mlops.optuna.workers import ValidationTask, run_workers
+from src.settings import PROJECT_ROOT
 from tests.shared_database import cloned_database
 from tests.unit.test_mlops.shared_tasks import Nothing, Parabola, Together, Waiting
+from tests.unit.test_mlops.tuning import tuned, two_classes
 
 pytestmark = pytest.mark.integration
 shared_loop = pytest.mark.asyncio(loop_scope="module")
@@ -303,6 +308,7 @@ async def test_a_model_is_tuned_on_rows_from_a_file(
         assert os.stat(path).st_mode & 0o077 == 0
         await search(Some(everybody, 1), storage_url, study, 3, ValidationTask(str(path), fitting, CONFIG))
     assert not path.exists()
+    assert list(tmp_path.glob("*.turn")) == []
     best = study.best_trial
     assert states(study) == ["COMPLETE"] * 3
     assert best.value == pytest.approx(fitting.value(best.params, *splits))
@@ -317,6 +323,66 @@ def test_rows_come_back_from_the_file_as_they_were(splits: tuple[Labelled, Label
         assert after.y.tolist() == before.y.tolist()
     with pytest.raises(DataUnavailable, match="E2I_VAR_DIR"):
         load_rows(path)
+
+
+KILLED_WITH_ROWS = """
+import sys, time
+from pathlib import Path
+from src.mlops.optuna.shared_rows import rows_on_disk
+from tests.unit.test_mlops.tuning import two_classes
+
+with rows_on_disk(*two_classes(30), folder=Path(sys.argv[1])) as path:
+    print(path, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_rows_of_a_killed_process_are_deleted_by_the_next_search_and_those_in_use_are_not(
+    splits: tuple[Labelled, Labelled], tmp_path: Path
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED_WITH_ROWS, str(tmp_path)], cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    try:
+        path = Path(child.stdout.readline().strip())
+        assert sweep_rows(tmp_path) == 0
+        assert len(load_rows(path)) == 2
+    finally:
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    assert path.exists()
+    with rows_on_disk(*splits, folder=tmp_path) as own:
+        assert list(tmp_path.iterdir()) == [own]
+        assert sweep_rows(tmp_path) == 0
+
+
+async def test_the_next_search_sweeps_the_usual_folder() -> None:
+    with rows_on_disk(*two_classes(30)) as path:
+        content = path.read_bytes()
+    path.write_bytes(content)
+    await tuned(two_classes(120), n_trials=1)
+    assert not path.exists()
+
+
+def test_a_turn_that_somebody_waits_for_survives_the_end_of_another_search(tmp_path: Path) -> None:
+    address, order = storage_address(f"sqlite:///{tmp_path}/o.db"), list[str]()
+
+    def second() -> None:
+        with turn(address, "s"):
+            order.append("second")
+
+    with turn(address, "s"):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        end_turns(address, "s")  # somebody has a turn: nothing is removed
+        assert len(list(tmp_path.glob("*.turn"))) == 1
+        order.append("first")
+    waiting.join()
+    end_turns(address, "s")
+    assert order == ["first", "second"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

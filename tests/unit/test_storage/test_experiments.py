@@ -71,6 +71,24 @@ async def test_a_second_meaning_of_an_experiment_is_refused(
         await experiments.ensure(name, mlflow_experiment_id="7", prediction_target=target)
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"brand": "Fabhalta", "region": "west"}, "is of Kisqali, west, not of Fabhalta, west"),
+        ({"brand": "Kisqali", "region": "south"}, "not of Kisqali, south"),
+        ({}, "not of all brands, all regions"),
+    ],
+)
+async def test_the_rows_of_another_brand_or_region_are_another_experiment(
+    experiments: ExperimentRepository, other: dict[str, str], message: str
+) -> None:
+    given = {"mlflow_experiment_id": "7", "prediction_target": "churned", "brand": "Kisqali", "region": "west"}
+    first = await experiments.ensure("churn", **given)
+    assert await experiments.ensure("churn", **given) == first
+    with pytest.raises(ContractViolation, match=message):
+        await experiments.ensure("churn", mlflow_experiment_id=None, prediction_target="churned", **other)
+
+
 async def test_a_detail_that_does_not_exist_is_named(experiments: ExperimentRepository) -> None:
     with pytest.raises(UnknownColumn, match="did you mean 'minimum_auc'"):
         await experiments.ensure("churn", mlflow_experiment_id=None, prediction_target="y", min_auc=0.7)

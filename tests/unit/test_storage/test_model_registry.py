@@ -30,7 +30,7 @@ async def test_a_version_is_registered_in_development_and_completed_later(gatewa
         *(again, "development", False),
         *(0.8, 0.1),
     )
-    assert await registry.by_id(again) == model
+    assert await registry.version("churn", 1) == model
 
 
 async def test_registering_a_champion_again_leaves_it_the_champion(gateway: TableGateway) -> None:
@@ -49,6 +49,24 @@ async def test_the_version_of_another_run_and_a_stage_by_hand_are_refused(gatewa
         await registry.register("churn", 1, experiment_id=owner, algorithm="lightgbm", mlflow_run_id="other")
     with pytest.raises(ContractViolation, match="'is_champion' is set by moving"):
         await registry.register("churn", 2, experiment_id=owner, algorithm="lightgbm", is_champion=True)
+
+
+async def test_of_runs_that_register_a_version_at_once_one_has_it(gateway: TableGateway) -> None:
+    registry, owner = ModelRegistryRepository(gateway), await experiment(gateway)
+    for version in range(10):
+        runs = [f"run{version}_{number}" for number in range(4)]
+        found = await asyncio.gather(
+            *(
+                registry.register("churn", version, experiment_id=owner, algorithm="lightgbm", mlflow_run_id=run)
+                for run in runs
+            ),
+            return_exceptions=True,
+        )
+        owned = [run for run, outcome in zip(runs, found, strict=True) if isinstance(outcome, str)]
+        assert owned == [(await registry.version("churn", version)).mlflow_run_id]
+        refused = [outcome for outcome in found if isinstance(outcome, ContractViolation)]
+        assert len(refused) == 3
+        assert all(f"is recorded with run {owned[0]}, not" in str(outcome) for outcome in refused)
 
 
 @pytest.mark.parametrize(

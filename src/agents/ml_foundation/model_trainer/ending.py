@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from typing import Any
 
 from src.agents.ml_foundation.model_trainer.result import ModelRef
-from src.agents.ml_foundation.model_trainer.rows import experiment_of, training_row
+from src.agents.ml_foundation.model_trainer.rows import experiment_of_failure, training_row
 from src.agents.ml_foundation.model_trainer.services import Services, Training
 from src.agents.ml_foundation.model_trainer.state import TrainState
 from src.agents.ml_foundation.model_trainer.studies import keep_study
+from src.agents.ml_foundation.model_trainer.tracking import WAITING
 from src.errors import E2IError
 
 MODEL = "model"
@@ -18,7 +20,7 @@ MODEL = "model"
 async def ended(services: Services, training: Training, state: TrainState) -> TrainState:
     """Close the run and, where it failed, record that. What could not be told of its end is named as degraded."""
     troubles: list[str] = []
-    found = dict(state)
+    found: dict[str, Any] = dict(state)
     if training.run is not None:
         troubles += await _closed(training, training.failure)
     if training.failure is None:
@@ -27,7 +29,7 @@ async def ended(services: Services, training: Training, state: TrainState) -> Tr
         kept, told = await _failed(services, training, state, training.failure, "failed")
         found |= {"model_ref": None, "training_run_id": kept}
         troubles += told
-    found["degraded"] = (*state.get("degraded", ()), *troubles)
+    found["degraded"] = (*found.get("degraded", ()), *troubles)
     return found  # type: ignore[return-value]
 
 
@@ -63,7 +65,7 @@ async def _failed(
     if records is None or not state["request"].enable_checkpointing or not rows:
         return None, []
     try:
-        experiment_id = await experiment_of(records.experiments, training, state)
+        experiment_id = await experiment_of_failure(records.experiments, training, state)
         await keep_study(records.studies, training, experiment_id)
         row = training_row(training, state, experiment_id, services.clock(), status=status, error=error)
         return await records.training_runs.add(row), []
@@ -71,13 +73,14 @@ async def _failed(
         return None, [f"database: the {status} training could not be recorded: {trouble}"]
 
 
-async def _delivered_late(services: Services, training: Training, found: dict[str, object]) -> list[str]:
-    """A short outage heals at the end of the run: the model is then stored after all."""
+async def _delivered_late(services: Services, training: Training, found: dict[str, Any]) -> list[str]:
+    """A short outage heals at the end of the run: the model is then stored after all, and nothing waits any more."""
     reference, run = found.get("model_ref"), training.run
     if run is None or not isinstance(reference, ModelRef) or reference.persisted or not run.run.persisted:
         return []
     run_id = run.run.run_id
     found["model_ref"] = dataclasses.replace(reference, uri=f"runs:/{run_id}/{MODEL}", run_id=run_id, persisted=True)
+    found["degraded"] = tuple(line for line in found.get("degraded", ()) if line != WAITING)
     if services.records is None or run_id is None or found.get("training_run_id") is None:
         return []
     try:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 RESAMPLES = 1_000
+# What a map fitted on some rows makes right on those rows, whatever it does elsewhere.
+FITTED = frozenset({"calibration_slope", "calibration_intercept", "ece"})
 
 
 def evaluated(
@@ -34,11 +36,14 @@ def evaluated(
 ) -> Evaluation:
     """Metrics of every split; intervals (1,000 resamples), calibration, segments and curves of the test split.
 
+    Validation rows do not say how well a model is calibrated whose probabilities were recalibrated on them.
     With ``units`` (one per test row) whole units are drawn for the intervals.
     """
     problem, test = model.problem_type, splits["test"]
     scores = {name: model.scores(split.X) for name, split in splits.items()}
     metrics = {name: evaluate(problem, split.y, scores[name], threshold) for name, split in splits.items()}
+    if model.recalibration is not None:
+        metrics["validation"] = {name: x for name, x in metrics["validation"].items() if name not in FITTED}
     judged = (problem, test.y, scores["test"])
     segments = () if test.segments is None else by_segment(*judged, test.segments, threshold)
     shown = curves(*judged)
@@ -69,9 +74,6 @@ def _gap(problem: ProblemType, segments: tuple[Segment, ...]) -> dict[str, float
     return {} if problem is ProblemType.REGRESSION else fairness_gap(segments)
 
 
-def _calibration(metrics: Mapping[str, float]) -> Calibration | None:
-    """None where the test rows do not define a slope, as when the scores separate the classes."""
-    names = ("brier_score", "calibration_slope", "calibration_intercept", "ece")
-    if any(name not in metrics for name in names):
-        return None
-    return Calibration(*(metrics[name] for name in names))
+def _calibration(metrics: Mapping[str, float]) -> Calibration:
+    slope, intercept = metrics.get("calibration_slope"), metrics.get("calibration_intercept")
+    return Calibration(metrics["brier_score"], slope, intercept, metrics["ece"])

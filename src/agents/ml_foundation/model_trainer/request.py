@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from src.agents.quality_gate import LayerStatus, QCGate
 from src.contracts.enums import Brand, Region
 from src.domain.modelling import Candidate, ProblemType, TrainingData
 from src.errors import ContractViolation, nearest_names
-from src.mlops.modelling.metrics import DIRECTIONS, METRICS
+from src.mlops.modelling.metrics import DIRECTIONS, METRICS, searchable
 
 LONGEST_NAME = 200
 MOST_TRIALS = 10_000
@@ -26,7 +27,8 @@ def request_from(raw: TrainRequest | Mapping[str, Any]) -> TrainRequest:
     """Accept a request or its JSON form, ``candidate``, ``qc_gate`` and ``data`` typed or as objects.
 
     Raises ContractViolation for an unknown or missing key, a value of the wrong kind or out of its range, a
-    metric that the problem does not have, a target among the features, and an effect as problem.
+    metric that the problem does not have or no search can go by, a target among the features, a gate that
+    contradicts itself, and an effect as problem.
     """
     if isinstance(raw, TrainRequest):
         return _checked(raw)
@@ -89,6 +91,7 @@ def _checked(request: TrainRequest) -> TrainRequest:
         raise ContractViolation(f"experiment_id is longer than {LONGEST_NAME} characters; choose a shorter name")
     if request.problem_type is ProblemType.EFFECT:
         raise ContractViolation("the effect of a treatment is estimated, not trained: use causal_impact (e2i effect)")
+    _check_gate(request.qc_gate)
     _check_numbers(request)
     _check_metrics(request)
     if request.resume_study is not None:
@@ -104,9 +107,31 @@ def _check_kinds(request: TrainRequest) -> None:
         if not isinstance(getattr(request, name), kind):
             raise ContractViolation(f"{name} must be a {kind.__name__}")
     _require_text(request.candidate.algorithm, "candidate.algorithm")
+    for name in ("default_params", "search_space"):
+        _require_named(getattr(request.candidate, name), f"candidate.{name}")
+    for name, part in request.candidate.search_space.items():
+        _require_named(part, f"candidate.search_space.{name}")
     for name in ("enable_hpo", "early_stopping", "enable_mlflow", "enable_checkpointing"):
         if not isinstance(getattr(request, name), bool):
             raise ContractViolation(f"{name} must be true or false")
+
+
+def _check_gate(gate: QCGate) -> None:
+    """A layer that did not run is no contradiction: its data may pass elsewhere, and is refused by the gate's node."""
+    if not isinstance(gate.passed, bool):
+        raise ContractViolation(f"qc_gate.passed is {str(gate.passed)[:80]!r}; it must be true or false")
+    if not isinstance(gate.layers, Mapping):
+        raise ContractViolation("qc_gate.layers must be an object: layer → passed, failed or skipped")
+    for name in ("blockers", "warnings"):
+        _check_lines(getattr(gate, name), f"qc_gate.{name}")
+    against = [*gate.blockers, *(f"layer {name} failed" for name, how in gate.layers.items() if how == "failed")]
+    if gate.passed and against:
+        raise ContractViolation(f"qc_gate contradicts itself: passed is true, and yet {against[0]}; take it as it came")
+
+
+def _check_lines(lines: Any, where: str) -> None:
+    if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
+        raise ContractViolation(f"{where} must be a list of texts")
 
 
 def _check_numbers(request: TrainRequest) -> None:
@@ -125,6 +150,8 @@ def _check_metrics(request: TrainRequest) -> None:
     known = [name for name in METRICS[request.problem_type] if name in DIRECTIONS]
     if request.metric is not None:
         _require_metric(request.metric, known, request.problem_type, "metric")
+        if request.enable_hpo:
+            searchable(request.metric, request.problem_type)
     if not isinstance(request.success_criteria, Mapping):
         raise ContractViolation("success_criteria must be an object: metric → bound")
     for name, bound in request.success_criteria.items():
@@ -149,11 +176,24 @@ def _checked_data(data: TrainingData) -> TrainingData:
         _require_text(name, "data.features and data.segments")
     if data.target in data.features:
         raise ContractViolation(f"the target '{data.target}' is among the features; leave it out")
+    _check_period(data.period)
     if data.brand is not None:
         _word(data.brand, Brand, "brand")
     if data.region is not None:
         _word(data.region, Region, "region")
     return dataclasses.replace(data, features=_once(data.features), segments=_once(data.segments))
+
+
+def _check_period(period: Any) -> None:
+    """Two days (the first and the last) or None for an open end."""
+    if not isinstance(period, tuple | list) or len(period) != 2:
+        raise ContractViolation("data.period must be two days like 2024-01-31, or null for an open end")
+    for end in period:
+        try:
+            if end is not None:
+                date.fromisoformat(end)
+        except (TypeError, ValueError) as error:
+            raise ContractViolation(f"data.period: {str(end)[:80]!r} is no day like 2024-01-31") from error
 
 
 def _once(names: Iterable[str]) -> tuple[str, ...]:
@@ -166,6 +206,11 @@ def _whole(value: Any) -> bool:
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require_named(value: Any, name: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ContractViolation(f"{name} must be an object: name → value")
 
 
 def _require_text(value: Any, name: str) -> None:

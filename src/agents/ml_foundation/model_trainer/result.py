@@ -44,18 +44,19 @@ class ModelRef:
 
     uri: str | None
     run_id: str | None
-    version: int | None = None
     persisted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Of the probabilities on the test split: Brier score, slope and intercept of the logistic recalibration
-    log-odds(y) ~ intercept + slope · log-odds(p), and the expected calibration error over ten equal-width bins."""
+    log-odds(y) ~ intercept + slope · log-odds(p), and the expected calibration error over ten equal-width bins.
+
+    Slope and intercept are None where the rows do not define them, as when the scores separate the classes."""
 
     brier: float
-    slope: float
-    intercept: float
+    slope: float | None
+    intercept: float | None
     ece: float
 
 
@@ -82,7 +83,9 @@ class Curves:
 class TrainResult:
     """The model and its evidence. Where ``error`` is set, ``meta.status`` is failed and ``metrics`` is empty.
 
-    ``metrics`` by split (train, validation, test); ``intervals``: 95 % bootstrap intervals on the test split.
+    ``metrics`` by split (train, validation, test); those of validation are optimistic wherever something was chosen
+    on its rows, as ``meta.warnings`` say, and leave out calibration where it was fitted there.
+    ``intervals``: 95 % bootstrap intervals on the test split.
     ``confusion``: rows true, columns predicted, at the threshold, on the test split. ``visited``: nodes that ran.
     ``fairness_gap``: largest difference in recall between values of a segment column.
     """

@@ -44,7 +44,14 @@ class Experiments(Protocol):
         brand: str | None = None,
         region: str | None = None,
     ) -> str:
-        """Id of the experiment of that name, made where there is none."""
+        """Id of the experiment of that name, made where there is none.
+
+        Raises ContractViolation when it has another target, brand or region.
+        """
+        ...
+
+    async def get(self, name: str) -> Any:
+        """The experiment of that name, with its ``id``; None when there is none."""
         ...
 
 

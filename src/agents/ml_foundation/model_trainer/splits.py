@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from src.agents.training_rows import SplitRows
 from src.errors import ContractViolation
+from src.mlops.modelling.targets import TargetCoding
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # With fewer rows nothing can be chosen or judged; what training needs is asked of the rows to train on.
 FEWEST_ROWS = 10
+# Whole numbers beyond this are not all floats.
+EXACT = 2**53
 
 
 class SplitsInvalid(ContractViolation):
@@ -60,17 +63,42 @@ def lacking_classes(name: str, codes: pd.Series[Any], classes: int, target: str)
         )
 
 
-def fingerprint(splits: Mapping[str, SplitRows]) -> str:
-    """SHA-256 of the rows of each split in their order: the same rows give the same in every process."""
-    import numpy as np
-    import pandas as pd
+def unknown_classes(name: str, values: pd.Series[Any], coding: TargetCoding, target: str) -> Iterator[str]:
+    """What to say of a split with classes that no training row has; which they are is not said."""
+    unknown = int((~coding.known(values, target)).sum())
+    if unknown:
+        yield (
+            f"the {name} split has {unknown} rows with a value of '{target}' that no training row has; "
+            "leave them out, or split the data so that training rows have every class"
+        )
 
+
+def fingerprint(splits: Mapping[str, SplitRows]) -> str:
+    """SHA-256 of the rows of each split in their order: the same rows give the same in every process.
+
+    Numbers and truth values are taken as numbers, everything else as text.
+    """
     digest = hashlib.sha256()
     for name, split in splits.items():
         digest.update(f"{name}:{','.join(map(str, split.frame.columns))}:{len(split.frame)};".encode())
-        texts = split.frame.astype("string").fillna("\0")
-        digest.update(pd.util.hash_pandas_object(texts, index=True).to_numpy(dtype=np.uint64).tobytes())
+        digest.update(_hashes(split.frame.index.to_series()))
+        for at in range(split.frame.shape[1]):
+            digest.update(_hashes(split.frame.iloc[:, at]))
     return digest.hexdigest()
+
+
+def _hashes(values: pd.Series[Any]) -> bytes:
+    import numpy as np
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        texts = values.astype("string").fillna("\0")
+        return pd.util.hash_pandas_object(texts, index=False).to_numpy(dtype=np.uint64).tobytes()
+    if pd.api.types.is_integer_dtype(values.dtype) and values.notna().all() and (values.abs() > EXACT).any():
+        return values.to_numpy(dtype=object).astype(str).astype(bytes).tobytes()
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    # One zero and one empty cell, whatever their bits.
+    return np.where(np.isnan(numbers), np.nan, numbers + 0.0).tobytes()
 
 
 def _units(split: SplitRows) -> set[Any]:

@@ -28,7 +28,7 @@ async def keep_pattern(services: Services, training: Training, state: TrainState
     summary, request, memory = state.get("hpo"), state["request"], services.patterns
     if memory is None or summary is None or not summary.best_params or not _found_more(training, summary):
         return None
-    asked = query(training, request, summary.metric)
+    asked = await query(training, request, summary.metric)
     known = {field.name: getattr(asked, field.name) for field in dataclasses.fields(asked)}
     pattern = HPOPattern(
         **known,

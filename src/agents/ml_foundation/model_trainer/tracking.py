@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from src.mlops.mlflow_connector import MLflowConnector
 
 
+# What the result says while the run waits for the store.
+WAITING = "mlflow: the store is away; the run and its model wait in the spool"
+
+
 class TrainingBroke(E2IError):
     """A training ended by an error that nobody expected; the text of other libraries' errors may quote a row."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.agents.ml_foundation.model_trainer.result import TrainRequest
@@ -13,9 +16,9 @@ from src.mlops.optuna.results import HPOSummary, TrialRecord, WarmStart
 from src.mlops.optuna.workers import ValidationTask, rows_on_disk, run_workers
 from src.mlops.optuna_optimizer import (
     OptunaOptimizer,
-    StudySubject,
     open_search,
     run_hyperparameter_optimization,
+    subject_of_search,
 )
 
 if TYPE_CHECKING:
@@ -53,10 +56,9 @@ def early_stopping_rounds(request: TrainRequest) -> int | None:
 
 
 def time_limit(request: TrainRequest, node_budget_s: float | None) -> float | None:
-    """Seconds for the search: what the request says, otherwise nine tenths of the node's budget, if it has one."""
-    if request.hpo_timeout_s is not None or node_budget_s is None:
-        return request.hpo_timeout_s
-    return BUDGET_SHARE * node_budget_s
+    """Seconds for the search: what the request says, at most nine tenths of the node's budget, if it has one."""
+    limits = (request.hpo_timeout_s, None if node_budget_s is None else BUDGET_SHARE * node_budget_s)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 async def run_search(optimizer: OptunaOptimizer, services: Services, search: Search) -> HPOSummary:
@@ -65,10 +67,7 @@ async def run_search(optimizer: OptunaOptimizer, services: Services, search: Sea
     Raises HPOError when no trial gave a value, and what else the optimizer's methods raise.
     """
     request, training = search.request, search.training
-    candidate = request.candidate
-    subject = StudySubject.of(
-        candidate.algorithm, request.problem_type, search.metric, candidate.search_space, candidate.default_params
-    )
+    subject = await subject_of_search(**_common(search))
     starts = await warm_starts(services, search)
     # Opened first, so that also a search that fails is known by its name.
     study = await open_search(optimizer, "tuning", subject, request.resume_study, request.random_state, starts)
@@ -102,7 +101,7 @@ async def _shared(optimizer: OptunaOptimizer, services: Services, search: Search
         ended += 1
         search.on_progress(ended, request.hpo_trials, None)
 
-    with rows_on_disk(training.labelled["train"], training.labelled["validation"]) as rows:
+    async with shared_rows(training) as rows:
         task = ValidationTask(str(rows), objective.fitting, optimizer.config, request.random_state)
         async with services.executor(request.workers) as executor:
             await run_workers(
@@ -116,6 +115,20 @@ async def _shared(optimizer: OptunaOptimizer, services: Services, search: Search
             )
     await optimizer.log_trials(study, search.parent_run_id)
     return await optimizer.summarize(study)
+
+
+@asynccontextmanager
+async def shared_rows(training: Training) -> AsyncIterator[Path]:
+    """``rows_on_disk``, written in a thread; a cancellation waits for the file, so that it is deleted."""
+    with ExitStack() as stack:
+        rows = rows_on_disk(training.labelled["train"], training.labelled["validation"])
+        writing = asyncio.ensure_future(asyncio.to_thread(stack.enter_context, rows))
+        try:
+            path = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait({writing})
+            raise
+        yield path
 
 
 def _common(search: Search) -> dict[str, Any]:
@@ -140,37 +153,34 @@ async def warm_starts(services: Services, search: Search) -> list[WarmStart]:
     request = search.request
     if services.patterns is None or request.resume_study is not None or not request.candidate.search_space:
         return []
-    return await services.patterns.get_warmstart(query(search.training, request, search.metric))
+    return await services.patterns.get_warmstart(await query(search.training, request, search.metric))
 
 
-def query(training: Training, request: TrainRequest, metric: str) -> PatternQuery:
+async def query(training: Training, request: TrainRequest, metric: str) -> PatternQuery:
     """The search as the memory of earlier ones knows it."""
     from src.mlops.hpo_pattern_memory import query_of
 
     candidate = request.candidate
-    return query_of(
-        candidate.algorithm, request.problem_type, metric, candidate.search_space, training.labelled["train"]
+    return await asyncio.to_thread(
+        query_of, candidate.algorithm, request.problem_type, metric, candidate.search_space, training.labelled["train"]
     )
 
 
 def improvements(summary: HPOSummary, trials: Sequence[TrialRecord]) -> dict[str, float]:
     """By pattern: how much better its trial was than the one with the algorithm's defaults, in the metric's units.
 
-    The defaults are tried right after the warm starts. Where that trial was pruned, the last value it reported
-    counts; a pattern whose own trial gave no value was not measured, and nothing was where the defaults failed.
+    Where that trial was pruned, the last value it reported counts; a pattern that repeats the defaults is worth 0. A
+    pattern whose own trial gave no value was not measured, and nothing was where the defaults failed.
     """
-    first = len(summary.warmstart)
-    usual = next((trial for trial in trials if trial.number == first), None)
-    if not first or usual is None or (value := _reached(usual)) is None:
+    usual = next((trial for trial in trials if trial.defaults), None)
+    if usual is None or (value := _reached(usual)) is None:
         return {}
     sign = 1.0 if summary.direction == "maximize" else -1.0
-    tried = {trial.number: trial for trial in trials[:first]}
+    tried = {trial.origin: trial.value for trial in trials if trial.state == "COMPLETE"}
     return {
         start.pattern_id: sign * (reached - value)
-        for number, start in enumerate(summary.warmstart)
-        if number in tried
-        and (reached := tried[number].value) is not None
-        and dict(tried[number].params) == dict(start.params)
+        for start in summary.warmstart
+        if (reached := tried.get(f"warm_start:{start.pattern_id}")) is not None
     }
 
 

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.model_trainer.result import TrainRequest
 from src.agents.ml_foundation.model_trainer.services import Training, training_of
-from src.agents.ml_foundation.model_trainer.splits import SplitsInvalid, lacking_classes, overlaps, repeated, too_few
+from src.agents.ml_foundation.model_trainer.splits import (
+    SplitsInvalid,
+    lacking_classes,
+    overlaps,
+    repeated,
+    too_few,
+    unknown_classes,
+)
 from src.agents.ml_foundation.model_trainer.state import TrainState, TrainUpdate
 from src.agents.ml_foundation.model_trainer.steps import step
 from src.agents.runtime import Deps
+from src.errors import E2IError
 from src.mlops.modelling.targets import TargetCoding, fit_target
 from src.mlops.modelling.validation import training_problems
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @step("enforce_splits")
@@ -34,11 +47,22 @@ def _enforced(training: Training, request: TrainRequest) -> TargetCoding:
     data, rows = request.data, training.rows
     train, validation = rows["train"].frame, rows["validation"].frame
     about = training_problems(train, target=data.target, features=(), problem_type=request.problem_type)
-    reasons = (*repeated(rows), *overlaps(rows), *too_few({"validation": len(validation)}), *(p.message for p in about))
+    reasons = [*repeated(rows), *overlaps(rows), *too_few({"validation": len(validation)}), *(p.message for p in about)]
+    if about:
+        raise SplitsInvalid(tuple(reasons))
+    try:
+        coding = fit_target(train[data.target], request.problem_type, data.positive, data.target)
+    except E2IError as error:
+        if reasons:
+            raise SplitsInvalid((*reasons, str(error))) from error
+        raise
+    reasons += _about_classes(validation[data.target], coding, data.target)
     if reasons:
-        raise SplitsInvalid(reasons)
-    coding = fit_target(train[data.target], request.problem_type, data.positive, data.target)
-    codes = coding.encode(validation[data.target], data.target)
-    if lacking := tuple(lacking_classes("validation", codes, len(coding.classes), data.target)):
-        raise SplitsInvalid(lacking)
+        raise SplitsInvalid(tuple(reasons))
     return coding
+
+
+def _about_classes(values: pd.Series[Any], coding: TargetCoding, target: str) -> Iterator[str]:
+    yield from unknown_classes("validation", values, coding, target)
+    codes = coding.encode(values[coding.known(values, target)], target)
+    yield from lacking_classes("validation", codes, len(coding.classes), target)

@@ -29,7 +29,7 @@ async def load_splits(state: TrainState, runtime: Runtime[Deps]) -> TrainUpdate:
     validation = await load_split(training, data, "validation")
     warnings: list[str] = []
     for split in (train, validation):
-        training.rows[split.split], told = with_target(split, data)
+        training.rows[split.split], told = await asyncio.to_thread(with_target, split, data)
         warnings += told
     counts = {name: len(rows.frame) for name, rows in training.rows.items()}
     digest = await asyncio.to_thread(fingerprint, training.rows)

@@ -13,9 +13,11 @@ from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.model_trainer.importance import importance_of
 from src.agents.ml_foundation.model_trainer.result import ModelRef
+from src.agents.ml_foundation.model_trainer.rows import ROUNDS_USED
 from src.agents.ml_foundation.model_trainer.services import Training, made, services_of, training_of
 from src.agents.ml_foundation.model_trainer.state import TrainState, TrainUpdate
 from src.agents.ml_foundation.model_trainer.steps import step
+from src.agents.ml_foundation.model_trainer.tracking import WAITING
 from src.agents.runtime import Deps
 from src.mlops.mlflow.results import LoggedModel
 from src.mlops.modelling.bundle import BUNDLE_FLAVOR
@@ -44,15 +46,19 @@ async def log_to_mlflow(state: TrainState, runtime: Runtime[Deps]) -> TrainUpdat
     await _log_artifacts(run, training, state)
     stored = await _log_model(run, training)
     persisted = isinstance(stored, LoggedModel) and run.persisted
-    reference = ModelRef(stored.uri if isinstance(stored, LoggedModel) else None, run.run_id, None, persisted)
+    reference = ModelRef(stored.uri if isinstance(stored, LoggedModel) else None, run.run_id, persisted)
     return {"model_ref": reference, "degraded": () if persisted else (_missing(run, stored),)}
 
 
 def params_of(state: TrainState) -> dict[str, Any]:
-    """``hp_<name>`` of everything the model was made with, and what else tells two trainings apart."""
+    """``hp_<name>`` of everything the model was made with, and what else tells two trainings apart.
+
+    ``hp_rounds_used``: boosting rounds or trees that predictions use, which early stopping makes fewer.
+    """
     request, trained = state["request"], state["trained"]
     return {
         **{f"hp_{name}": value for name, value in trained.params.items()},
+        **({} if trained.rounds is None else {f"hp_{ROUNDS_USED}": trained.rounds}),
         "algorithm": trained.algorithm,
         "problem_type": str(request.problem_type),
         "optimised_metric": state["metric"],
@@ -135,4 +141,4 @@ def _missing(run: MLflowRun, stored: Any) -> str:
     if isinstance(stored, Unavailable) or run.lost:
         reason = stored.reason if isinstance(stored, Unavailable) else "the spool took only a part"
         return f"mlflow: the model was not kept: {reason}"
-    return "mlflow: the store is away; the run and its model wait in the spool"
+    return WAITING

@@ -18,9 +18,12 @@ from src.domain.modelling import ProblemType
 from src.errors import DataUnavailable
 from src.mlops.modelling.bundle import ModelBundle
 from src.mlops.modelling.calibration import calibrate
+from src.mlops.modelling.families import algorithm_named
 from src.mlops.modelling.fitting import fit_model
 from src.mlops.modelling.thresholds import choose_threshold
 from src.mlops.modelling.types import FittedModel
+
+BALANCED = "probabilities are those of balanced classes, too high for the rare ones"
 
 
 @step("train_model")
@@ -37,7 +40,7 @@ async def train_model(state: TrainState, runtime: Runtime[Deps]) -> TrainUpdate:
         threshold,
     )
     trained = TrainedModel(model.algorithm, dict(model.params), model.balanced, threshold, model.rounds)
-    return {"trained": trained, "warnings": model.notes}
+    return {"trained": trained, "warnings": (*model.notes, *_optimistic(state, model, training))}
 
 
 def _trained(training: Training, state: TrainState) -> tuple[FittedModel, float | None]:
@@ -45,7 +48,7 @@ def _trained(training: Training, state: TrainState) -> tuple[FittedModel, float 
     with threadpool_limits(limits=1):
         model = _fitted(training, request, state)
         if request.problem_type is not ProblemType.BINARY:
-            return model, None
+            return (_noted(model, BALANCED) if model.balanced else model), None
         if model.balanced:
             model = _calibrated(model, training)
         return model, choose_threshold(validation.y, model.scores(validation.X)).value
@@ -73,5 +76,22 @@ def _calibrated(model: FittedModel, training: Training) -> FittedModel:
     try:
         return calibrate(model, training.labelled["validation"])
     except DataUnavailable as error:
-        note = f"probabilities are those of balanced classes, too high for the rare one: {error}"
-        return dataclasses.replace(model, notes=(*model.notes, note))
+        return _noted(model, f"{BALANCED}: {error}")
+
+
+def _noted(model: FittedModel, note: str) -> FittedModel:
+    return dataclasses.replace(model, notes=(*model.notes, note))
+
+
+def _optimistic(state: TrainState, model: FittedModel, training: Training) -> tuple[str, ...]:
+    """What was chosen on the validation rows, which are then no fair judge of it."""
+    chosen = {
+        "hyperparameters": state["hpo"] is not None,
+        "the rounds of boosting": algorithm_named(model.algorithm).family == "boosting"
+        and early_stopping_rounds(state["request"]) is not None,
+        "the recalibration": model.recalibration is not None,
+        "the threshold": made(training.bundle, "the model's bundle").threshold is not None,
+    }
+    names = ", ".join(name for name, was in chosen.items() if was)
+    said = "metrics of the validation rows are optimistic, for on them was chosen"
+    return (f"{said}: {names}",) if names else ()

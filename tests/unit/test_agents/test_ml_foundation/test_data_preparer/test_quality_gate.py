@@ -104,6 +104,11 @@ def visited(state: Training) -> list[str]:
         (decide(ALL_PASSED | {"leakage": LayerStatus.SKIPPED}, 1.0), ["report"]),
         (decide({}, None), ["report"]),
         (QCGate(passed=False, score=1.0), ["report"]),
+        (QCGate(passed=True, score=1.0, layers=ALL_PASSED), ["train", "report"]),
+        (QCGate(passed="false", score=1.0), ["report"]),  # type: ignore[arg-type] # as JSON may have it
+        (QCGate(True, 1.0, ("leakage: target",)), ["report"]),
+        (QCGate(True, 1.0, layers=ALL_PASSED | {"ge": LayerStatus.FAILED}), ["report"]),
+        (QCGate(True, 1.0, layers=ALL_PASSED | {"ge": LayerStatus.SKIPPED}), ["report"]),
     ],
 )
 def test_a_blocked_gate_stops_the_graph_behind_it_and_a_warning_does_not(gate: QCGate, route: list[str]) -> None:

@@ -17,6 +17,7 @@ from src.agents.quality_gate import LAYERS, LayerStatus, QCGate
 from src.agents.runtime import Deps
 from src.agents.training_rows import SplitRows
 from src.domain.modelling import Candidate, ProblemType, TrainingData
+from src.errors import ContractViolation
 from src.mlops.mlflow_connector import MLflowConnector
 from src.mlops.optuna.configuration import OptunaConfig
 from src.mlops.optuna_optimizer import OptunaOptimizer
@@ -80,15 +81,27 @@ class FrameRows:
         return SplitRows(split, rows.drop(columns=["split", "patient"]), units, "dataset")  # type: ignore[arg-type]
 
 
-class Experiments:
-    """Experiments by name."""
+@dataclass(frozen=True)
+class Experiment:
+    """A row of an experiment."""
 
-    def __init__(self) -> None:
-        self.kept: dict[str, dict[str, Any]] = {}
+    id: str
+
+
+class Experiments:
+    """Experiments by name, each of one target."""
+
+    def __init__(self, **targets: str) -> None:
+        self.kept: dict[str, dict[str, Any]] = {name: {"prediction_target": target} for name, target in targets.items()}
 
     async def ensure(self, name: str, **details: Any) -> str:
-        self.kept[name] = details
+        target = details["prediction_target"]
+        if self.kept.setdefault(name, details)["prediction_target"] != target:
+            raise ContractViolation(f"experiment '{name}' predicts something else than '{target}'")
         return f"experiment of {name}"
+
+    async def get(self, name: str) -> Experiment | None:
+        return Experiment(f"experiment of {name}") if name in self.kept else None
 
 
 class TrainingRuns:

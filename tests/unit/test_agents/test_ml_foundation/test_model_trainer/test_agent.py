@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import Callable
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,32 @@ import pytest
 from src.agents.configuration import load_agents_config
 from src.agents.ml_foundation.model_trainer.agent import ModelTrainerAgent
 from src.agents.ml_foundation.model_trainer.graph import STEPS, build_graph
-from src.agents.ml_foundation.model_trainer.services import PLACE, Training, training_of
+from src.agents.ml_foundation.model_trainer.nodes import evaluate_model, load_splits
+from src.agents.ml_foundation.model_trainer.services import PLACE, Records, Training, training_of
 from src.agents.ml_foundation.model_trainer.state import TrainState
-from src.agents.quality_gate import QCGate
+from src.agents.quality_gate import LayerStatus, QCGate
 from src.domain.modelling import Candidate, ProblemType
 from src.errors import ContractViolation, DatabaseUnavailable
+from src.mlops import hpo_pattern_memory
+from src.mlops.optuna.configuration import LimitSettings, OptunaConfig, WarmStartSettings
+from src.mlops.optuna_optimizer import OptunaOptimizer
 from src.mlops.tracing.orphans import find_orphans
 
-from .parts import BOOSTED, FEATURES, LOGISTIC, OPEN, SHUT, FrameRows, World, journeys, request, world
+from .parts import (
+    BOOSTED,
+    FEATURES,
+    LOGISTIC,
+    OPEN,
+    SHUT,
+    Experiments,
+    FrameRows,
+    Studies,
+    TrainingRuns,
+    World,
+    journeys,
+    request,
+    world,
+)
 
 ROUTE = tuple(name for name, _ in STEPS)
 PARTIAL = ("mlflow: there is no connection, and nothing was logged",)
@@ -197,6 +216,14 @@ async def test_intervals_draw_whole_patients_where_rows_are_split_by_them() -> N
     assert rows.intervals != patients.intervals
 
 
+async def test_few_patients_give_no_intervals_and_that_is_said() -> None:
+    frame = journeys()
+    frame["patient"] = frame["split"] + (frame.index % 12).astype(str)
+    result = await world(frame, by_unit=True).run(enable_hpo=False)
+    assert (result.error, result.intervals) == (None, {})
+    assert any("no intervals: there are fewer than 20 test rows, or units of them" in w for w in result.meta.warnings)
+
+
 # Planted failures ---------------------------------------------------------------------------------
 
 
@@ -210,6 +237,16 @@ async def test_a_shut_gate_ends_the_run_before_any_row_is_read() -> None:
     assert (result.meta.status, result.metrics, result.model_ref) == ("failed", {}, None)
     assert around.rows.asked == []
     assert around.tables[1].kept == {}
+
+
+@pytest.mark.parametrize("status", [LayerStatus.SKIPPED, LayerStatus.SKIPPED.value])
+async def test_a_gate_of_which_a_layer_did_not_run_is_shut_whatever_it_says(status: LayerStatus) -> None:
+    around = world()
+    result = await around.run(qc_gate=QCGate(True, 0.9, layers={**OPEN.layers, "leakage": status}))
+    assert result.error is not None
+    assert (result.error.type, result.visited) == ("DataQualityCheckpointError", ("check_qc_gate",))
+    assert "leakage: the validation did not run" in result.error.message
+    assert around.rows.asked == []
 
 
 async def test_warnings_of_the_gate_are_passed_on() -> None:
@@ -243,6 +280,19 @@ def of_one_class(frame: pd.DataFrame) -> pd.DataFrame:
 def without_a_class_in_validation(frame: pd.DataFrame) -> pd.DataFrame:
     """Nobody responded among the rows to tune on."""
     return frame.assign(responded=frame["responded"] & (frame["split"] != "validation"))
+
+
+def with_a_class_of_validation(frame: pd.DataFrame) -> pd.DataFrame:
+    """A value that only a validation row has, and one that none of them has."""
+    validation = frame["split"] == "validation"
+    stage = frame["stage"].where(~validation | (frame["stage"] != "a"), "b")
+    return frame.assign(stage=stage.where(frame.index != frame.index[validation][0], "unheard of"))
+
+
+def with_a_class_of_test(frame: pd.DataFrame) -> pd.DataFrame:
+    """A value that only two test rows have."""
+    test = frame.index[frame["split"] == "test"][:2]
+    return frame.assign(stage=frame["stage"].where(~frame.index.isin(test), "unheard of"))
 
 
 def with_an_empty_column(frame: pd.DataFrame) -> pd.DataFrame:
@@ -301,6 +351,82 @@ async def test_spoilt_data_ends_the_run_typed_and_never_as_success(
         assert (row["error_type"], row["error_message"]) == (kind, result.error.message)
         assert (row["train_metrics"], row["test_metrics"]) == ({}, {})
         assert result.training_run_id == row["id"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "node", "said"),
+    [
+        (
+            with_a_class_of_validation,
+            "enforce_splits",
+            (
+                "the validation split has 1 rows with a value of 'stage' that no training row has",
+                "the validation split lacks 1 of the 3 classes of 'stage'",
+            ),
+        ),
+        (
+            with_a_class_of_test,
+            "evaluate_model",
+            ("the test split has 2 rows with a value of 'stage' that no training row has",),
+        ),
+    ],
+)
+async def test_a_class_that_was_never_trained_ends_the_run_with_every_reason(
+    spoil: Callable[[pd.DataFrame], pd.DataFrame], node: str, said: tuple[str, ...]
+) -> None:
+    asked = {"target": "stage", "problem_type": ProblemType.MULTICLASS, "enable_hpo": False}
+    result = await world(spoil(journeys())).run(**asked)
+    assert result.error is not None
+    assert (result.error.node, result.error.type) == (node, "SplitsInvalid")
+    for line in said:
+        assert line in result.error.message
+    assert "unheard of" not in result.error.message
+
+
+async def test_all_reasons_are_told_at_once_also_of_a_target_of_another_kind() -> None:
+    result = await world(sharing_rows(journeys())).run(target="stage", enable_hpo=False)
+    assert result.error is not None
+    assert result.error.type == "SplitsInvalid"
+    assert "share 5 rows" in result.error.message
+    assert "a binary one has 2" in result.error.message
+
+
+async def test_an_experiment_of_another_target_is_refused_before_anything_is_tuned() -> None:
+    tables = (Experiments(exp="churned"), TrainingRuns(), Studies())
+    result = await world(records=Records(*tables)).run()
+    assert result.error is not None
+    assert (result.error.type, result.error.node) == ("ContractViolation", "tune_hyperparameters")
+    row = tables[1].only
+    assert (row["status"], row["experiment_id"], row["id"]) == ("failed", "experiment of exp", result.training_run_id)
+    assert row["error_message"] == "experiment 'exp' predicts something else than 'responded'"
+    assert (row["optuna_study_name"], tables[2].kept) == (None, {})
+    assert result.meta.degraded == (f"tune_hyperparameters: {result.error.message}",)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "times"),
+    [
+        (load_splits, "with_target", 2),
+        (evaluate_model, "with_target", 1),
+        (evaluate_model, "overlaps", 1),
+        (evaluate_model, "repeated", 1),
+        (hpo_pattern_memory, "query_of", 2),
+    ],
+)
+async def test_what_grows_with_the_rows_is_not_done_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, module: Any, name: str, times: int
+) -> None:
+    original, threads = getattr(module, name), []
+
+    def noted(*given: Any, **named: Any) -> Any:
+        threads.append(threading.get_ident())
+        return original(*given, **named)
+
+    monkeypatch.setattr(module, name, noted)
+    memory = hpo_pattern_memory.HPOPatternMemory(hpo_pattern_memory.InMemoryPatterns(), WarmStartSettings())
+    assert (await world(patterns=memory).run(hpo_trials=1)).error is None
+    assert len(threads) == times
+    assert threading.get_ident() not in threads
 
 
 async def test_data_that_no_source_has_is_not_there() -> None:
@@ -408,16 +534,20 @@ async def test_a_used_up_budget_leaves_a_failed_training_behind() -> None:
     assert around.row["error_message"] == "the time budget was used up"
 
 
-async def test_a_search_that_runs_out_of_time_keeps_what_it_found() -> None:
-    around = world(budgets={"tune_hyperparameters": 0.5 / 0.9})
-    slow = {"n_estimators": 300, "num_leaves": 63, "min_child_samples": 2}
-    result = await around.run(
-        candidate=dataclasses.replace(BOOSTED, default_params=slow), hpo_timeout_s=0.05, hpo_trials=40
-    )
+@pytest.mark.parametrize(
+    ("asked", "budgets"), [(0.05, {}), (None, {"tune_hyperparameters": 1.0}), (60.0, {"tune_hyperparameters": 1.0})]
+)
+async def test_a_search_that_runs_out_of_time_keeps_what_it_found(
+    asked: float | None, budgets: dict[str, float]
+) -> None:
+    # More trials than the time allows on any machine; a linear one is never broken off.
+    config = OptunaConfig(default_sampler="random", limits=LimitSettings(stop_after_no_improvement=500))
+    around = world(optimizer=lambda name: OptunaOptimizer(name, "memory", config=config), budgets=budgets)
+    result = await around.run(hpo_timeout_s=asked, hpo_trials=450)
     assert result.error is None
     assert result.hpo is not None
     assert result.hpo.stopped_because == "timeout"
-    assert 0 < result.hpo.trials.total < 40
+    assert 0 < result.hpo.trials.total < 450
 
 
 async def test_a_cancelled_training_is_recorded_as_cancelled() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ import pytest
 from src.agents.ml_foundation.model_trainer.nodes import mlflow_logger
 from src.agents.ml_foundation.model_trainer.result import TrainResult
 from src.domain.modelling import Candidate, ProblemType
-from src.errors import DatabaseUnavailable
+from src.errors import DatabaseUnavailable, ServiceRefused
 from src.mlops.mlflow_connector import MLflowConnector, RunInfo, RunStatus
 from src.mlops.modelling.bundle import ModelBundle, as_bundle
+from src.mlops.optuna.results import TrialRecord
+from src.mlops.optuna.trial_runs import TrialRuns
 from tests.mlflow_store import local_connector
 
 from .parts import BOOSTED, FEATURES, LOGISTIC, SHUT, World, journeys, request, world
@@ -139,6 +142,17 @@ class TestRun:
 class TestParams:
     """Hyperparameters."""
 
+    def test_rounds_that_early_stopping_left_are_logged_beside_those_asked_for(self, tmp_path: Path) -> None:
+        many = dataclasses.replace(BOOSTED, default_params={**BOOSTED.default_params, "n_estimators": 300})
+        found = train(tmp_path, candidate=many, enable_hpo=False)
+        used = found.loaded().model.rounds
+        assert used is not None
+        assert used < 300
+        stored = (found.run.params["hp_rounds_used"], found.run.params["hp_n_estimators"])
+        assert stored == (str(used), "300")
+        kept = found.around.row["hyperparameters"]
+        assert (kept["rounds_used"], kept["n_estimators"]) == (used, 300)
+
     def test_every_hyperparameter_of_the_model_is_logged_with_its_prefix(self, logged: Logged) -> None:
         stored = {name: value for name, value in logged.run.params.items() if name.startswith("hp_")}
         assert stored == {f"hp_{name}": str(value) for name, value in logged.around.row["hyperparameters"].items()}
@@ -229,6 +243,7 @@ class TestArtifacts:
         assert stored["fairness_gap"] == logged.result.fairness_gap
         assert [part["value"] for part in stored["segments"]] == [part.value for part in logged.result.segments]
         assert stored["success_criteria"] == {"roc_auc": 0.6}
+        assert any(line.startswith("metrics of the validation rows are optimistic") for line in stored["warnings"])
 
     def test_segments_are_reported_by_brand_and_region(self, logged: Logged) -> None:
         assert {part.column for part in logged.result.segments} == {"brand", "region"}
@@ -372,6 +387,16 @@ class TestEndings:
         loaded = as_bundle(asyncio.run(connector.load_model(f"runs:/{parent.run_id}/model")))
         assert loaded.threshold == result.threshold
 
+    def test_trials_that_have_no_run_are_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def refuse(self: TrialRuns, trial: TrialRecord, tags: dict[str, str]) -> None:
+            raise ServiceRefused("the disk quota is used up")
+
+        monkeypatch.setattr(TrialRuns, "_recorded", refuse)
+        found = train(tmp_path, hpo_trials=3)
+        assert (found.result.error, found.result.meta.status, found.trials) == (None, "partial", [])
+        (said,) = found.result.meta.degraded
+        assert said.startswith("mlflow: 3 trials have no run of their own; that of trial 0: ServiceRefused: the disk")
+
     def test_a_store_that_is_back_before_the_end_has_the_model_after_all(self, tmp_path: Path) -> None:
         connector = local_connector(tmp_path)
         around = world(connector=connector)
@@ -388,6 +413,7 @@ class TestEndings:
         assert run.status is RunStatus.FINISHED
         assert result.model_ref is not None
         assert (result.model_ref.run_id, result.model_ref.persisted) == (run.run_id, True)
+        assert (result.meta.status, result.meta.degraded) == ("completed", ())
         assert as_bundle(asyncio.run(connector.load_model(str(result.model_ref.uri)))).threshold == result.threshold
         assert around.row["mlflow_run_id"] == run.run_id
 

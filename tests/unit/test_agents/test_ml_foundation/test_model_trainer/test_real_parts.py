@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
+
 from src.agents.ml_foundation.model_trainer.services import Records
 from src.errors import DatabaseUnavailable
 from src.mlops.hpo_pattern_memory import HPOPatternMemory, PostgresPatterns
@@ -158,6 +160,27 @@ async def test_a_store_that_was_away_is_linked_to_its_row_when_it_is_back(db: Da
     assert (run.status, run.metrics["test_roc_auc"]) == (RunStatus.FINISHED, stored.test_metrics["roc_auc"])
     bundle = as_bundle(await connector.load_model(str(result.model_ref.uri)))
     assert bundle.threshold == result.threshold
+
+
+@pytest.mark.parametrize(
+    "changes", [{"target": "late"}, {"brand": "Kisqali"}, {"region": "south"}], ids=["target", "brand", "region"]
+)
+async def test_an_experiment_of_something_else_is_refused_before_tuning_in_one_failed_row(
+    db: Database, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    around = on_real_parts(db, tmp_path)
+    around.rows.frame["late"] = ~around.rows.frame["responded"]
+    assert (await around.run(enable_hpo=False)).error is None
+    refused = await around.run(**changes)
+    assert refused.error is not None
+    assert (refused.error.type, refused.error.node) == ("ContractViolation", "tune_hyperparameters")
+    runs = TrainingRunRepository(PostgresGateway(db))
+    failed, completed = await runs.recent()
+    assert (failed.status, failed.id, failed.optuna_study_name) == ("failed", refused.training_run_id, None)
+    assert failed.experiment_id == completed.experiment_id
+    assert await count(db, "ml_hpo_studies") == 0
+    run = await run_of(around, failed.mlflow_run_id)
+    assert (run.status, run.tags["error_type"]) == (RunStatus.FAILED, "ContractViolation")
 
 
 async def test_trainings_one_after_the_other_share_their_experiment(db: Database, tmp_path: Path) -> None:

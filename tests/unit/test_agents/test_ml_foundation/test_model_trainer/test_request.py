@@ -12,7 +12,7 @@ from src.agents.quality_gate import LayerStatus
 from src.domain.modelling import ProblemType
 from src.errors import ContractViolation
 
-from .parts import request
+from .parts import LOGISTIC, OPEN, request
 
 JSON: dict[str, Any] = {
     "experiment_id": "exp",
@@ -69,6 +69,20 @@ def test_a_request_as_json_is_the_typed_one() -> None:
         (changed(data__region="nort"), "there is no region 'nort'"),
         (changed(problem_type="binry"), "there is no problem_type 'binry'; did you mean 'binary'"),
         (changed(problem_type="effect"), "use causal_impact"),
+        (changed(qc_gate__passed="false"), "qc_gate.passed is 'false'; it must be true or false"),
+        (changed(qc_gate__passed=1), "qc_gate.passed is '1'; it must be true or false"),
+        (changed(qc_gate__blockers=["leakage: target"]), "contradicts itself: passed is true, and yet leakage: target"),
+        (changed(qc_gate__layers={"leakage": "failed"}), "and yet layer leakage failed"),
+        (changed(qc_gate__layers=["schema"]), r"qc_gate\.layers must be an object"),
+        (changed(qc_gate__blockers=[1]), r"qc_gate\.blockers must be a list of texts"),
+        (changed(candidate__search_space=[1]), r"candidate\.search_space must be an object"),
+        (changed(candidate__search_space={"C": [1]}), r"candidate\.search_space\.C must be an object"),
+        (changed(candidate__default_params=None), r"candidate\.default_params must be an object"),
+        (changed(data__period=["2024-01-01"]), r"data\.period must be two days like 2024-01-31"),
+        (changed(data__period=["yesterday", None]), r"data\.period: 'yesterday' is no day like 2024-01-31"),
+        (changed(data__period=[20240101, None]), r"data\.period: '20240101' is no day"),
+        (changed(data__period=None), r"data\.period must be"),
+        (changed(metric="f1"), "f1 depends on a threshold, which is chosen after the search"),
         (changed(qc_gate__layers={"schema": "fine"}), "there is no layer 'schema' 'fine'"),
         (changed(hpo_trials=0), "hpo_trials is 0; it must be a whole number from 1 to 10,000"),
         (changed(hpo_trials=True), "hpo_trials is True"),
@@ -93,10 +107,30 @@ def test_a_request_that_is_not_valid_is_refused_in_words(raw: dict[str, Any], sa
         request_from(raw)
 
 
-@pytest.mark.parametrize("changes", [{"workers": 0}, {"problem_type": "binary"}, {"metric": "f2"}, {"features": ()}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": 0},
+        {"problem_type": "binary"},
+        {"metric": "f2"},
+        {"features": ()},
+        {"period": None},
+        {"period": ("2024-01-01", "soon")},
+        {"candidate": dataclasses.replace(LOGISTIC, default_params=None)},
+        {"candidate": dataclasses.replace(LOGISTIC, search_space=())},
+        {"qc_gate": dataclasses.replace(OPEN, passed="true")},
+        {"qc_gate": dataclasses.replace(OPEN, blockers=("leakage: target",))},
+        {"qc_gate": dataclasses.replace(OPEN, layers={"ge": LayerStatus.FAILED})},
+    ],
+)
 def test_a_typed_request_is_checked_as_well(changes: dict[str, Any]) -> None:
     with pytest.raises(ContractViolation):
         request_from(request(**changes))
+
+
+def test_a_metric_at_a_threshold_judges_a_model_that_is_not_searched_for() -> None:
+    assert request_from(changed(metric="f1", enable_hpo=False)).metric == "f1"
+    assert request_from(changed(metric="f1", problem_type="multiclass")).metric == "f1"
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,11 @@ from src.agents.ml_foundation.model_trainer.splits import (
     overlaps,
     repeated,
     too_few,
+    unknown_classes,
 )
 from src.agents.training_rows import SplitRows
+from src.domain.modelling import ProblemType
+from src.mlops.modelling.targets import TargetCoding
 
 
 def split(name: str, index: Any, units: Any = None, **columns: Any) -> SplitRows:
@@ -56,6 +59,35 @@ def test_a_class_that_a_split_lacks_is_told(codes: list[int], told: int) -> None
     said = list(lacking_classes("validation", pd.Series(codes), 3, "stage"))
     assert len(said) == told
     assert all(line.startswith("the validation split lacks 1 of the 3 classes of 'stage'") for line in said)
+
+
+def test_classes_that_no_training_row_has_are_counted_and_not_named() -> None:
+    coding = TargetCoding(ProblemType.MULTICLASS, ("a", "b"))
+    (said,) = unknown_classes("test", pd.Series(["a", "Jane", "Jane", None]), coding, "stage")
+    assert said.startswith("the test split has 2 rows with a value of 'stage' that no training row has")
+    assert "Jane" not in said
+    assert list(unknown_classes("test", pd.Series(["a", "b"]), coding, "stage")) == []
+    assert list(unknown_classes("test", pd.Series([1.5]), TargetCoding(ProblemType.REGRESSION), "cost")) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ([1, 0, 3], [1.0, 0.0, 3.0]),
+        ([True, False, True], [1, 0, 1]),
+        ([0.0, 1.5, None], [-0.0, 1.5, None]),
+        (pd.array([1, None, 3], dtype="Int64"), [1.0, None, 3.0]),
+    ],
+)
+def test_numbers_have_the_fingerprint_of_their_value(one: Any, same: Any) -> None:
+    assert fingerprint(parts(split("train", range(3), y=one))) == fingerprint(parts(split("train", range(3), y=same)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [([2**60, 1, 2], [2**60 + 1, 1, 2]), (["1", "2", "3"], [1, 2, 3]), ([1, 2, 3], [1, 3, 2])]
+)
+def test_other_values_have_another_fingerprint(one: Any, other: Any) -> None:
+    assert fingerprint(parts(split("train", range(3), y=one))) != fingerprint(parts(split("train", range(3), y=other)))
 
 
 def test_the_fingerprint_is_that_of_the_values_not_of_their_types() -> None:

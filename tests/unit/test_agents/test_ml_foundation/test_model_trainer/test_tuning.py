@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from src.agents.ml_foundation.model_trainer import tuning
+from src.agents.ml_foundation.model_trainer.nodes.tune_hyperparameters import runs_missing
+from src.agents.ml_foundation.model_trainer.services import Training
 from src.agents.ml_foundation.model_trainer.tuning import improvements, time_limit
-from src.mlops.hpo_pattern_memory import HPOPatternMemory, InMemoryPatterns
+from src.errors import DatabaseUnavailable
+from src.mlops.hpo_pattern_memory import HPOPattern, HPOPatternMemory, InMemoryPatterns
+from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.configuration import OptunaConfig, WarmStartSettings
 from src.mlops.optuna.results import HPOSummary, TrialCounts, TrialRecord, WarmStart
+from src.mlops.optuna.trial_runs import TrialRuns
 from src.mlops.optuna_optimizer import OptunaOptimizer
 from src.settings import PROJECT_ROOT
 
@@ -28,6 +40,9 @@ def memory(**settings: Any) -> tuple[HPOPatternMemory, InMemoryPatterns]:
     return HPOPatternMemory(store, WarmStartSettings(**settings)), store
 
 
+ROWS = Labelled(pd.DataFrame({"x": [1.0]}), pd.Series([0]))
+TRAINED = Training(datetime.now(UTC), labelled={"train": ROWS, "validation": ROWS})
+
 # What a warm start is worth -------------------------------------------------------------------------
 
 
@@ -39,23 +54,36 @@ def searched(*trials: TrialRecord, starts: int = 1, direction: Any = "maximize")
     return summary, trials
 
 
-def trial(number: int, value: float | None, *, C: float = 1.0, **other: Any) -> TrialRecord:
-    return TrialRecord(number, "COMPLETE" if value is not None else "PRUNED", value, {"C": C}, **other)
+def trial(number: int, value: float | None, **other: Any) -> TrialRecord:
+    return TrialRecord(number, "COMPLETE" if value is not None else "PRUNED", value, {"C": 1.0}, **other)
+
+
+def start(number: int, value: float | None, **other: Any) -> TrialRecord:
+    """The trial of pattern ``number``."""
+    return trial(number, value, origin=f"warm_start:pattern {number}", **other)
+
+
+def usual(number: int, value: float | None, **other: Any) -> TrialRecord:
+    """The trial with the algorithm's defaults."""
+    return trial(number, value, origin="defaults", defaults=True, **other)
 
 
 @pytest.mark.parametrize(
     ("summary", "worth"),
     [
-        (searched(trial(0, 0.8), trial(1, 0.7)), {"pattern 0": 0.1}),
-        (searched(trial(0, 0.3), trial(1, 0.5), direction="minimize"), {"pattern 0": 0.2}),
-        (searched(trial(0, 0.6), trial(1, 0.7)), {"pattern 0": -0.1}),
-        (searched(trial(0, 0.8), trial(1, 0.9), trial(2, 0.7), starts=2), {"pattern 0": 0.1, "pattern 1": 0.2}),
-        (searched(trial(0, 0.8), trial(1, None, intermediate_values={1: 0.5, 3: 0.6})), {"pattern 0": 0.2}),
-        (searched(trial(0, 0.8), TrialRecord(1, "FAIL", None, {})), {}),
-        (searched(trial(0, None), trial(1, 0.7)), {}),
-        (searched(trial(0, 0.8, C=2.0), trial(1, 0.7)), {}),
-        (searched(trial(0, 0.8)), {}),
-        (searched(trial(0, 0.8), trial(1, 0.7), starts=0), {}),
+        (searched(start(0, 0.8), usual(1, 0.7)), {"pattern 0": 0.1}),
+        (searched(start(0, 0.3), usual(1, 0.5), direction="minimize"), {"pattern 0": 0.2}),
+        (searched(start(0, 0.6), usual(1, 0.7)), {"pattern 0": -0.1}),
+        (searched(start(0, 0.8), start(1, 0.9), usual(2, 0.7), starts=2), {"pattern 0": 0.1, "pattern 1": 0.2}),
+        (searched(start(0, 0.8), trial(1, 0.1), usual(2, 0.7)), {"pattern 0": 0.1}),
+        (searched(start(0, 0.8, defaults=True), trial(1, 0.7)), {"pattern 0": 0.0}),
+        (searched(start(0, 0.8), start(1, 0.7, defaults=True), starts=2), {"pattern 0": 0.1, "pattern 1": 0.0}),
+        (searched(start(0, 0.8), usual(1, None, intermediate_values={1: 0.5, 3: 0.6})), {"pattern 0": 0.2}),
+        (searched(start(0, 0.8), TrialRecord(1, "FAIL", None, {}, defaults=True)), {}),
+        (searched(start(0, None), usual(1, 0.7)), {}),
+        (searched(trial(0, 0.8), usual(1, 0.7)), {}),
+        (searched(start(0, 0.8), trial(1, 0.7)), {}),
+        (searched(start(0, 0.8), usual(1, 0.7), starts=0), {}),
     ],
 )
 def test_a_warm_start_is_worth_what_it_gains_over_the_defaults(
@@ -65,12 +93,28 @@ def test_a_warm_start_is_worth_what_it_gains_over_the_defaults(
 
 
 @pytest.mark.parametrize(
-    ("asked", "budget", "limit"), [(None, None, None), (30.0, 10.0, 30.0), (None, 100.0, 90.0), (5.0, None, 5.0)]
+    ("asked", "budget", "limit"),
+    [(None, None, None), (30.0, 10.0, 9.0), (30.0, 100.0, 30.0), (None, 100.0, 90.0), (5.0, None, 5.0)],
 )
-def test_a_search_that_nobody_limits_ends_before_its_budget(
+def test_a_search_ends_before_the_budget_of_its_node_whatever_is_asked(
     asked: float | None, budget: float | None, limit: float | None
 ) -> None:
     assert time_limit(request(hpo_timeout_s=asked), budget) == limit
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        ({"stored": 3}, []),
+        ({"spooled": 3}, []),
+        ({"lost": 2}, ["mlflow: 2 runs of trials were lost"]),
+        ({"lost": 1, "refused": {4: "no", 2: "quota"}}, ["that of trial 2: quota", "mlflow: 1 runs of trials"]),
+    ],
+)
+def test_runs_of_trials_that_are_nowhere_are_told(counted: dict[str, Any], said: list[str]) -> None:
+    lines = runs_missing(TrialRuns(None, None, None, "roc_auc", "hp_", **counted))  # type: ignore[arg-type]
+    assert [part in line for part, line in zip(said, lines, strict=True)] == [True] * len(said)
+    assert runs_missing(None) == ()
 
 
 # The memory -----------------------------------------------------------------------------------------
@@ -113,12 +157,82 @@ async def test_a_search_of_another_kind_gets_no_warm_start(changes: dict[str, An
     assert result.hpo.warmstart == ()
 
 
+async def test_a_training_that_fails_after_its_search_teaches_nothing() -> None:
+    patterns, store = memory()
+    around = world(patterns=patterns)
+    around.tables[1].failure = DatabaseUnavailable("PostgreSQL is away")
+    result = await around.run()
+    assert result.error is not None
+    assert result.error.node == "save_checkpoint"
+    assert await store.patterns() == []
+
+
+async def test_a_memory_that_is_away_leaves_the_training_complete_and_is_named() -> None:
+    class Away(InMemoryPatterns):
+        async def add(self, pattern: HPOPattern) -> None:
+            raise DatabaseUnavailable("PostgreSQL is away")
+
+    around = world(patterns=HPOPatternMemory(Away(), WarmStartSettings()))
+    result = await around.run()
+    assert (result.error, around.row["status"], result.training_run_id) == (None, "completed", around.row["id"])
+    assert "patterns: what the search taught could not be kept: PostgreSQL is away" in result.meta.degraded
+    assert result.hpo is not None
+    assert result.hpo.pattern_id is None
+
+
 async def test_a_search_that_fails_teaches_nothing() -> None:
     patterns, store = memory()
     broken = dataclasses.replace(LOGISTIC, search_space={"C": {"type": "categorical", "choices": [-1.0]}})
     result = await world(patterns=patterns).run(candidate=broken, hpo_trials=1)
     assert result.error is not None
     assert await store.patterns() == []
+
+
+# Rows for other processes ---------------------------------------------------------------------------
+
+
+def held(entered: threading.Event, leave: threading.Event, told: list[Any]) -> Any:
+    """Stands for ``rows_on_disk``: notes its thread and its end, and takes until ``leave`` is set."""
+
+    @contextmanager
+    def writing(*_: Any) -> Iterator[Path]:
+        told.append(threading.get_ident())
+        entered.set()
+        leave.wait(30)
+        try:
+            yield Path("rows")
+        finally:
+            told.append("deleted")
+
+    return writing
+
+
+async def test_rows_for_workers_are_written_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, leave, told = threading.Event(), threading.Event(), list[Any]()
+    leave.set()
+    monkeypatch.setattr(tuning, "rows_on_disk", held(entered, leave, told))
+    async with tuning.shared_rows(TRAINED) as rows:
+        assert (rows, len(told)) == (Path("rows"), 1)
+    assert told[0] != threading.get_ident()
+    assert told[1:] == ["deleted"]
+
+
+async def test_a_cancellation_while_rows_are_written_leaves_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, leave, told = threading.Event(), threading.Event(), list[Any]()
+    monkeypatch.setattr(tuning, "rows_on_disk", held(entered, leave, told))
+
+    async def use() -> None:
+        async with tuning.shared_rows(TRAINED):
+            told.append("used")
+
+    task = asyncio.create_task(use())
+    await asyncio.to_thread(entered.wait, 30)
+    task.cancel()
+    await asyncio.sleep(0)
+    leave.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told[1:] == ["deleted"]
 
 
 # Studies that go on ---------------------------------------------------------------------------------

@@ -86,11 +86,11 @@ class TestPruning:
         for name in ("hyperband", "none"):
             tuner = optimizer(default_pruner=name)
             study = await tuner.create_study(direction="maximize")
-            used[name] = await tuner.optimize(study, staircase(30), n_trials=20)
+            used[name] = await tuner.optimize(study, staircase(100), n_trials=20)
         assert used["hyperband"].trials.pruned > 0
         assert used["hyperband"].resource_used < 0.6 * used["none"].resource_used
         # The best trial is the last to be pruned.
-        assert used["hyperband"].best_value > 0.9 * 30 * 10 * 0.8
+        assert used["hyperband"].best_value > 0.9 * 100 * 10 * 0.8
 
     async def test_pruning_saves_boosting_rounds_on_real_rows(self, rows: Rows) -> None:
         used = {}
@@ -158,6 +158,25 @@ class TestWarmStart:
         summary, trials = await tuned(rows, warmstart=await memory.get_warmstart(query()))
         assert [t.params for t in trials[:2]] == [{"C": 0.5}, {"C": 0.05}]
         assert [start.params for start in summary.warmstart] == [{"C": 0.5}, {"C": 0.05}]
+        assert [(t.origin, t.defaults) for t in trials] == [
+            *((f"warm_start:{start.pattern_id}", False) for start in summary.warmstart),
+            ("defaults", True),
+            (None, False),
+            (None, False),
+        ]
+
+    async def test_a_warm_start_that_repeats_the_defaults_is_both(self, rows: Rows) -> None:
+        summary, trials = await tuned(rows, warmstart=[WarmStart("p", 1.0, {"C": 1.0}, 0.9)], n_trials=3)
+        assert [(t.origin, t.defaults) for t in trials] == [("warm_start:p", True), (None, False), (None, False)]
+        assert [start.pattern_id for start in summary.warmstart] == ["p"]
+
+    async def test_a_warm_start_that_repeats_another_is_neither_tried_nor_told(self, rows: Rows) -> None:
+        starts = [
+            WarmStart(name, 1.0, {"C": value}, 0.9) for name, value in (("a", 0.3), ("b", 0.3 + 1e-9), ("c", 4.0))
+        ]
+        summary, trials = await tuned(rows, warmstart=starts, n_trials=3)
+        assert [start.pattern_id for start in summary.warmstart] == ["a", "c"]
+        assert [t.params["C"] for t in trials] == [0.3, 4.0, 1.0]
 
     async def test_an_unlike_pattern_is_refused_at_the_threshold(self, rows: Rows) -> None:
         memory = await remembering(0.5)
@@ -309,6 +328,14 @@ class TestErrors:
     async def test_a_parameter_that_the_algorithm_does_not_have_fails_every_trial(self, rows: Rows) -> None:
         with pytest.raises(HPOError, match="ContractViolation: logistic_regression: 'depth' is none of its parameters"):
             await tuned(rows, {"depth": {"type": "int", "low": 1, "high": 3}}, n_trials=2)
+
+    @pytest.mark.parametrize("metric", ["f1", "precision", "recall", "accuracy"])
+    async def test_two_classes_are_not_searched_by_what_depends_on_a_threshold(self, rows: Rows, metric: str) -> None:
+        tuner = optimizer()
+        with pytest.raises(ContractViolation, match=f"^{metric} depends on a threshold, .*search by roc_auc, pr_auc"):
+            await tuned(rows, metric=metric, optimizer=tuner)
+        with pytest.raises(ContractViolation, match="depends on a threshold"):
+            tuner.create_validation_objective("logistic_regression", ProblemType.BINARY, C_ONLY, *rows, metric=metric)
 
     async def test_a_metric_of_another_problem_is_refused(self, rows: Rows) -> None:
         with pytest.raises(ContractViolation, match="no metric 'rmse'"):
