@@ -82,7 +82,10 @@ async def _outcome(index: int, future: Any) -> Outcome:
     from distributed.scheduler import KilledWorker
 
     if future.status == "finished":
-        return outcome_of(index, await future.result())
+        try:
+            return outcome_of(index, await future.result())
+        except (KilledWorker, _BegunBefore):
+            return task_lost(index, "its process is gone, and what it found with it")
     if future.status != "error":
         return task_lost(index, f"the scheduler says '{future.status}'")
     error = await future.exception()
