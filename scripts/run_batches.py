@@ -61,7 +61,7 @@ PHASES = (
     Phase("opik", "unit/test_mlops/test_opik*.py unit/test_mlops/test_otlp.py"),
     Phase("tuning", f"{MLOPS}optuna_*.py {MLOPS}hpo_*.py {MLOPS}shared_*.py unit/test_execution"),
     Phase("modelling", f"{MLOPS}modelling_*.py {MLOPS}explanation_*.py {MLOPS}serving.py"),
-    Phase("training", "unit/test_app integration/test_feature_analysis.py"),
+    Phase("training", "unit/test_app integration/test_feature_analysis.py integration/test_agent_runs.py"),
     Phase("faults", "faults", parallel=False),
     Phase("database", "unit/test_database integration/test_migrate.py"),
     Phase("storage", "unit/test_storage contracts integration/test_*database.py integration/test_*postgres.py"),

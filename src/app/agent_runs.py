@@ -82,7 +82,7 @@ async def run_recorded(
     """The result of a run; one ``agent_activities`` row says how it went, with ``records(result)`` processed.
 
     Raises DataUnavailable with the advice ``too_slow`` when the run takes longer than the agent's budget;
-    any other exception leaves unchanged, and is kept.
+    any other exception, and a cancellation, leaves unchanged, and is kept.
     """
     observations = ObservationRepository(PostgresGateway(database))
 
@@ -101,7 +101,7 @@ async def run_recorded(
     try:
         async with asyncio.timeout(agent.sla_seconds):
             result = await agent.run(request, deps)
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
         status = "timeout" if isinstance(error, TimeoutError) else "failed"
         milliseconds = (time.monotonic() - began) * 1000.0
         meta = AgentMeta(agent.agent_name, deps.trace_id, status, started, milliseconds, (), ())
@@ -115,10 +115,12 @@ async def run_recorded(
     return result
 
 
-def _recorded(error: Exception) -> str:
+def _recorded(error: BaseException) -> str:
     """What may be kept of an error: the text of other libraries' errors may quote values of a row."""
     if isinstance(error, TimeoutError):
         return "the time budget was used up"
+    if isinstance(error, asyncio.CancelledError):
+        return "the run was interrupted"
     if isinstance(error, E2IError):
         return str(error)[:LONGEST_MESSAGE]
     places = traceback.extract_tb(error.__traceback__)

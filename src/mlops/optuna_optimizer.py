@@ -221,10 +221,20 @@ class OptunaOptimizer:
         return await asyncio.to_thread(self._reading, study, history)
 
     async def save_to_database(
-        self, study: Study, repository: StudyRepository, *, experiment_row: str | None = None
+        self,
+        study: Study,
+        repository: StudyRepository,
+        *,
+        experiment_row: str | None = None,
+        broken_off: bool = False,
     ) -> SaveReport:
-        """Store the study and its trials; ``experiment_row`` is the id in ``ml_experiments``. Raises HPOError."""
+        """Store the study and its trials; ``experiment_row`` is the id in ``ml_experiments``. Raises HPOError.
+
+        A search that was ``broken_off`` counts as failed, whatever it found, until it goes on and ends.
+        """
         row, trials = await asyncio.to_thread(rows_to_keep, study, experiment_row)
+        if broken_off:
+            row |= {"status": "failed", "error_message": "the search was broken off; it can be resumed by its name"}
         return SaveReport(await repository.save_study(row, trials), len(trials))
 
     @staticmethod

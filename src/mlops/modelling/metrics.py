@@ -48,6 +48,8 @@ METRICS: Mapping[ProblemType, tuple[str, ...]] = {
 }
 DEFAULT_THRESHOLD = 0.5
 _AT_A_THRESHOLD = frozenset({"f1", "precision", "recall", "accuracy"})
+# Metrics of predicted labels, which do not see how probable each was.
+OF_LABELS = _AT_A_THRESHOLD | {"f1_weighted"}
 
 
 class Judged(Protocol):

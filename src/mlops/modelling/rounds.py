@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from src.domain.modelling import ProblemType
-from src.mlops.modelling.metrics import DIRECTIONS, judged, metric_value
+from src.mlops.modelling.metrics import DIRECTIONS, OF_LABELS, judged, metric_value
 from src.mlops.modelling.types import Labelled, RoundReport
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class RoundWatch:
     """Judges the validation rows after each round, passes the value on, and remembers the best round.
+
+    A metric of predicted labels stands still while probabilities still change, and may be perfect after one round:
+    by how long to train is then judged by the log loss.
 
     ``patience``: rounds without improvement after which training ends; None never ends it, and then the best round
     is the last one. A round after which the metric is not defined, as the precision of a model that names no row, is
@@ -41,13 +44,14 @@ class RoundWatch:
     def saw(self, scores: Floats) -> bool:
         """Take the scores of the validation rows after one more round; True when training should end."""
         self.last += 1
-        value = float(judged(self.problem_type, self.validation.y, scores).values([self.metric])[self.metric][0])
+        value = self._value(self.metric, scores)
         if math.isnan(value):
             self._unjudged = scores
             return False
         self._without += 1
-        if self.best < 0 or self._better(value):
-            self.best, self._best_value, self._without = self.last, value, 0
+        judged_by = value if self.metric == self._judge else self._value(self._judge, scores)
+        if self.best < 0 or self._better(judged_by):
+            self.best, self._best_value, self._without = self.last, judged_by, 0
         if self.report is not None:
             self.report(self.last, value)
         return self.patience is not None and self._without >= self.patience
@@ -62,7 +66,14 @@ class RoundWatch:
         if self.best < 0 and self._unjudged is not None:
             metric_value(self.metric, self.problem_type, self.validation.y, self._unjudged)
 
+    @property
+    def _judge(self) -> str:
+        return "log_loss" if self.metric in OF_LABELS else self.metric
+
+    def _value(self, metric: str, scores: Floats) -> float:
+        return float(judged(self.problem_type, self.validation.y, scores).values([metric])[metric][0])
+
     def _better(self, value: float) -> bool:
-        if DIRECTIONS[self.metric] == "maximize":
+        if DIRECTIONS[self._judge] == "maximize":
             return value > self._best_value
         return value < self._best_value

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_wine
 
 from src.domain.modelling import ProblemType
 from src.errors import ContractViolation, DataUnavailable, E2IError, EstimationError, UnknownColumn
@@ -373,3 +374,23 @@ def test_effect_models_are_classes_of_econml(algorithm: str) -> None:
 def test_every_error_of_a_fit_is_one_of_ours() -> None:
     with pytest.raises(E2IError):
         fit_model("nothing", BINARY, {}, rows(BINARY))
+
+
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost"])
+def test_labels_that_are_right_after_one_round_do_not_end_the_training(algorithm: str) -> None:
+    X, y = load_wine(return_X_y=True, as_frame=True)
+    chosen = np.random.default_rng(1).permutation(len(y))
+    train, validation = (
+        Labelled(X.iloc[part].reset_index(drop=True), y.iloc[part].reset_index(drop=True))
+        for part in (chosen[:100], chosen[100:])
+    )
+    model = fit_model(
+        algorithm,
+        ProblemType.MULTICLASS,
+        {},
+        train,
+        validation=validation,
+        metric="f1_weighted",
+        early_stopping_rounds=20,
+    )
+    assert metric_value("log_loss", ProblemType.MULTICLASS, validation.y, model.scores(validation.X)) < 0.2

@@ -66,7 +66,8 @@ async def _failed(
         return None, []
     try:
         experiment_id = await experiment_of_failure(records.experiments, training, state)
-        await keep_study(records.studies, training, experiment_id)
+        interrupted = "hpo" not in state and not isinstance(error, E2IError)
+        await keep_study(records.studies, training, experiment_id, broken_off=interrupted)
         row = training_row(training, state, experiment_id, services.clock(), status=status, error=error)
         return await records.training_runs.add(row), []
     except E2IError as trouble:

@@ -10,12 +10,12 @@ from src.agents.ml_foundation.model_trainer.tuning import improvements, query
 from src.mlops.optuna.results import HPOSummary
 
 
-async def keep_study(studies: Studies, training: Training, experiment_id: str) -> None:
+async def keep_study(studies: Studies, training: Training, experiment_id: str, *, broken_off: bool = False) -> None:
     """Store the study with every finished trial, also one that found nothing; none without a finished trial."""
     optimizer, study = training.optimizer, training.study
     if optimizer is None or study is None or not await optimizer.get_optimization_history(study):
         return
-    await optimizer.save_to_database(study, studies, experiment_row=experiment_id)
+    await optimizer.save_to_database(study, studies, experiment_row=experiment_id, broken_off=broken_off)
 
 
 async def keep_pattern(services: Services, training: Training, state: TrainState) -> str | None:

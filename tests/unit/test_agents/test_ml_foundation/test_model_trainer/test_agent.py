@@ -562,6 +562,7 @@ async def test_a_cancelled_training_is_recorded_as_cancelled() -> None:
     assert (around.row["status"], around.row["test_metrics"]) == ("cancelled", {})
     ((study, trials),) = around.tables[2].kept.values()
     assert (study["study_name"], len(trials) > 0) == (around.row["optuna_study_name"], True)
+    assert (study["status"], "broken off" in study["error_message"]) == ("failed", True)
 
 
 async def test_checkpoints_that_are_not_wanted_are_not_written() -> None:
