@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -12,10 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from src.agents.ml_foundation.model_deployer.request import request_from
+from src.agents.ml_foundation.model_deployer.request import check_approval, request_from
 from src.agents.ml_foundation.model_deployer.result import Action, Approval, DeployRequest, DeployResult, ShadowEvidence
 from src.app.agent_runs import run_deps, run_recorded
 from src.app.model_card import ModelCard
+from src.app.model_card.approval import approval_of
+from src.app.model_card.card import CardApproval
 from src.app.model_card.keeping import cards_folder, read_card
 from src.app.report.pages import write_whole
 from src.app.tracing import traced_database
@@ -39,16 +42,21 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """A version, the training it comes from, what explains it, and where it is served."""
+    """A version, the training it comes from, what explains it, where it is served, and who let it through.
+
+    ``unknown`` says what could not be found out.
+    """
 
     model: RegisteredModel
     training: TrainingRun | None
     explanation: ShapAnalysis | None
     deployments: tuple[Deployment, ...]
+    approval: CardApproval | None = None
+    unknown: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """JSON form."""
-        return asdict(self)
+        return {**asdict(self), "approval": None if self.approval is None else self.approval.model_dump(mode="json")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +135,12 @@ async def show_model(
         training = await registry.training_of(model)
         told = await registry.explanations.of_training(training.id) if training is not None else None
         served = [row for row in await registry.deployments.history(name) if row.model_registry_id == model.id]
-        details = ModelDetails(model, training, told, tuple(served))
-        return details, await registry.models.versions(name)
+        versions = await registry.models.versions(name)
+    approval = await approval_of(get_mlflow_connector(), name, model.model_version)
+    if isinstance(approval, Unavailable):
+        away = f"who let it through and which rules were set aside is not known: {approval.reason}"
+        return ModelDetails(model, training, told, tuple(served), unknown=(away,)), versions
+    return ModelDetails(model, training, told, tuple(served), approval), versions
 
 
 async def compare_models(
@@ -183,7 +195,7 @@ async def change(request: DeployRequest, *, on_progress: Step = lambda _: None) 
 def approval_from(approver: str | None, reason: str | None, waives: Sequence[str]) -> Approval | None:
     """Who answers for a promotion, in the words of a command; None when nobody does.
 
-    Raises ContractViolation for a waiver or a reason without a person.
+    Raises ContractViolation for a waiver or a reason without a person, and for a rule that cannot be waived.
     """
     if approver is None:
         if waives or reason:
@@ -191,7 +203,9 @@ def approval_from(approver: str | None, reason: str | None, waives: Sequence[str
         return None
     if not reason:
         raise ContractViolation("--approver needs --reason: why is this version let through?")
-    return Approval(approver, reason, datetime.now(UTC), frozenset(waives))
+    approval = Approval(approver, reason, datetime.now(UTC), frozenset(waives))
+    check_approval(approval)
+    return approval
 
 
 def evidence_from(path: Path | None) -> ShadowEvidence | None:
@@ -200,11 +214,22 @@ def evidence_from(path: Path | None) -> ShadowEvidence | None:
         return None
     try:
         raw = json.loads(path.read_text("utf-8"))
-        return ShadowEvidence(**raw)
+        seen = ShadowEvidence(**raw)
+        _require_figures(seen)
+        return seen
     except (OSError, ValueError, TypeError) as error:
         raise ContractViolation(
-            f"{path}: is no JSON object with hours, requests, error_rate and p99_ms ({type(error).__name__})"
+            f"{path}: is no JSON object of numbers: hours, requests, error_rate and p99_ms ({type(error).__name__})"
         ) from error
+
+
+def _require_figures(seen: ShadowEvidence) -> None:
+    """Raise TypeError for what is no number, ValueError for one that is not finite, or for half a request."""
+    figures = (seen.hours, seen.requests, seen.error_rate, seen.p99_ms)
+    if not all(isinstance(figure, int | float) and not isinstance(figure, bool) for figure in figures):
+        raise TypeError("no number")
+    if not all(math.isfinite(figure) for figure in figures) or seen.requests != int(seen.requests):
+        raise ValueError("no figure")
 
 
 def stop_serving(endpoint: str) -> bool:
@@ -278,8 +303,11 @@ async def model_card(
     if model.mlflow_run_id is None:
         raise DataUnavailable(f"version {model.model_version} of '{name}' has no MLflow run, so there is no card")
     on_progress("reading the card")
-    stored = await read_card(get_mlflow_connector(), model.mlflow_run_id)
-    card = at_stage(stored, model)
+    connector = get_mlflow_connector()
+    stored = await read_card(connector, model.mlflow_run_id, model.model_version)
+    approval = await approval_of(connector, name, model.model_version)
+    known = stored.approval if isinstance(approval, Unavailable) else approval
+    card = at_stage(stored, model).model_copy(update={"approval": known})
     page = out or cards_folder() / name / f"v{model.model_version}" / "model_card.html"
     return card, await asyncio.to_thread(write_whole, render_model_card(card), page)
 

@@ -15,6 +15,7 @@ from src.agents.ml_foundation.data_preparer.request import request_from
 from src.agents.ml_foundation.data_preparer.source import filters_of, refuse_identifying
 from src.agents.ml_foundation.feature_analyzer.result import AnalyzeRequest, AnalyzeResult
 from src.agents.ml_foundation.model_deployer.result import Action, Approval, DeployRequest, DeployResult
+from src.agents.ml_foundation.model_selector.registry import PROFILES
 from src.agents.ml_foundation.model_selector.result import SelectRequest, SelectResult
 from src.agents.ml_foundation.model_trainer.result import TrainRequest, TrainResult
 from src.app.agent_runs import Agent, AgentResult, run_deps, run_recorded
@@ -22,11 +23,12 @@ from src.app.features import feature_client
 from src.app.preparation import Prepared, prepare_on
 from src.app.staging import stage
 from src.app.tracing import traced_database
+from src.app.training_checks import require_target
 from src.app.training_order import Columns, TrainingOrder, columns_of, declared_contract
 from src.app.training_rows import JoinedDatasets
 from src.contracts.inference import INFERRED, infer_contract
 from src.domain.modelling import TrainingData
-from src.errors import DataUnavailable
+from src.errors import ContractViolation, DataUnavailable, E2IError
 from src.mlops.preparation.row_identity import OF_VIEW
 from src.mlops.tracing.ids import uuid7
 from src.storage.catalogue import Catalogue
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 WORKSTREAM = "WS1"
 ACTIVITY = "model_training"
 STAGED = "staging"
+# Whatever algorithm is chosen, its model can have a name.
+LONGEST_ALGORITHM = max(PROFILES, key=len)
 Step = Callable[[str], None]
 Asked = TypeVar("Asked")
 Found = TypeVar("Found", bound=AgentResult)
@@ -116,8 +120,11 @@ async def train(
     """Carry out an order (``training_order.checked``) on the configured database and MLflow store.
 
     A shut gate, a failed training and a refused promotion are in the result's ``problems``. Raises what cannot be
-    started: DatasetNotFound, UnreadableFile, UnknownColumn, ContractViolation, DatabaseUnavailable, MigrationError.
+    started: DatasetNotFound, UnreadableFile, UnknownColumn, ContractViolation, HPOError (no such search),
+    DatabaseUnavailable, MigrationError.
     """
+    if approval is not None and approval.waives and not promote:
+        raise ContractViolation("--waive sets rules of staging aside, and --no-stage asks for none: leave one out")
     from src.app.model_card.keeping import keep_card
     from src.app.training_agents import open_agents
 
@@ -158,8 +165,14 @@ async def _prepared(shop: Workshop) -> Trained:
         table = declared or infer_contract(frame, order.name, time=columns.time, unit=order.unit)
         refuse_identifying(request.scope, table)
         conditions = filters_of(request.scope, table)
-        if conditions and (await staged.load(conditions)).frame.empty:
-            raise DataUnavailable(f"{order.name}: no rows within the scope; widen brand, region or period")
+        if conditions:
+            scoped = (await staged.load(conditions)).frame
+            if scoped.empty:
+                raise DataUnavailable(f"{order.name}: no rows within the scope; widen brand, region or period")
+            require_target(scoped[order.target], columns.problem, order.positive)
+        shop.agents.model_name(experiment, order.algorithm or LONGEST_ALGORITHM)
+        if order.resume is not None:
+            await shop.agents.require_study(order.resume)
         record = await staged.commit()
     deps = _with_features(shop, shop.deps("data_preparer"), columns)
     prepared = await prepare_on(shop.database, shop.features, request, deps)
@@ -282,15 +295,19 @@ async def _registered(shop: Workshop, done: Trained) -> Trained:
     assert done.selected is not None
     assert done.selected.primary is not None
     algorithm = done.selected.primary.algorithm
-    request = DeployRequest(
-        action=Action.REGISTER,
-        model_name=shop.agents.model_name(done.experiment, algorithm),
-        run_id=done.trained.model_ref.run_id,
-        experiment_id=await shop.agents.experiment_row(done.experiment),
-        training_run_id=done.trained.training_run_id,
-        algorithm=algorithm,
-    )
-    result = await shop.run(shop.agents.deployer, request, records=lambda _: 1)
+    try:
+        request = DeployRequest(
+            action=Action.REGISTER,
+            model_name=shop.agents.model_name(done.experiment, algorithm),
+            run_id=done.trained.model_ref.run_id,
+            experiment_id=await shop.agents.experiment_row(done.experiment),
+            training_run_id=done.trained.training_run_id,
+            algorithm=algorithm,
+        )
+        result = await shop.run(shop.agents.deployer, request, records=lambda _: 1)
+    except E2IError as error:
+        # The model is trained by now: what was found is shown, and the order ends here.
+        return _stopped(done, f"the model was not registered: {error}")
     done = dataclasses.replace(done, registered=result)
     if result.registered is None:
         return _stopped(done, f"the model was not registered: {_why(result)}")
@@ -312,7 +329,10 @@ async def _promoted(shop: Workshop, done: Trained, approval: Approval | None) ->
         environment="development",
         approval=approval,
     )
-    result = await shop.run(shop.agents.deployer, request, records=lambda _: 1)
+    try:
+        result = await shop.run(shop.agents.deployer, request, records=lambda _: 1)
+    except E2IError as error:
+        return _stopped(done, f"promotion to {STAGED} failed: {error}")
     done = dataclasses.replace(done, promoted=result)
     if result.promotion is None or not result.promotion.ok:
         reasons = result.promotion.refused_because if result.promotion is not None else (_why(result),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
@@ -51,6 +51,7 @@ class TrainingAgents:
     deployer: ModelDeployerAgent
     connector: MLflowConnector
     experiments: ExperimentRepository
+    optimizer: Callable[[str], OptunaOptimizer]
 
     def model_name(self, experiment: str, algorithm: str) -> str:
         """The registered model of an experiment's algorithm."""
@@ -62,6 +63,10 @@ class TrainingAgents:
         if found is None:
             raise DataUnavailable(f"experiment '{name}' is not recorded; its training was not kept")
         return found.id
+
+    async def require_study(self, name: str) -> None:
+        """Raise HPOError with the nearest names where there is no search of that name, ServiceOutage."""
+        await self.optimizer(name).load_study(name)
 
 
 @asynccontextmanager
@@ -95,6 +100,7 @@ async def open_agents(database: Database, features: FeastClient) -> AsyncIterato
             deployer=deployer_on(database, connector),
             connector=connector,
             experiments=experiments,
+            optimizer=optimizer,
         )
     finally:
         await narrator.aclose()

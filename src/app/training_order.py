@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -10,6 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.agents.ml_foundation.data_preparer.source import REGION_COLUMNS, time_column
+from src.agents.ml_foundation.model_selector.registry import known
+from src.agents.ml_foundation.model_trainer.request import MOST_TRIALS, MOST_WORKERS
+from src.app.training_checks import (
+    LARGEST_SEED,
+    require_experiment,
+    require_metrics,
+    require_resumable,
+    require_target,
+    require_times,
+    require_within,
+    require_word,
+)
 from src.contracts.enums import Brand, Region
 from src.contracts.inference import infer_contract, is_inferred, time_columns
 from src.contracts.model import Dtype, Role, TableContract
@@ -92,13 +105,21 @@ def where_from(text: str) -> tuple[Path | None, str | None]:
 def checked(order: TrainingOrder) -> TrainingOrder:
     """The order with brand and region as they are stored.
 
-    Raises ContractViolation for an unknown word, an option out of range, or days that are none.
+    Raises ContractViolation for an unknown word, an option out of range, a name that no model can have, or days that
+    are none.
     """
     if order.problem not in (AUTO, *PROBLEMS):
-        known = (AUTO, *PROBLEMS)
-        raise ContractViolation(f"--problem '{order.problem}' is unknown; {nearest_names(order.problem, known)}")
-    _at_least("--trials", order.trials, 0)
-    _at_least("--workers", order.workers, 1)
+        words = (AUTO, *PROBLEMS)
+        raise ContractViolation(f"--problem '{order.problem}' is unknown; {nearest_names(order.problem, words)}")
+    require_within("--trials", order.trials, 0, MOST_TRIALS)
+    require_within("--workers", order.workers, 1, MOST_WORKERS)
+    require_within("--seed", order.random_state, 0, LARGEST_SEED)
+    require_resumable(order.resume, order.trials)
+    if order.algorithm is not None:
+        known(order.algorithm)
+    require_experiment(order.experiment, order.algorithm)
+    problem = None if order.problem == AUTO else ProblemType(order.problem)
+    require_metrics(order.metric, order.criteria, problem, search=order.trials > 0)
     if order.timeout_s is not None and not order.timeout_s > 0:
         raise ContractViolation(f"--timeout is {order.timeout_s:g}; it must be seconds above 0")
     if order.target in order.features:
@@ -106,7 +127,9 @@ def checked(order: TrainingOrder) -> TrainingOrder:
     for option, text in zip(("--from", "--to"), order.days, strict=True):
         _require_day(option, text)
     return dataclasses.replace(
-        order, brand=_word("--brand", order.brand, list(Brand)), region=_word("--region", order.region, list(Region))
+        order,
+        brand=require_word("--brand", order.brand, list(Brand)),
+        region=require_word("--region", order.region, list(Region)),
     )
 
 
@@ -119,6 +142,8 @@ def criteria_from(words: Sequence[str]) -> dict[str, float]:
             found[name] = float(bound)
         except ValueError as error:
             raise ContractViolation(f"--criteria '{text}' is not like roc_auc=.7") from error
+        if not math.isfinite(found[name]):
+            raise ContractViolation(f"--criteria '{text}' has no bound; it is like roc_auc=.7")
     return found
 
 
@@ -131,7 +156,7 @@ def columns_of(order: TrainingOrder, frame: pd.DataFrame, declared: TableContrac
     """What the order means for ``frame``: problem, features, and the column of a row's time.
 
     Raises UnknownColumn for a target, feature, time or unit that is not there, and ContractViolation where the
-    problem cannot be told, or no column is left to learn from.
+    problem cannot be told, does not fit the target or its metrics, a time is none, or no column is left to learn from.
     """
     names = [str(name) for name in frame.columns]
     own = [name for name in order.features if ":" not in name]
@@ -141,7 +166,11 @@ def columns_of(order: TrainingOrder, frame: pd.DataFrame, declared: TableContrac
                 raise UnknownColumn(name, names, role=role)
     table = declared or infer_contract(frame, order.name, time=order.time, unit=order.unit)
     time = order.time or (time_column(table) if declared else _found_time(order, table))
+    if order.time is not None:
+        require_times(frame[order.time])
     problem = _problem(order, frame[order.target])
+    require_target(frame[order.target], problem, order.positive)
+    require_metrics(order.metric, order.criteria, problem, search=order.trials > 0)
     if order.features:
         return Columns(problem, order.features, time)
     left_out = {name: why for name in names if (why := _unfit(name, frame[name], table, order, time))}
@@ -172,8 +201,8 @@ def _problem(order: TrainingOrder, target: pd.Series[Any]) -> ProblemType:
     if distinct <= MOST_CLASSES:
         return ProblemType.MULTICLASS
     raise ContractViolation(
-        f"the target '{order.target}' has {distinct} different texts; say which one counts as 1 with --positive, "
-        "or what to do with --problem"
+        f"the target '{order.target}' has {distinct} different texts: join some of them in a column of its own, or "
+        "take each for a class with --problem multiclass"
     )
 
 
@@ -210,11 +239,6 @@ def _names_rows(series: pd.Series[Any], dtype: Dtype) -> bool:
     return distinct == len(filled) and bool(filled.is_monotonic_increasing or filled.is_monotonic_decreasing)
 
 
-def _at_least(option: str, value: int, least: int) -> None:
-    if value < least:
-        raise ContractViolation(f"{option} is {value}; it must be at least {least}")
-
-
 def _require_day(option: str, text: str | None) -> None:
     if text is None:
         return
@@ -222,12 +246,3 @@ def _require_day(option: str, text: str | None) -> None:
         date.fromisoformat(text)
     except ValueError as error:
         raise ContractViolation(f"{option} '{text}' is not a day like 2026-03-31") from error
-
-
-def _word(option: str, text: str | None, words: Sequence[str]) -> str | None:
-    if text is None:
-        return None
-    by_lower = {str(word).lower(): str(word) for word in words}
-    if text.strip().lower() not in by_lower:
-        raise ContractViolation(f"{option} '{text}' is unknown; {nearest_names(text, [str(word) for word in words])}")
-    return by_lower[text.strip().lower()]

@@ -125,7 +125,7 @@ def promote(
     request = promotion(name, version, to, approval, evidence_from(evidence))
     with output.progress("promoting", quiet=json) as step:
         done = output.run(change(request, on_progress=step))
-    _tell(done, json, f"{name}: {done.result.stage or 'unchanged'}")
+    _tell(done, json, f"{name}: {_new_stage(done) or 'unchanged'}")
 
 
 @app.command()
@@ -156,7 +156,8 @@ def rollback(
     )
     with output.progress("rolling back", quiet=json) as step:
         done = output.run(change(request, on_progress=step))
-    _tell(done, json, f"{name}: back to {done.result.stage or 'nothing'}")
+    stage = _new_stage(done)
+    _tell(done, json, f"{name}: back to {stage}" if stage else f"{name}: unchanged")
 
 
 @app.command()
@@ -272,6 +273,12 @@ def _tell(done: Changed, json: bool, headline: str) -> None:
         raise typer.Exit(NOT_DONE)
 
 
+def _new_stage(done: Changed) -> str | None:
+    """Where the version was moved to, None when it was not."""
+    promotion = done.result.promotion
+    return done.result.stage if promotion is not None and promotion.ok else None
+
+
 def _degraded(done: Changed) -> tuple[str, ...]:
     refused = done.result.promotion.refused_because if done.result.promotion is not None else ()
     return tuple(line for line in done.result.meta.degraded if not any(reason in line for reason in refused))
@@ -281,7 +288,9 @@ def _print_details(details: ModelDetails) -> None:
     model, training = details.model, details.training
     champion = ", champion" if model.is_champion else ""
     typer.echo(f"{model.model_name} version {model.model_version}: {model.stage}{champion}, {model.algorithm}")
-    if model.approved_by:
+    for line in details.approval.lines() if details.approval is not None else details.unknown:
+        typer.echo(line)
+    if details.approval is None and model.approved_by:
         typer.echo(f"approved by {model.approved_by}")
     if training is not None:
         grid = output.grid("metric", "train", "validation", "test")

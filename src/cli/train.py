@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 NOT_DONE = 1
 SHOWN_SEGMENTS = 10
 _TRIAL = re.compile(r"trial (\d+) of (\d+)")
+ALL_TRIALS = "trials"
+_ENDED_BY = {
+    "timeout": "its time was up (--timeout, limits in config/optuna_config.yaml)",
+    "no_improvement": "trials had not been getting better (limits in config/optuna_config.yaml)",
+    "memory": "memory was running out (limits in config/optuna_config.yaml)",
+    "cancelled": "it was interrupted",
+}
+_STUDY = re.compile(r"study (\S+)$")
 
 
 def train(
@@ -58,7 +66,7 @@ def train(
 
     Exit status 1 when the gate is shut, the training fails, criteria are not met or staging is refused.
 
-    Example: e2i train triggers --target acceptance_status --positive accepted --trials 20
+    Example: e2i train triggers --target false_positive_flag --trials 20
     Example: e2i train wine.csv --target quality --algorithm lightgbm --criteria roc_auc=.7 --no-stage
     """
     from src.app.model_lifecycle import approval_from
@@ -102,12 +110,18 @@ def train(
 
 @contextmanager
 def _steps(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """A bar on standard error: the step that runs, and how far the search for hyperparameters is."""
+    """A bar on standard error: the step that runs, and how far the search for hyperparameters is.
+
+    The search's name is a line there in any case: without it nobody could go on with a search that was interrupted.
+    """
     with output.bar("training:", quiet=quiet) as report:
         share = 0.0
 
         def step(text: str) -> None:
             nonlocal share
+            if study := _STUDY.search(text):
+                typer.echo(f"search {study[1]}; if it is interrupted, go on with --resume {study[1]}", err=True)
+                return
             found = _TRIAL.search(text)
             share = int(found[1]) / max(int(found[2]), 1) if found else share
             report(text.replace("_", " "), share)
@@ -143,17 +157,25 @@ def _print(done: Trained) -> None:
 
 
 def _print_result(done: Trained) -> None:
+    from src.app.model_card.keeping import card_of
+    from src.app.model_card.verdict import verdict
+
     result = done.trained
     assert result is not None
     if result.hpo is not None:
         found = result.hpo
+        why = _ENDED_BY.get(found.stopped_because, found.stopped_because)
+        ended = "" if found.stopped_because == ALL_TRIALS else f", stopped early: {why}"
         typer.echo(
             f"search: {found.trials.completed} trials complete, {found.trials.pruned} pruned, {found.trials.failed} "
-            f"failed; best {found.metric} {found.best_value:.4f} ({found.study_name})"
+            f"failed{ended}; best {found.metric} {found.best_value:.4f} ({found.study_name})"
         )
     output.print_rich(_metrics_table(done))
+    if done.card is not None:
+        told = verdict(card_of(done))
+        typer.echo(f"verdict: {told.words}: {told.headline}")
     if done.selected is not None and done.selected.baseline is not None:
-        typer.echo(f"baseline: {done.selected.baseline.comparison}")
+        typer.echo(f"before tuning, default parameters, cross-validated: {done.selected.baseline.comparison}")
     if done.analyzed is not None and done.analyzed.shap is not None:
         ranked = ", ".join(one.feature for one in done.analyzed.shap.ranked[:5])
         typer.echo(f"goes most by: {ranked}")
@@ -169,6 +191,8 @@ def _metrics_table(done: Trained) -> Any:
     splits = [split for split in ("train", "validation", "test") if split in result.metrics]
     grid = output.grid("metric", *splits, "95 % interval (test)")
     names = dict.fromkeys(name for split in splits for name in result.metrics[split])
+    # The intervals may wrap, a name that is cut in two cannot be read.
+    grid.columns[0].min_width = max(map(len, names), default=0)
     for name in names:
         cells = [f"{result.metrics[s][name]:.4g}" if name in result.metrics[s] else "" for s in splits]
         bounds = result.intervals.get(name)

@@ -15,9 +15,11 @@ import pytest
 from psycopg.rows import dict_row
 from typer.testing import CliRunner, Result
 
+from src.agents.ml_foundation.model_deployer.agent import ModelDeployerAgent
+from src.app.model_card.keeping import read_card
 from src.cli.main import app
-from src.errors import ContractViolation
-from src.mlops.mlflow_connector import reset_mlflow_connector
+from src.errors import ContractViolation, DataUnavailable, E2IError, ServiceOutage
+from src.mlops.mlflow_connector import get_mlflow_connector, reset_mlflow_connector
 from src.mlops.opik_connector import reset_opik_connector
 from tests.conftest import close_connector, in_database
 from tests.mlflow_store import new_store
@@ -169,6 +171,94 @@ def test_rows_of_a_file_are_predicted_in_their_order(world: World) -> None:
     assert pd.read_parquet(out)["probability"].tolist() == [one["probability"] for one in found["predictions"]]
 
 
+def test_a_model_whose_staging_is_refused_is_registered_and_shown_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    customers(seed=11).to_csv(world.folder / "few.csv", index=False)
+    order = ("--target", "bought", "--algorithm", "logistic_regression", "--trials", "1")
+    result = call("train", world.folder / "few.csv", *order)
+    assert result.exit_code == 1
+    assert "promotion to staging was refused" in result.stdout
+    for words in ("verdict: ", "baseline roc_auc", "before tuning, default parameters", "calibration_intercept"):
+        assert words in result.stdout
+    (study,) = world.stored("SELECT study_name FROM ml_hpo_studies WHERE study_name LIKE '%few%'")
+    assert f"--resume {study['study_name']}" in result.stderr
+    card = Path(result.stdout.partition("model card: ")[2].splitlines()[0])
+    assert "Promotion refused" in read_page(card.read_text("utf-8")).text
+    (model,) = world.stored("SELECT * FROM ml_model_registry WHERE model_name LIKE '%few%'")
+    assert model["stage"] == "development"
+    trace = result.stdout.rpartition("trace ")[2].strip()
+    rows = world.stored("SELECT agent_name::text, status::text, trace_id::text FROM agent_activities")
+    said = [row["status"] for row in rows if row["agent_name"] == "model_deployer" and row["trace_id"] == trace]
+    assert said == ["completed", "completed"]
+
+
+def test_a_registry_that_fails_ends_the_order_with_what_was_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> object:
+        raise ServiceOutage("the registry is away")
+
+    monkeypatch.setattr(ModelDeployerAgent, "run", away)
+    customers(seed=12).to_csv(world.folder / "away.csv", index=False)
+    done = document(
+        "train",
+        world.folder / "away.csv",
+        "--target",
+        "bought",
+        "--algorithm",
+        "logistic_regression",
+        "--no-tune",
+        code=1,
+    )
+    assert done["problems"] == ["the model was not registered: the registry is away"]
+    run_id = done["trained"]["model_ref"]["run_id"]
+    assert Path(done["card"]).parent.name == f"unregistered_{run_id}"
+
+
+def test_who_let_a_version_through_and_what_was_set_aside_is_shown(world: World) -> None:
+    told = call("models", "show", world.model).stdout
+    assert "approved by A. Lee: few rows" in told
+    assert "rules set aside by A. Lee: few rows (min_samples)" in told
+    assert document("models", "show", world.model)["approval"]["waived_rules"] == ["min_samples"]
+    page = read_page(Path(world.first["card"]).read_text("utf-8")).text
+    assert "rules set aside by A. Lee: few rows (min_samples)" in page
+    stored = document("models", "card", world.model, "--out", world.folder / "again.html")["card"]
+    assert stored["approval"]["waived_by"] == "A. Lee"
+
+
+def test_the_shares_of_the_classes_are_those_the_model_learnt_from(world: World) -> None:
+    shares = world.first["trained"]["class_shares"]
+    assert list(shares) == ["0", "1"]
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert (
+        document("models", "card", world.model, "--out", world.folder / "shares.html")["card"]["class_shares"] == shares
+    )
+
+
+def test_a_refused_rollback_says_that_nothing_changed(world: World) -> None:
+    result = call("models", "rollback", world.model, "--approver", "A. Lee", "--reason", "false alarms")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == f"{world.model}: unchanged"
+
+
+@pytest.mark.parametrize("hours", ['"many"', "true", "NaN", "null"])
+def test_evidence_that_is_no_number_is_refused(world: World, hours: str) -> None:
+    file = world.folder / "evidence.json"
+    file.write_text(f'{{"hours": {hours}, "requests": 10, "error_rate": 0.0, "p99_ms": 5}}')
+    with pytest.raises(ContractViolation, match="JSON object of numbers"):
+        call("models", "promote", world.model, "--to", "production", "--evidence", file)
+
+
+async def test_a_run_without_a_card_is_named_by_its_version(world: World) -> None:
+    connector = get_mlflow_connector()
+    async with connector.start_run(await connector.get_or_create_experiment("bare")) as run:
+        pass
+    with pytest.raises(DataUnavailable, match="no card was stored with version 4"):
+        await read_card(connector, str(run.run_id), "4")
+
+
 def test_a_promotion_against_the_rules_is_refused_and_changes_nothing(world: World) -> None:
     done = document("models", "promote", world.model, "--to", "production", code=1)
     assert not done["result"]["promotion"]["ok"]
@@ -196,6 +286,14 @@ def test_a_shut_gate_ends_the_training_before_anything_is_learnt(world: World) -
         (("--target", "bought", "--criteria", "roc_auc"), "roc_auc=.7"),
         (("--target", "bought", "--waive", "min_samples"), "--approver"),
         (("--target", "bought", "--brand", "Kisqly"), "Kisqali"),
+        (("--target", "bought", "--seed", "-1"), "--seed"),
+        (("--target", "bought", "--experiment", "a/b"), "--experiment"),
+        (("--target", "bought", "--metric", "rmse"), "--metric"),
+        (("--target", "bought", "--positive", "yes"), "positive value"),
+        (("--target", "bought", "--time", "channel"), "--time"),
+        (("--target", "bought", "--resume", "no_such_study"), "no study 'no_such_study'"),
+        (("--target", "bought", *LET_THROUGH[:-1], "min_smaples"), "min_samples"),
+        (("--target", "bought", *LET_THROUGH, "--no-stage"), "--no-stage"),
     ],
 )
 def test_a_wrong_order_is_one_error_in_words_and_leaves_no_dataset(
@@ -203,10 +301,13 @@ def test_a_wrong_order_is_one_error_in_words_and_leaves_no_dataset(
 ) -> None:
     file = world.folder / "wrong.csv"
     customers(60, seed=1).to_csv(file, index=False)
+    before = len(world.stored("SELECT 1 FROM agent_activities"))
     result = CliRunner().invoke(app, ["train", str(file), *arguments])
     assert result.exit_code != 0
     assert words in str(result.exception)
+    assert isinstance(result.exception, E2IError)
     assert not [row for row in world.stored("SELECT name FROM datasets") if row["name"] == "wrong"]
+    assert len(world.stored("SELECT 1 FROM agent_activities")) == before
 
 
 @pytest.mark.parametrize("command", [("show",), ("promote", "--to", "staging"), ("card",)])

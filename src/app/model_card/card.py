@@ -76,6 +76,26 @@ class CardBaseline(CardPart):
     comparison: str
 
 
+class CardApproval(CardPart):
+    """Who let a version through and why, and which rules were set aside, by whom and why; "" where nobody said."""
+
+    approved_by: str = ""
+    approval_reason: str = ""
+    waived_rules: tuple[str, ...] = ()
+    waived_by: str = ""
+    waiver_reason: str = ""
+
+    def lines(self) -> tuple[str, ...]:
+        """In words: first who approved it, then what was set aside."""
+        because = {"approval": self.approval_reason, "waiver": self.waiver_reason}
+        told = {name: f": {reason}" if reason else "" for name, reason in because.items()}
+        approved = (f"approved by {self.approved_by}{told['approval']}",) if self.approved_by else ()
+        who = f" by {self.waived_by}" if self.waived_by else ""
+        rules = ", ".join(self.waived_rules)
+        waived = (f"rules set aside{who}{told['waiver']} ({rules})",) if self.waived_rules else ()
+        return (*approved, *waived)
+
+
 class ModelCard(CardPart):
     """A model and its evidence, as they were when it was registered.
 
@@ -117,3 +137,4 @@ class ModelCard(CardPart):
     warnings: tuple[str, ...]
     refused: tuple[str, ...]
     lineage: tuple[tuple[str, str], ...] = Field(default=())
+    approval: CardApproval | None = None

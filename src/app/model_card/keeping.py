@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from src.app.model_card import render_model_card
+from src.app.model_card.approval import approval_of
 from src.app.model_card.card import (
     CardBaseline,
     CardExplanation,
@@ -22,6 +23,7 @@ from src.app.model_card.card import (
 )
 from src.app.report.pages import write_whole
 from src.errors import DataUnavailable
+from src.mlops.mlflow.failures import StoreRefused
 from src.mlops.mlflow_connector import MLflowConnector
 from src.mlops.modelling.metrics import DIRECTIONS
 from src.resilience.outcomes import Spooled, Unavailable
@@ -55,12 +57,18 @@ async def keep_card(done: Trained, database: Database, connector: MLflowConnecto
     """
     assert done.trained is not None
     trials = await _trials(done.trained.hpo, HPORepository(PostgresGateway(database)))
-    card = card_of(done, trials)
-    folder = cards_folder() / card.name / ("unregistered" if card.version is None else f"v{card.version}")
+    card, warnings = card_of(done, trials), done.warnings
+    if card.version is not None:
+        approval = await approval_of(connector, card.name, str(card.version))
+        if isinstance(approval, Unavailable):
+            warnings = (*warnings, f"the card does not say who let the version through: {approval.component} is away")
+        else:
+            card = card.model_copy(update={"approval": approval})
+    run_id = done.trained.model_ref.run_id if done.trained.model_ref is not None else None
+    unregistered = f"unregistered_{run_id or done.trace_id}"
+    folder = cards_folder() / card.name / (unregistered if card.version is None else f"v{card.version}")
     page = await asyncio.to_thread(write_whole, render_model_card(card), folder / PAGE)
     document = await asyncio.to_thread(write_whole, card.model_dump_json(indent=1), folder / FILE)
-    warnings = done.warnings
-    run_id = done.trained.model_ref.run_id if done.trained.model_ref is not None else None
     if run_id is not None:
         warnings = (*warnings, *[line for file in (document, page) if (line := await _stored(connector, file, run_id))])
     return dataclasses.replace(done, card=page, warnings=warnings)
@@ -74,10 +82,16 @@ async def _stored(connector: MLflowConnector, file: Path, run_id: str) -> str | 
     return None
 
 
-async def read_card(connector: MLflowConnector, run_id: str) -> ModelCard:
-    """The card that was stored with a run. Raises DataUnavailable where there is none, or the store is away."""
+async def read_card(connector: MLflowConnector, run_id: str, version: str) -> ModelCard:
+    """The card that was stored with the run of a version.
+
+    Raises DataUnavailable where there is none, or the store is away.
+    """
     with tempfile.TemporaryDirectory(prefix="e2i-card-") as folder:
-        found = await connector.download_artifact(run_id, f"{FOLDER}/{FILE}", Path(folder))
+        try:
+            found = await connector.download_artifact(run_id, f"{FOLDER}/{FILE}", Path(folder))
+        except StoreRefused as refusal:
+            raise DataUnavailable(f"no card was stored with version {version}") from refusal
         if isinstance(found, Unavailable):
             raise DataUnavailable(f"the model card of run {run_id} cannot be read: {found.reason}")
         text = await asyncio.to_thread(found.read_text, "utf-8")
@@ -124,14 +138,15 @@ def card_of(done: Trained, trials: tuple[CardTrial, ...] = ()) -> ModelCard:
         ),
         fairness_gap=dict(trained.fairness_gap),
         balanced=trained.balanced,
-        class_shares=_shares(done),
+        class_shares=dict(trained.class_shares),
         criteria=dict(done.order.criteria),
         criteria_met=trained.criteria_met,
         search=_search(trained.hpo, trials),
         explanation=_explanation(done.analyzed),
         quality_score=gate.score,
         quality_layers={name: str(status) for name, status in gate.layers.items()},
-        warnings=tuple(dict.fromkeys((*gate.warnings, *trained.meta.warnings))),
+        # The agents behind the gate repeat its warnings.
+        warnings=tuple(dict.fromkeys(w.removeprefix("gate: ") for w in (*gate.warnings, *trained.meta.warnings))),
         refused=_refused(done),
         lineage=_lineage(done, data, trained),
     )
@@ -167,15 +182,6 @@ def _baseline(selected: SelectResult) -> CardBaseline | None:
     if found is None:
         return None
     return CardBaseline(metric=found.metric, to_beat=found.to_beat, comparison=found.comparison)
-
-
-def _shares(done: Trained) -> dict[str, float]:
-    found = done.prepared.result.target_rate.get("train")
-    if found is None:
-        return {}
-    if found.kind == "binary" and found.rate is not None:
-        return {"0": 1 - found.rate, "1": found.rate}
-    return dict(found.shares)
 
 
 def _search(hpo: HPOSummary | None, trials: tuple[CardTrial, ...]) -> CardSearch | None:

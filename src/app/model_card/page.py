@@ -80,6 +80,7 @@ def _facts(card: ModelCard, version: str) -> tuple[tuple[str, str], ...]:
         ("Threshold", ABSENT if card.threshold is None else f"{number(card.threshold)}, chosen on validation rows"),
         ("Rows", ", ".join(f"{split} {count(n)}" for split, n in card.rows.items()) or ABSENT),
         ("Trained at", moment(datetime.fromisoformat(card.created_at))),
+        *((("Let through", "; ".join(card.approval.lines())),) if card.approval is not None else ()),
         *((("Promotion refused", "; ".join(card.refused)),) if card.refused else ()),
     )
 

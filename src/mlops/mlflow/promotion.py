@@ -11,7 +11,12 @@ from src.mlops.mlflow.results import Evidence, ModelStage, Waiver
 
 # The names under which a run holds them; a metric of the test set comes before one of unknown origin.
 AUC_NAMES = ("test_auc", "test_roc_auc", "auc", "roc_auc")
+R2_NAMES = ("test_r2", "r2")
+# Rows of each split: together those the model was made and judged with. Runs of other tools name only the whole.
+SPLIT_NAMES = ("train_samples", "validation_samples", "test_samples")
 SAMPLES_NAMES = ("test_samples", "n_samples", "samples")
+# R² of a model that says the mean of the target for every row.
+R2_OF_THE_MEAN = 0.0
 
 _NEXT = {
     ModelStage.DEVELOPMENT: {ModelStage.STAGING},
@@ -32,6 +37,7 @@ class Candidate:
     known: Evidence
     champion_auc: float | None
     was_champion: bool
+    champion_r2: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +50,18 @@ class Refusal:
 
 def known_facts(metrics: Mapping[str, float], params: Mapping[str, str], given: Evidence) -> Evidence:
     """What is known of a version: the metrics stored with its run first, what the caller adds where they are silent."""
-    auc = _first(AUC_NAMES, metrics)
-    samples = _first(SAMPLES_NAMES, metrics)
+    auc, r2 = _first(AUC_NAMES, metrics), _first(R2_NAMES, metrics)
+    # What the run says settles whether it is a classifier or a regression: the other measure cannot be claimed.
+    silent = auc is None and r2 is None
     return Evidence(
-        auc=given.auc if auc is None else auc,
-        samples=next((n for n in (samples, _param(SAMPLES_NAMES, params), given.samples) if n is not None), None),
+        auc=given.auc if silent else auc,
+        r2=given.r2 if silent else r2,
+        samples=next((n for n in (_samples(metrics, params), given.samples) if n is not None), None),
         requests=metrics.get("shadow_requests", given.requests),
         error_rate=metrics.get("shadow_error_rate", given.error_rate),
         p99_ms=metrics.get("shadow_p99_ms", given.p99_ms),
+        hours=given.hours,
+        stated_by=given.stated_by,
     )
 
 
@@ -97,23 +107,43 @@ def _off_the_path(stage: ModelStage, to: ModelStage) -> Iterator[Refusal]:
 def _too_weak(rules: StageRules, candidate: Candidate, to: ModelStage, now: datetime) -> Iterator[Refusal]:
     known = candidate.known
     if to is ModelStage.STAGING:
-        yield from _at_least("min_auc", "AUC", known.auc, rules.staging.min_auc)
+        yield from _too_inexact(known, rules.staging.min_auc)
         yield from _at_least("min_samples", "samples", known.samples, rules.staging.min_samples)
     elif to is ModelStage.SHADOW:
-        yield from _at_least("min_auc", "AUC", known.auc, rules.shadow.min_auc)
+        yield from _too_inexact(known, rules.shadow.min_auc)
     elif to is ModelStage.PRODUCTION:
-        yield from _at_least("min_auc", "AUC", known.auc, rules.production.min_auc)
-        if candidate.champion_auc is not None:
-            needed = rules.production.champion_ratio * candidate.champion_auc
-            yield from _at_least("champion_ratio", "AUC beside the version in production", known.auc, needed)
+        yield from _too_inexact(known, rules.production.min_auc)
+        yield from _behind_the_champion(candidate, rules.production.champion_ratio)
         yield from _observed_too_little(rules, candidate, now)
+
+
+def _too_inexact(known: Evidence, min_auc: float) -> Iterator[Refusal]:
+    """A regression is judged by R², everything else by AUC; R² has no scale on which one number suits all targets."""
+    if known.auc is not None or known.r2 is None:
+        yield from _at_least("min_auc", "AUC", known.auc, min_auc)
+    elif not known.r2 > R2_OF_THE_MEAN:
+        yield Refusal("min_r2", f"R² is {known.r2:g}: no better than the mean of the target (needed: above 0)")
+
+
+def _behind_the_champion(candidate: Candidate, ratio: float) -> Iterator[Refusal]:
+    known = candidate.known
+    for what, own, champions in (
+        ("AUC", known.auc, candidate.champion_auc),
+        ("R²", known.r2, candidate.champion_r2),
+    ):
+        if champions is not None:
+            yield from _at_least("champion_ratio", f"{what} beside the version in production", own, ratio * champions)
 
 
 def _observed_too_little(rules: StageRules, candidate: Candidate, now: datetime) -> Iterator[Refusal]:
     needed, known = rules.production.shadow, candidate.known
     in_shadow = candidate.stage is ModelStage.SHADOW and candidate.since is not None
     hours = (now - candidate.since) / timedelta(hours=1) if in_shadow and candidate.since else None
-    yield from _at_least("min_hours", "hours in shadow", hours, needed.min_hours)
+    if hours is not None and known.hours is not None and known.hours > hours:
+        yield Refusal("min_hours", f"{known.hours:g} hours in shadow are stated, and it is there for {hours:g}")
+    else:
+        counted = hours if hours is None or known.hours is None else known.hours
+        yield from _at_least("min_hours", "hours in shadow", counted, needed.min_hours)
     yield from _at_least("min_requests", "requests in shadow", known.requests, needed.min_requests)
     yield from _at_most("max_error_rate", "error rate in shadow", known.error_rate, needed.max_error_rate)
     yield from _at_most("max_p99_ms", "p99 latency in shadow (ms)", known.p99_ms, needed.max_p99_ms)
@@ -136,6 +166,14 @@ def _at_most(rule: str, what: str, value: float | None, bound: float) -> Iterato
 def _waived(waiver: Waiver | None) -> frozenset[str]:
     """A waiver that nobody signed or that gives no reason waives nothing."""
     return waiver.rules if waiver is not None and waiver.signed else frozenset()
+
+
+def _samples(metrics: Mapping[str, float], params: Mapping[str, str]) -> float | None:
+    """Rows of all splits the run names; otherwise the one number it has for the whole."""
+    splits = [metrics[name] for name in SPLIT_NAMES if name in metrics]
+    whole = _first(SAMPLES_NAMES, metrics)
+    found = (sum(splits) if splits else whole, _param(SAMPLES_NAMES, params))
+    return next((n for n in found if n is not None), None)
 
 
 def _first(names: tuple[str, ...], values: Mapping[str, float]) -> float | None:

@@ -17,8 +17,11 @@ from src.mlops.mlflow.store import Client
 
 STAGE, CAME_FROM, CHANGED_AT = "stage", "stage_from", "stage_changed_at"
 APPROVED_BY, APPROVAL_REASON, PREVIOUS = "approved_by", "approval_reason", "previous_champion"
+# Set where what is known of the time in shadow was said by somebody and not measured.
+SHADOW_EVIDENCE = "shadow_evidence"
 _ALIASED = (ModelStage.STAGING, ModelStage.SHADOW, ModelStage.PRODUCTION)
 _NO_EVIDENCE = Evidence()
+_FIGURES = tuple(name for name in Evidence.__dataclass_fields__ if name != "stated_by")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +176,13 @@ def expired(client: Client, name: str, rules: StageRules, now: datetime) -> list
 
 def _candidate(client: Client, version: ModelVersion, champion: ModelVersion | None, given: Evidence) -> Candidate:
     other = champion is not None and champion.version != version.version
+    best = _facts(client, champion, _NO_EVIDENCE) if champion is not None and other else _NO_EVIDENCE
     return Candidate(
         stage=version.stage,
         since=_since(version),
         known=_facts(client, version, given),
-        champion_auc=_facts(client, champion, _NO_EVIDENCE).auc if champion is not None and other else None,
+        champion_auc=best.auc,
+        champion_r2=best.r2,
         was_champion=version.tags.get(PREVIOUS) == "true",
     )
 
@@ -195,15 +200,13 @@ def _with_recorded(given: Evidence, tags: Mapping[str, str]) -> Evidence:
         recorded = tags.get(f"evidence.{name}")
         return float(recorded) if said is None and recorded is not None else said
 
-    return Evidence(**{name: either(name) for name in Evidence.__dataclass_fields__})
+    return Evidence(**{name: either(name) for name in _FIGURES}, stated_by=given.stated_by)
 
 
 def _record_grounds(client: Client, wish: Promotion, known: Evidence) -> None:
-    grounds = {
-        f"evidence.{name}": f"{value:g}"
-        for name in Evidence.__dataclass_fields__
-        if (value := getattr(known, name)) is not None
-    }
+    grounds = {f"evidence.{name}": f"{value:g}" for name in _FIGURES if (value := getattr(known, name)) is not None}
+    if known.stated_by is not None:
+        grounds[SHADOW_EVIDENCE] = f"stated by {known.stated_by}"
     if wish.approval:
         grounds[APPROVED_BY] = wish.approval.strip()
         grounds[APPROVAL_REASON] = (wish.reason or "").strip()

@@ -140,8 +140,10 @@ class StageTransition:
 class Evidence:
     """What is known of a version beyond its run's metrics; a metric stored with the run outranks it.
 
-    ``auc`` in 0–1, ``samples`` and ``requests`` counts, ``error_rate`` in 0–1, ``p99_ms`` milliseconds;
-    the last three were observed in shadow.
+    ``auc`` in 0–1 (a classifier), ``r2`` up to 1 (a regression), ``samples`` all rows the model was made and judged
+    with, ``requests`` a count, ``error_rate`` in 0–1, ``p99_ms`` milliseconds; these three were observed in shadow.
+    ``hours`` in shadow are only what somebody says they were; ``stated_by`` names who says what is said of shadow,
+    None where it was measured.
     """
 
     auc: float | None = None
@@ -149,6 +151,9 @@ class Evidence:
     requests: float | None = None
     error_rate: float | None = None
     p99_ms: float | None = None
+    r2: float | None = None
+    hours: float | None = None
+    stated_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,14 +69,15 @@ def start_endpoint(
 ) -> Serving | Unavailable:
     """Serve a package from a process of its own, which goes on when this one ends; returns once it answers.
 
-    The same version again returns the process there is. Unavailable when it does not start within ``timeout_s``
-    or its port is taken; then nothing is left running. Raises what ``read_package`` raises.
+    The same version again returns the process there is, unless it has another package, role or port than is asked
+    for: it goes on, and the answer is Unavailable. Unavailable too when the process does not start within
+    ``timeout_s`` or its port is taken; then nothing is left running. Raises what ``read_package`` raises.
     """
     manifest = read_package(package)
     name = endpoint_name(manifest.model_name, environment, manifest.version)
     there = running_endpoint(name)
     if there is not None:
-        return _same(there, manifest.digest, role)
+        return _same(there, manifest.digest, role, port)
     folder = serving_folder() / name
     folder.mkdir(parents=True, exist_ok=True)
     process = _spawn(folder, package, environment, role, port or 0)
@@ -197,10 +198,16 @@ def _lock(lock: BinaryIO, name: str) -> None:
             time.sleep(_POLL_S)
 
 
-def _same(there: Serving, digest: str, role: Role) -> Serving | Unavailable:
-    if there.digest == digest and there.role == role:
+def _same(there: Serving, digest: str, role: Role, port: int | None) -> Serving | Unavailable:
+    present = urlsplit(there.url).port
+    if there.digest != digest:
+        what = "another package"
+    elif there.role != role:
+        what = f"the role {there.role}"
+    elif port not in (None, present):
+        what = f"port {present}, not {port}"
+    else:
         return there
-    what = "another package" if there.digest != digest else f"the role {there.role}"
     return Unavailable(COMPONENT, f"{there.name} is already running with {what} (pid {there.pid}); stop it first")
 
 

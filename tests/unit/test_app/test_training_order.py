@@ -40,13 +40,8 @@ def test_the_problem_is_told_by_the_targets_values(target: Any, kind: ProblemTyp
     assert columns_of(TrainingOrder("y"), frame(y=target), None).problem is kind
 
 
-def test_a_positive_value_makes_any_target_binary() -> None:
-    words = [f"w{i}" for i in range(N)]
-    assert columns_of(TrainingOrder("y", positive="w1"), frame(y=words), None).problem is ProblemType.BINARY
-
-
 def test_a_target_of_many_words_must_be_explained() -> None:
-    with pytest.raises(ContractViolation, match="--positive"):
+    with pytest.raises(ContractViolation, match="--problem"):
         columns_of(TrainingOrder("y"), frame(y=[f"w{i}" for i in range(N)]), None)
 
 
@@ -93,7 +88,17 @@ def test_a_column_that_is_not_there_is_named(changes: dict[str, Any]) -> None:
     [
         ({"problem": "binry"}, "binary"),
         ({"trials": -1}, "--trials"),
+        ({"trials": 10_001}, "at most 10000"),
         ({"workers": 0}, "--workers"),
+        ({"random_state": -1}, "--seed"),
+        ({"random_state": 2**31}, "--seed"),
+        ({"metric": "roc_acu"}, "roc_auc"),
+        ({"criteria": {"roc_acu": 0.7}}, "--criteria.*roc_auc"),
+        ({"experiment": "a/b"}, "--experiment 'a/b'"),
+        ({"experiment": " "}, "--experiment"),
+        ({"experiment": "e" * 245}, "--experiment|1 to 200"),
+        ({"algorithm": "lightgmb"}, "lightgbm"),
+        ({"resume": "study", "trials": 0}, "--no-tune"),
         ({"timeout_s": 0.0}, "--timeout"),
         ({"features": ("y",)}, "leave it out"),
         ({"days": ("2024-13-01", None)}, "--from"),
@@ -107,6 +112,39 @@ def test_an_order_that_cannot_be_is_refused_in_words(changes: dict[str, Any], wo
         checked(TrainingOrder("y", **changes))
 
 
+@pytest.mark.parametrize(
+    ("changes", "target", "words"),
+    [
+        ({}, [1] * N, "one value"),
+        ({"problem": "regression"}, [2.5] * N, "one value"),
+        ({}, [None] * N, "empty"),
+        ({"problem": "binary"}, np.arange(N) % 3, "3 different values"),
+        ({"problem": "multiclass"}, np.arange(N) * 0.5, "60 different values"),
+        ({"problem": "regression"}, ["a", "b"] * (N // 2), "cannot be read as"),
+        ({"positive": "yse"}, ["yes", "no"] * (N // 2), "yes"),
+        ({"positive": "a"}, ["a", "b", "c"] * (N // 3), "3 different values"),
+        ({"positive": "1", "problem": "multiclass"}, np.arange(N) % 3, "--positive"),
+        ({"metric": "rmse"}, np.arange(N) % 2, "--metric: a binary model"),
+        ({"metric": "f1"}, np.arange(N) % 2, "threshold"),
+        ({"criteria": {"roc_auc": 0.7}}, np.arange(N) * 0.5, "--criteria: a regression model"),
+        ({"time": "word"}, np.arange(N) % 2, "--time 'word' holds no times"),
+        ({"time": "x"}, np.arange(N) % 2, "--time 'x' holds no times"),
+    ],
+)
+def test_words_that_do_not_fit_the_rows_are_refused(changes: dict[str, Any], target: Any, words: str) -> None:
+    with pytest.raises(E2IError, match=words):
+        columns_of(checked(TrainingOrder("y", **changes)), frame(y=target), None)
+
+
+def test_times_written_as_text_are_times() -> None:
+    days = [f"2024-01-{1 + i % 28:02d}" for i in range(N)]
+    assert columns_of(TrainingOrder("y", time="seen"), frame(seen=days), None).time == "seen"
+
+
+def test_a_model_that_is_not_tuned_may_be_judged_by_a_metric_at_a_threshold() -> None:
+    assert columns_of(checked(TrainingOrder("y", metric="f1", trials=0)), frame(), None).problem is ProblemType.BINARY
+
+
 def test_brand_and_region_are_read_in_any_case() -> None:
     order = checked(TrainingOrder("y", brand="kisqali", region="NORTHEAST"))
     assert (order.brand, order.region) == ("Kisqali", "northeast")
@@ -116,6 +154,8 @@ def test_criteria_are_bounds_by_metric() -> None:
     assert criteria_from(["roc_auc=.7", "f1 = 0.5"]) == {"roc_auc": 0.7, "f1": 0.5}
     with pytest.raises(ContractViolation, match="not like"):
         criteria_from(["roc_auc"])
+    with pytest.raises(ContractViolation, match="no bound"):
+        criteria_from(["roc_auc=nan"])
 
 
 def test_data_is_a_table_a_file_or_a_dataset(tmp_path: Path) -> None:

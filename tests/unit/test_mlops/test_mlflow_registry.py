@@ -38,9 +38,10 @@ class Registry:
         self.connector = connector
         self.clock = clock
 
-    async def version(self, auc: float | None = 0.9, samples: int = 5000) -> int:
+    async def version(self, auc: float | None = 0.9, samples: int = 5000, r2: float | None = None) -> int:
+        measured = {name: value for name, value in (("auc", auc), ("test_r2", r2)) if value is not None}
         async with self.connector.start_run() as run:
-            await run.log_metrics({"n_samples": samples} | ({} if auc is None else {"auc": auc}))
+            await run.log_metrics({"n_samples": samples} | measured)
             await run.log_model(Echo(), flavor="pyfunc")
         made = await self.connector.register_model(str(run.run_id), NAME)
         assert isinstance(made, ModelVersion)
@@ -129,7 +130,11 @@ def test_a_version_moves_along_the_path_only(at: str, to: str, allowed: bool) ->
 
 def full(**changes: float | None) -> Evidence:
     known = {"auc": 0.9, "samples": 5000.0, "requests": 5000.0, "error_rate": 0.001, "p99_ms": 80.0}
-    return Evidence(**{**known, **changes})
+    return Evidence(**{**known, **changes})  # type: ignore[arg-type]
+
+
+def regression(r2: float, **changes: float | None) -> Evidence:
+    return full(auc=None, r2=r2, **changes)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +151,12 @@ def full(**changes: float | None) -> Evidence:
         ("production", full(error_rate=0.02), "max_error_rate"),
         ("production", full(p99_ms=151), "max_p99_ms"),
         ("production", full(error_rate=float("nan")), "max_error_rate"),
+        ("staging", regression(0.0), "min_r2"),
+        ("shadow", regression(-0.2), "min_r2"),
+        ("production", regression(float("nan")), "min_r2"),
+        ("staging", regression(0.1, samples=999), "min_samples"),
+        ("production", full(hours=23.0), "min_hours"),
+        ("production", full(hours=24.5), "min_hours"),
     ],
 )
 def test_each_rule_refuses_alone_and_passes_on_good_evidence(to: str, known: Evidence, rule: str) -> None:
@@ -159,6 +170,41 @@ def test_each_rule_refuses_alone_and_passes_on_good_evidence(to: str, known: Evi
 
     assert found(known) == [rule]
     assert found(full()) == []
+
+
+@pytest.mark.parametrize(("stage", "to"), [("development", "staging"), ("staging", "shadow"), ("shadow", "production")])
+def test_a_regression_that_is_better_than_the_mean_needs_no_auc(stage: str, to: str) -> None:
+    candidate = Candidate(ModelStage(stage), NOW - timedelta(hours=24), regression(0.05), None, was_champion=False)
+    assert refusals(StageRules(), candidate, ModelStage(to), approval="j", waiver=None, now=NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("known", "champion", "rules"),
+    [
+        (regression(0.56), {"champion_auc": None, "champion_r2": 0.6}, ["champion_ratio"]),
+        (regression(0.58), {"champion_auc": None, "champion_r2": 0.6}, []),
+        (regression(0.99), {"champion_auc": 0.9}, ["champion_ratio"]),
+        (full(auc=0.99), {"champion_auc": None, "champion_r2": 0.6}, ["champion_ratio"]),
+    ],
+)
+def test_beside_a_champion_the_same_measure_is_compared(
+    known: Evidence, champion: dict[str, Any], rules: list[str]
+) -> None:
+    candidate = Candidate(ModelStage.SHADOW, NOW - timedelta(hours=24), known, was_champion=False, **champion)
+    found = refusals(StageRules(), candidate, ModelStage.PRODUCTION, approval="j", waiver=None, now=NOW)
+    assert [refusal.rule for refusal in found] == rules
+
+
+def test_a_regression_no_better_than_the_mean_passes_only_where_that_rule_is_waived_by_name() -> None:
+    candidate = Candidate(ModelStage.DEVELOPMENT, None, regression(-0.1), None, was_champion=False)
+
+    def found(*waived: str) -> list[str]:
+        waiver = Waiver(frozenset(waived), "jane", "pilot")
+        refused = refusals(StageRules(), candidate, ModelStage.STAGING, approval=None, waiver=waiver, now=NOW)
+        return [refusal.rule for refusal in refused]
+
+    assert found("min_auc") == ["min_r2"]
+    assert found("min_r2") == []
 
 
 @pytest.mark.parametrize(("hours", "rules"), [(23.9, ["min_hours"]), (24, [])])
@@ -210,6 +256,44 @@ async def test_a_stored_metric_outranks_what_the_caller_claims(registry: Registr
 def test_the_test_set_s_auc_comes_first_and_samples_may_be_a_param() -> None:
     known = known_facts({"auc": 0.9, "test_auc": 0.8}, {"n_samples": "1200"}, Evidence(samples=1))
     assert (known.auc, known.samples) == (0.8, 1200)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "samples"),
+    [
+        ({"train_samples": 600, "validation_samples": 200, "test_samples": 200}, 1000),
+        ({"train_samples": 600, "test_samples": 200, "n_samples": 5000}, 800),
+        ({"test_samples": 300}, 300),
+        ({"n_samples": 1200}, 1200),
+        ({"samples": 1100}, 1100),
+    ],
+)
+def test_samples_are_all_rows_the_model_was_made_and_judged_with(metrics: dict[str, float], samples: float) -> None:
+    assert known_facts(metrics, {}, Evidence(samples=9)).samples == samples
+
+
+@pytest.mark.parametrize(
+    ("metrics", "auc", "r2"),
+    [
+        ({"test_r2": 0.4}, None, 0.4),
+        ({"test_auc": 0.8}, 0.8, None),
+        ({"test_r2": 0.4, "r2": 0.9}, None, 0.4),
+        ({}, 0.99, 0.98),
+    ],
+)
+def test_a_claimed_measure_does_not_stand_beside_the_other_one_that_is_stored(
+    metrics: dict[str, float], auc: float | None, r2: float | None
+) -> None:
+    known = known_facts(metrics, {}, Evidence(auc=0.99, r2=0.98))
+    assert (known.auc, known.r2) == (auc, r2)
+
+
+async def test_a_regression_goes_the_whole_way_and_its_champion_is_held_against_the_next(registry: Registry) -> None:
+    first, weaker = await registry.version(None, r2=0.6), await registry.version(None, r2=0.5)
+    assert await registry.to_production(first)
+    assert (await registry.read(first)).tags["evidence.r2"] == "0.6"
+    refused = await registry.to_production(weaker)
+    assert refused.reason == "champion_ratio: R² beside the version in production is 0.5, below 0.57"
 
 
 @pytest.mark.parametrize(("archive", "stage"), [(True, ModelStage.ARCHIVED), (False, ModelStage.DEPRECATED)])

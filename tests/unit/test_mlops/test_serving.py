@@ -370,6 +370,17 @@ def test_starting_it_again_returns_the_process_there_is(endpoint: Serving, packa
     assert str(endpoint.pid) in refused.reason
 
 
+def test_another_port_than_the_one_it_listens_on_is_refused_in_words_and_it_goes_on(
+    endpoint: Serving, package: Path
+) -> None:
+    present = int(endpoint.url.rpartition(":")[2])
+    other = closed_port()
+    refused = endpoints.start_endpoint(package, environment="staging", port=other)
+    assert isinstance(refused, Unavailable)
+    assert f"already running with port {present}, not {other}" in refused.reason
+    assert endpoints.start_endpoint(package, environment="staging", port=present) == endpoint
+
+
 def test_a_taken_port_makes_the_endpoint_unavailable_and_leaves_nothing_running(
     endpoint: Serving, package: Path
 ) -> None:

@@ -28,6 +28,8 @@ _WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 _CAUSAL = re.compile(r"\b(caus(?:e|es|ed|ing)|due to|leads? to|drives?|drove|driven)\b", re.IGNORECASE)
 _DENIED = re.compile(r"\b(not?|never|nor|cannot|without)\b|n't\b", re.IGNORECASE)
 
+_LEFT_OUT = re.compile(r"\b(?:was|were|been|got) (?:left out|removed|dropped|excluded|discarded)\b", re.IGNORECASE)
+
 
 class NarrativeReply(BaseModel):
     """What a language model is asked for."""
@@ -47,7 +49,7 @@ def unfounded(reply: NarrativeReply, facts: Facts) -> tuple[str, ...]:
     """What is wrong with a reply, one line each, none of which quotes it beyond a number or name; () when it holds.
 
     A number holds when it is one of the facts' or its rounding; a name between backticks when it is a column. A
-    sentence that speaks of causes must deny them.
+    sentence that speaks of causes must deny them. Nothing was left out of a model that is explained.
     """
     known = facts.numbers()
     problems = _form(reply)
@@ -57,6 +59,8 @@ def unfounded(reply: NarrativeReply, facts: Facts) -> tuple[str, ...]:
         problems += [f"the number {said} is not in the facts" for said in _unknown_numbers(bare, known)]
         if _claims_cause(bare):
             problems.append("a sentence claims a cause; SHAP values show none")
+        if "explanation" in facts.document and _LEFT_OUT.search(bare):
+            problems.append("a sentence says that a feature was left out; the model has all, some could be left out")
     return tuple(dict.fromkeys(problems))
 
 

@@ -42,7 +42,9 @@ def _summary(document: dict[str, Any]) -> str:
         parts.append(f"No feature moves the model's predictions of `{document['target']}`.")
     if "selection" in document:
         counts = document["selection"]
-        parts.append(f"{counts['selected']:,} of {counts['candidates']:,} candidate features were selected.")
+        of_all = f"{counts['selected']:,} of {counts['candidates']:,} candidate features"
+        # A model that is there was trained with all of them.
+        parts.append(f"{of_all} would be enough." if explanation is not None else f"{of_all} were selected.")
     return " ".join(parts)
 
 
@@ -63,7 +65,8 @@ def _cautions(document: dict[str, Any]) -> list[str]:
         lines.append(f"Values are in {explanation['space']} and say what the model does, not what causes the outcome.")
     removed = document.get("selection", {}).get("removed", [])
     for one in removed[:NAMED]:
-        lines.append(f"`{one['name']}` was left out: it {_REASONS[one['reason']].format(value=one['value'])}.")
+        how = "was left out" if explanation is None else "could be left out"
+        lines.append(f"`{one['name']}` {how}: it {_REASONS[one['reason']].format(value=one['value'])}.")
     return lines
 
 

@@ -77,7 +77,8 @@ class ModelDeployerAgent:
         if error is not None:
             degraded += (f"{error.node}: {error.message}",)
         # To refuse is to have done the work: ``overall`` says that the model did not get there.
-        status = "completed" if overall == "failed" and error is None else overall
+        refused = overall == "failed" and (error is None or _refused(error) is not None)
+        status = "completed" if refused else overall
         return AgentMeta(PLACE, trace_id, status, started, seconds * 1000.0, warnings, degraded)
 
 

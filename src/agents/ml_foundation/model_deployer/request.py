@@ -21,10 +21,14 @@ from src.mlops.mlflow_connector import ModelStage
 # Each rule that somebody may answer for, by the name the registry uses; "shadow" is the whole stage.
 SHADOW = "shadow"
 SHADOW_RULES = frozenset({"min_hours", "min_requests", "max_error_rate", "max_p99_ms"})
-WAIVABLE = frozenset({SHADOW, "min_auc", "min_samples", "champion_ratio"}) | SHADOW_RULES
+WAIVABLE = frozenset({SHADOW, "min_auc", "min_r2", "min_samples", "champion_ratio"}) | SHADOW_RULES
 TARGETS = tuple(stage.value for stage in ModelStage if stage is not ModelStage.DEVELOPMENT)
 ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
+NOT_SUPPORTED = {
+    "blue_green": "it has no router that could switch between two environments",
+    "canary": "it has no router that could send a share of the requests elsewhere",
+}
 NEEDED_TO_REGISTER = ("run_id", "experiment_id", "algorithm")
 
 Part = TypeVar("Part", Approval, ShadowEvidence)
@@ -33,8 +37,8 @@ Part = TypeVar("Part", Approval, ShadowEvidence)
 def request_from(raw: DeployRequest | Mapping[str, Any]) -> DeployRequest:
     """Accept a request or its JSON form (approval and shadow_evidence as objects, times as ISO 8601 with a zone).
 
-    Raises ContractViolation for an unknown or missing key, a value of the wrong kind, and for what an action needs
-    and was not given.
+    Raises ContractViolation for an unknown or missing key, a value of the wrong kind, for what an action needs
+    and was not given, and for a strategy of deploying that cannot be carried out here.
     """
     request = raw if isinstance(raw, DeployRequest) else _read(raw)
     _check_values(request)
@@ -99,12 +103,13 @@ def _check_values(request: DeployRequest) -> None:
     if request.port is not None and not 1 <= request.port <= 65_535:
         raise ContractViolation("port must be a number from 1 to 65535")
     if request.approval is not None:
-        _check_approval(request.approval)
+        check_approval(request.approval)
     if request.shadow_evidence is not None:
         _check_evidence(request.shadow_evidence)
 
 
-def _check_approval(approval: Approval) -> None:
+def check_approval(approval: Approval) -> None:
+    """Raise ContractViolation without a person, a reason or a time, and for a rule that cannot be waived."""
     if not approval.approver.strip() or not approval.reason.strip():
         raise ContractViolation("an approval needs the name of the person who gives it, and a reason")
     if not isinstance(approval.at, datetime) or approval.at.tzinfo is None:
@@ -119,6 +124,11 @@ def _check_evidence(evidence: ShadowEvidence) -> None:
 
 
 def _check_needs(request: DeployRequest) -> None:
+    if request.action is Action.DEPLOY and request.strategy in NOT_SUPPORTED:
+        raise ContractViolation(
+            f"strategy '{request.strategy}' is not supported by the local serving adapter: "
+            f"{NOT_SUPPORTED[request.strategy]}; use direct, or shadow to observe a version beside the present one"
+        )
     needed = {Action.REGISTER: NEEDED_TO_REGISTER, Action.PROMOTE: ("target_stage",)}.get(request.action, ())
     if request.action is Action.DEPLOY and request.run_id is not None:
         needed = NEEDED_TO_REGISTER

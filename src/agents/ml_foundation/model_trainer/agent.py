@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from src.agents.configuration import load_agents_config
+from src.agents.ml_foundation.model_trainer.balance import class_shares
 from src.agents.ml_foundation.model_trainer.ending import abandoned, ended
 from src.agents.ml_foundation.model_trainer.graph import build_graph
 from src.agents.ml_foundation.model_trainer.request import request_from
@@ -50,6 +51,7 @@ class ModelTrainerAgent:
             span.set_attribute("experiment_id", asked.experiment_id)
             state = await self._carried_out(asked, own, training)
             result = self._result(state, deps.trace_id, started, time.monotonic() - began)
+            result = dataclasses.replace(result, class_shares=class_shares(training))
             span.set_attribute("trained", result.error is None)
         return result
 

@@ -27,3 +27,12 @@ def balance(training: Training, request: TrainRequest, metric: str) -> tuple[boo
     if metric in OF_PROBABILITIES:
         return False, (f"{counted}: rows weigh the same in training, because {metric} judges the probabilities",)
     return True, (judged.note,)
+
+
+def class_shares(training: Training) -> dict[str, float]:
+    """Value of the target → share of the training rows, by the codes the model learns; {} for numbers and no rows."""
+    coding = training.coding
+    if coding is None or not coding.classes or "train" not in training.labelled:
+        return {}
+    shares = training.labelled["train"].y.value_counts(normalize=True)
+    return {str(label): float(shares.get(code, 0.0)) for code, label in enumerate(coding.classes)}

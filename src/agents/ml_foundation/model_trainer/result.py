@@ -87,7 +87,8 @@ class TrainResult:
     on its rows, as ``meta.warnings`` say, and leave out calibration where it was fitted there.
     ``intervals``: 95 % bootstrap intervals on the test split.
     ``confusion``: rows true, columns predicted, at the threshold, on the test split. ``visited``: nodes that ran.
-    ``fairness_gap``: largest difference in recall between values of a segment column.
+    ``fairness_gap``: largest difference in recall between values of a segment column. ``class_shares``: value of the
+    target → share of the training rows, in the order of the codes; empty for numbers.
     """
 
     training_run_id: str | None
@@ -109,3 +110,4 @@ class TrainResult:
     visited: tuple[str, ...]
     error: NodeError | None
     meta: AgentMeta
+    class_shares: Mapping[str, float] = field(default_factory=dict)

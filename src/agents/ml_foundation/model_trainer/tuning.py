@@ -34,7 +34,7 @@ class Search:
     """What is searched on which rows.
 
     ``timeout_s``: seconds for the whole search. ``on_progress`` is told of each trial: how many have ended, how many
-    there will be, and the best value so far, where it is known.
+    there will be, and the best value so far, where it is known; ``on_study`` of the study's name, before them.
     """
 
     request: TrainRequest
@@ -43,6 +43,7 @@ class Search:
     balanced: bool
     timeout_s: float | None
     on_progress: OnTrial
+    on_study: Callable[[str], None] = lambda _: None
 
     @property
     def parent_run_id(self) -> str | None:
@@ -72,6 +73,7 @@ async def run_search(optimizer: OptunaOptimizer, services: Services, search: Sea
     # Opened first, so that also a search that fails is known by its name.
     study = await open_search(optimizer, "tuning", subject, request.resume_study, request.random_state, starts)
     training.study, training.tried_before = study, len(await optimizer.get_optimization_history(study))
+    search.on_study(str(study.study_name))
     left = request.hpo_trials - training.tried_before
     if request.workers > 1 and left > 1 and subject.search_space:
         return await _shared(optimizer, services, search, study, left)

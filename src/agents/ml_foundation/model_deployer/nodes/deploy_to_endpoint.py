@@ -35,11 +35,16 @@ async def deploy_to_endpoint(state: DeployState, runtime: Runtime[Deps]) -> Depl
         await services.deployments.update(row, status="failed")
         return {"deployment_id": row, "degraded": (f"{OUTCOME}: {started.reason}",)}
     await services.deployments.update(row, **_serves(services, started))
+    replaced: tuple[str, ...] = ()
     if started.role == "shadow":
         await asyncio.to_thread(services.serving.mirror, primaries[0], started)
     else:
-        await _replace(services, request, row, started, primaries)
-    return {"deployment_id": row, "endpoint": Endpoint(started.name, started.url, started.pid)}
+        replaced = await _replace(services, request, row, started, primaries)
+    return {
+        "deployment_id": row,
+        "endpoint": Endpoint(started.name, started.url, started.pid),
+        "warnings": tuple(f"{OUTCOME}: {old}" for old in replaced),
+    }
 
 
 async def _out_of_shadow(services: Services, request: DeployRequest, version: int, running: list[Serving]) -> None:
@@ -90,14 +95,18 @@ def _serves(services: Services, serving: Serving) -> dict[str, Any]:
 
 async def _replace(
     services: Services, request: DeployRequest, row: str, started: Serving, primaries: list[Serving]
-) -> None:
-    """End what was served before, and say so of its row."""
-    for serving in primaries:
-        if serving.name != started.name:
-            await asyncio.to_thread(services.serving.stop, serving.name)
+) -> tuple[str, ...]:
+    """End what was served before, say so of its row, and name it."""
+    replaced = [serving for serving in primaries if serving.name != started.name]
+    for serving in replaced:
+        await asyncio.to_thread(services.serving.stop, serving.name)
     for earlier in await services.deployments.active(request.model_name, request.environment):
         if earlier.id != row and (earlier.strategy != "shadow" or earlier.endpoint_name == started.name):
             await services.deployments.update(earlier.id, **_ended(services, request))
+    return tuple(
+        f"{serving.name} at {serving.url} (version {serving.version}) was ended: {started.name} takes its place"
+        for serving in replaced
+    )
 
 
 def _ended(services: Services, request: DeployRequest) -> dict[str, Any]:

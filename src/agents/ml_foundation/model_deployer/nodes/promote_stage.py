@@ -7,7 +7,7 @@ import asyncio
 from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.model_deployer.registry import registry_of
-from src.agents.ml_foundation.model_deployer.result import Promotion, ShadowEvidence
+from src.agents.ml_foundation.model_deployer.result import DeployRequest, Promotion, ShadowEvidence
 from src.agents.ml_foundation.model_deployer.services import PLACE, Services, services_of
 from src.agents.ml_foundation.model_deployer.state import DeployState, DeployUpdate
 from src.agents.runtime import Deps, traced_node
@@ -16,20 +16,34 @@ from src.mlops.mlflow_connector import ModelStage
 
 @traced_node(PLACE, "promote_stage")
 async def promote_stage(state: DeployState, runtime: Runtime[Deps]) -> DeployUpdate:
-    """Whether it was moved, and every rule that is not met if not. What was seen in shadow is looked up here."""
+    """Whether it was moved, and every rule that is not met if not.
+
+    What was seen in shadow here comes before what the request says of it.
+    """
     request, services = state["request"], services_of(runtime.context)
     registry = registry_of(services)
-    shadow = request.shadow_evidence or await _seen(services, request.model_name, state["version"])
+    seen = await _seen(services, request.model_name, state["version"])
     moved = await registry.promote(
-        request.model_name, state["version"], str(request.target_stage), approval=request.approval, shadow=shadow
+        request.model_name,
+        state["version"],
+        str(request.target_stage),
+        approval=request.approval,
+        shadow=seen or request.shadow_evidence,
+        observed=seen is not None,
     )
     reasons = () if moved else tuple(moved.reason.split("; "))
     stage = moved.to_stage if moved else moved.from_stage or ModelStage(state["stage"])
     return {
         "promotion": Promotion(moved.ok, reasons),
         "stage": stage.value,
-        "warnings": await registry.reconcile(request.model_name),
+        "warnings": (*_set_aside(request, seen), *await registry.reconcile(request.model_name)),
     }
+
+
+def _set_aside(request: DeployRequest, seen: ShadowEvidence | None) -> tuple[str, ...]:
+    if request.target_stage != ModelStage.PRODUCTION.value or seen is None or request.shadow_evidence is None:
+        return ()
+    return (f"the evidence stated is not used: {seen.requests} requests were observed in shadow here",)
 
 
 async def _seen(services: Services, model_name: str, version: int) -> ShadowEvidence | None:

@@ -30,6 +30,9 @@ FIGURES = {
     "brier_score": "test_brier_score",
     "calibration_slope": "test_calibration_slope",
 }
+# Largest difference in recall between the values of a column, by that column.
+GAP = "test_fairness_gap_"
+NOBODY = "nobody who is named"
 
 Found = TypeVar("Found")
 
@@ -125,11 +128,14 @@ class RegistryManager:
         *,
         approval: Approval | None = None,
         shadow: ShadowEvidence | None = None,
+        observed: bool = False,
     ) -> StageTransition:
         """Move a version by the rules of the configuration; false, with every reason, where they are not met.
 
-        ``shadow`` counts for production, where the run itself says nothing of requests, errors and latency. Raises
-        PromotionRefused where there is no way from the version's stage to ``stage``.
+        ``shadow`` counts for production, where the run itself says nothing of requests, errors and latency. Unless it
+        was ``observed`` here, the version is marked with who states it, and its hours count in place of those since
+        the version entered shadow, which they cannot exceed. Raises PromotionRefused where there is no way from the
+        version's stage to ``stage``.
         """
         await self.check(name, number, stage, approval)
         moved = await self.connector.transition_model_stage(
@@ -138,7 +144,7 @@ class RegistryManager:
             stage,
             approval=approval.approver if approval is not None else None,
             approval_reason=approval.reason if approval is not None else None,
-            evidence=_evidence(shadow) if ModelStage(stage) is ModelStage.PRODUCTION else None,
+            evidence=_evidence(shadow, approval, observed) if ModelStage(stage) is ModelStage.PRODUCTION else None,
             waiver=_waiver(approval),
         )
         await self.reconcile(name)
@@ -202,7 +208,9 @@ class RegistryManager:
 
     async def _figures(self, run_id: str) -> dict[str, Any]:
         metrics = _reached(await self.connector.get_run(run_id)).metrics
-        return {column: metrics[name] for column, name in FIGURES.items() if name in metrics}
+        figures: dict[str, Any] = {column: metrics[name] for column, name in FIGURES.items() if name in metrics}
+        gaps = {name.removeprefix(GAP): value for name, value in metrics.items() if name.startswith(GAP)}
+        return figures | ({"fairness_metrics": {"recall_gap": gaps}} if gaps else {})
 
 
 def _reached(found: Found | Unavailable) -> Found:
@@ -219,10 +227,17 @@ def _differs(row: Any, version: ModelVersion) -> bool:
     return bool(row.stage != version.stage.value or row.is_champion != _serves(version))
 
 
-def _evidence(shadow: ShadowEvidence | None) -> Evidence | None:
+def _evidence(shadow: ShadowEvidence | None, approval: Approval | None, observed: bool) -> Evidence | None:
     if shadow is None:
         return None
-    return Evidence(requests=float(shadow.requests), error_rate=shadow.error_rate, p99_ms=shadow.p99_ms)
+    return Evidence(
+        requests=float(shadow.requests),
+        error_rate=shadow.error_rate,
+        p99_ms=shadow.p99_ms,
+        # Copies come only with requests: the time in the stage is longer than that between the first and the last.
+        hours=None if observed else shadow.hours,
+        stated_by=None if observed else (approval.approver.strip() if approval is not None else NOBODY),
+    )
 
 
 def _waiver(approval: Approval | None) -> Waiver | None:

@@ -9,7 +9,7 @@ from src.agents.ml_foundation.model_deployer.result import Action, DeployRequest
 from src.agents.ml_foundation.model_deployer.services import PLACE, services_of
 from src.agents.ml_foundation.model_deployer.state import DeployState, DeployUpdate
 from src.agents.runtime import Deps, traced_node
-from src.errors import ContractViolation, PromotionRefused
+from src.errors import PromotionRefused
 from src.mlops.mlflow_connector import ModelStage, ModelVersion
 
 SERVED_STAGES = {
@@ -17,25 +17,15 @@ SERVED_STAGES = {
     "staging": frozenset({ModelStage.STAGING, ModelStage.SHADOW, ModelStage.PRODUCTION}),
     "production": frozenset({ModelStage.PRODUCTION}),
 }
-NOT_SUPPORTED = {
-    "blue_green": "it has no router that could switch between two environments",
-    "canary": "it has no router that could send a share of the requests elsewhere",
-}
 
 
 @traced_node(PLACE, "validate_deployment_plan")
 async def validate_deployment_plan(state: DeployState, runtime: Runtime[Deps]) -> DeployUpdate:
     """The version the request is about, where it exists already, and its stage.
 
-    Raises ContractViolation for a strategy that cannot be carried out here, ModelNotFound, and PromotionRefused
-    for a version whose stage does not allow the environment.
+    Raises ModelNotFound, and PromotionRefused for a version whose stage does not allow the environment.
     """
     request = state["request"]
-    if request.strategy in NOT_SUPPORTED and request.action is Action.DEPLOY:
-        raise ContractViolation(
-            f"strategy '{request.strategy}' is not supported by the local serving adapter: "
-            f"{NOT_SUPPORTED[request.strategy]}; use direct, or shadow to observe a version beside the present one"
-        )
     if "register_model" in state["plan"].steps or request.action in (Action.ROLLBACK, Action.HEALTH):
         return {}
     version = await registry_of(services_of(runtime.context)).version(request.model_name, request.version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from src.mlops.mlflow.runs import MLflowRun
 
 MODEL = "model"
+# A column may be called what no metric of the store can be.
+_NOT_IN_A_NAME = re.compile(r"[^\w\-. :]")
 
 
 @step("log_to_mlflow")
@@ -70,7 +73,9 @@ def params_of(state: TrainState) -> dict[str, Any]:
 
 
 def metrics_of(state: TrainState) -> dict[str, float]:
-    """``<split>_<metric>`` and rows of every split, interval bounds, and ``primary_metric``, that of the test split."""
+    """``<split>_<metric>`` and rows of every split, interval bounds, ``test_fairness_gap_<column>``, and
+    ``primary_metric``, that of the test split.
+    """
     found, metric = state["evaluation"], state["metric"]
     named = {f"{split}_{name}": value for split, metrics in found.metrics.items() for name, value in metrics.items()}
     bounds = {
@@ -79,8 +84,9 @@ def metrics_of(state: TrainState) -> dict[str, float]:
         for end, value in zip(("low", "high"), interval, strict=True)
     }
     rows = {f"{split}_samples": float(n) for split, n in state["split_counts"].items()}
+    gaps = {f"test_fairness_gap_{_NOT_IN_A_NAME.sub('_', name)}": gap for name, gap in found.fairness_gap.items()}
     primary = found.metrics["test"].get(metric)
-    return named | bounds | rows | ({} if primary is None else {"primary_metric": primary})
+    return named | bounds | rows | gaps | ({} if primary is None else {"primary_metric": primary})
 
 
 def tags_of(state: TrainState) -> dict[str, str]:

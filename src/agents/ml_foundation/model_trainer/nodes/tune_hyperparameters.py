@@ -44,8 +44,11 @@ async def tune_hyperparameters(state: TrainState, runtime: Runtime[Deps]) -> Tra
         reached = "" if best is None else f", best {metric} {best:.4f}"
         deps.on_progress(f"{NODE}: trial {done} of {planned}{reached}")
 
+    def begun(study: str) -> None:
+        deps.on_progress(f"{NODE}: study {study}")
+
     limit = time_limit(request, deps.node_timeouts.get(NODE))
-    search = Search(request, training, metric, balanced, limit, told)
+    search = Search(request, training, metric, balanced, limit, told, begun)
     summary = await run_search(optimizer, services, search)
     training.trials = await optimizer.get_optimization_history(made(training.study, "the study"))
     return {

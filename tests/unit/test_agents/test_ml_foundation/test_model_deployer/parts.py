@@ -36,8 +36,9 @@ Found = TypeVar("Found")
 NAME = "e2i_adoption_logistic_regression"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FEATURES = ("visits", "segment")
-SEEN = ShadowEvidence(30.0, 5_000, 0.001, 80.0)
+SEEN = ShadowEvidence(24.5, 5_000, 0.001, 80.0)
 GOOD = {"test_roc_auc": 0.9, "test_samples": 5_000.0, "test_brier_score": 0.12, "test_pr_auc": 0.7}
+GOOD |= {"test_fairness_gap_segment": 0.25}
 
 
 def approval(*waives: str, by: str = "Jane Doe", why: str = "reviewed with the brand team") -> Approval:

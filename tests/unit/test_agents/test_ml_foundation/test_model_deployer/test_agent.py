@@ -156,6 +156,21 @@ async def test_what_was_observed_in_shadow_counts_when_nothing_is_claimed(world:
     assert (await world.run("promote", target_stage="production", approval=approval())).stage == "production"
 
 
+async def test_what_was_observed_comes_before_what_is_stated(world: World) -> None:
+    await world.register()
+    await world.promote(1, "staging", "shadow")
+    world.store.clock.forward(hours=25)
+    world.endpoints.seen = Observed(25.0, 10, 0.5, 80.0, 0)
+    stated = {"approval": approval(), "shadow_evidence": SEEN}
+    refused = await world.run("promote", target_stage="production", **stated)
+    assert refused.promotion is not None
+    told = [reason.partition(":")[0] for reason in refused.promotion.refused_because]
+    assert told == ["min_requests", "max_error_rate"]
+    assert "the evidence stated is not used: 10 requests were observed in shadow here" in refused.meta.warnings
+    world.endpoints.seen = None
+    assert (await world.run("promote", target_stage="production", **stated)).stage == "production"
+
+
 async def test_deploying_packages_serves_and_asks_the_endpoint(champion: World) -> None:
     done = await champion.run("deploy", environment="production")
     assert champion.route() == [*FIRST, *DEPLOYMENT, *LAST]
@@ -186,6 +201,8 @@ async def test_a_new_version_takes_the_place_of_the_old_one(champion: World) -> 
     await champion.promote(2, "staging", "shadow", "production")
     done = await champion.run("deploy", environment="production", version=2)
     assert list(champion.endpoints.there) == [f"{NAME}-production-v2"]
+    (replaced,) = done.meta.warnings
+    assert f"{NAME}-production-v1 at http://127.0.0.1:9001 (version 1) was ended" in replaced
     assert [row["status"] for row in champion.deployments.rows] == ["draining", "active"]
     assert champion.deployments.rows[1]["previous_deployment_id"] == "deployment-0"
     assert done.rollback is not None
@@ -231,11 +248,15 @@ async def test_shadow_without_anything_to_observe_is_unavailable(champion: World
 
 
 @pytest.mark.parametrize("strategy", ["blue_green", "canary"])
-async def test_a_strategy_the_adapter_does_not_have_is_refused_in_words(champion: World, strategy: str) -> None:
-    done = await champion.run("deploy", strategy=strategy)
-    assert done.error is not None
-    assert f"strategy '{strategy}' is not supported" in done.error.message
-    assert champion.deployments.rows == []
+async def test_a_strategy_the_adapter_does_not_have_is_refused_before_anything_is_done(
+    world: World, strategy: str
+) -> None:
+    experiment = {"run_id": world.store.runs[0], "experiment_id": "exp", "algorithm": "logistic_regression"}
+    with pytest.raises(ContractViolation, match=f"strategy '{strategy}' is not supported .* use direct, or shadow"):
+        await world.run("deploy", strategy=strategy, **experiment)
+    assert world.route() == []
+    assert (world.deployments.rows, world.rows.rows) == ([], {})
+    assert await world.store.connector.get_model_versions(NAME) == []
 
 
 async def test_an_endpoint_that_cannot_be_had_is_partial_and_its_row_says_failed(champion: World) -> None:

@@ -81,6 +81,7 @@ async def test_registering_makes_a_version_in_development_with_the_figures_of_it
     assert evidence is not None
     assert (evidence["auc"], evidence["brier_score"]) == (GOOD["test_roc_auc"], GOOD["test_brier_score"])
     assert evidence["mlflow_run_id"] == there.runs[0]
+    assert evidence["fairness_metrics"] == {"recall_gap": {"segment": 0.25}}
     assert "calibration_slope" not in evidence
 
 
@@ -187,9 +188,10 @@ async def test_waiving_shadow_waives_nothing_else(tmp_path: Path, rows: Rows) ->
     ("evidence", "rule"),
     [
         (None, "min_requests"),
-        (ShadowEvidence(30, 999, 0.001, 80), "min_requests"),
-        (ShadowEvidence(30, 5_000, 0.02, 80), "max_error_rate"),
-        (ShadowEvidence(30, 5_000, 0.001, 151), "max_p99_ms"),
+        (ShadowEvidence(25, 999, 0.001, 80), "min_requests"),
+        (ShadowEvidence(25, 5_000, 0.02, 80), "max_error_rate"),
+        (ShadowEvidence(25, 5_000, 0.001, 151), "max_p99_ms"),
+        (ShadowEvidence(3, 5_000, 0.001, 80), "min_hours: hours in shadow is 3, below 24"),
     ],
 )
 async def test_weak_evidence_of_shadow_is_refused_by_the_name_of_the_rule(
@@ -205,7 +207,7 @@ async def test_weak_evidence_of_shadow_is_refused_by_the_name_of_the_rule(
     assert await there.stage(version) == "shadow"
 
 
-async def test_hours_in_shadow_are_those_of_the_registry_not_those_that_are_claimed(
+async def test_stated_hours_that_the_version_has_not_been_in_shadow_are_refused(
     manager: RegistryManager, there: Store
 ) -> None:
     (version,) = await registered(manager, there, 0)
@@ -215,7 +217,23 @@ async def test_hours_in_shadow_are_those_of_the_registry_not_those_that_are_clai
     claimed = ShadowEvidence(1_000.0, 5_000, 0.0, 10.0)
     moved = await manager.promote(NAME, version, "production", approval=approval(), shadow=claimed)
     assert not moved
-    assert "min_hours: hours in shadow is 2" in moved.reason
+    assert moved.reason == "min_hours: 1000 hours in shadow are stated, and it is there for 2"
+
+
+@pytest.mark.parametrize("observed", [True, False])
+async def test_evidence_that_was_only_stated_is_marked_with_who_states_it(
+    manager: RegistryManager, there: Store, observed: bool
+) -> None:
+    (version,) = await registered(manager, there, 0)
+    for stage in ("staging", "shadow"):
+        assert await manager.promote(NAME, version, stage)
+    there.clock.forward(hours=30)
+    consent = approval(by="A. Lee")
+    moved = await manager.promote(NAME, version, "production", approval=consent, shadow=SEEN, observed=observed)
+    assert moved, moved.reason
+    tags = (await manager.version(NAME, version)).tags
+    assert tags.get("shadow_evidence") == (None if observed else "stated by A. Lee")
+    assert tags["evidence.requests"] == "5000"
 
 
 async def test_production_without_an_approval_is_refused(manager: RegistryManager, there: Store) -> None:

@@ -251,6 +251,8 @@ class TestArtifacts:
         for part in logged.result.segments:
             assert part.n == (rows[part.column] == part.value).sum()
         assert set(logged.result.fairness_gap) == {"brand", "region"}
+        kept = {name: x for name, x in logged.run.metrics.items() if name.startswith("test_fairness_gap_")}
+        assert kept == {f"test_fairness_gap_{name}": gap for name, gap in logged.result.fairness_gap.items()}
 
     def test_the_model_loaded_by_its_address_predicts_raw_rows(self, logged: Logged) -> None:
         predicted = logged.loaded().predict(logged.rows[list(FEATURES)])
