@@ -94,7 +94,7 @@ def client(server: ScriptedAnthropic, tracer: OpikConnector) -> LLMClient:
 
 
 async def test_a_stored_model_is_loaded_explained_narrated_and_traced_in_both_stores(world: World) -> None:
-    tracer = world.observed.connect()
+    tracer = world.observed.connect(sampling={"always_sample_agents": ["feature_analyzer"]})
     with ScriptedAnthropic(Reply.json(HOLDS)) as server:
         result = await world.run(tracer, client(server, tracer))
         (asked,) = server.requests
@@ -141,7 +141,7 @@ OUTAGES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("outage", OUTAGES)
 async def test_whatever_the_language_model_does_the_analysis_stands_and_is_labelled(outage: str, world: World) -> None:
-    tracer = world.observed.connect()
+    tracer = world.observed.connect(sampling={"always_sample_agents": ["feature_analyzer"]})
     with ScriptedAnthropic(**OUTAGES[outage]) as server:
         result = await world.run(tracer, client(server, tracer))
     assert result.narrative is not None
@@ -154,7 +154,7 @@ async def test_whatever_the_language_model_does_the_analysis_stands_and_is_label
 
 
 async def test_a_model_that_is_not_in_the_store_leaves_no_analysis(world: World) -> None:
-    tracer = world.observed.connect()
+    tracer = world.observed.connect(sampling={"always_sample_agents": ["feature_analyzer"]})
     result = await world.run(tracer, None, "models:/nothing/1")
     assert result.error is not None
     assert (result.error.type, result.error.node) == ("ModelNotFound", "compute_shap")
@@ -163,7 +163,7 @@ async def test_a_model_that_is_not_in_the_store_leaves_no_analysis(world: World)
 
 
 async def test_neither_key_nor_row_is_kept_in_any_span(world: World) -> None:
-    tracer = world.observed.connect()
+    tracer = world.observed.connect(sampling={"always_sample_agents": ["feature_analyzer"]})
     with ScriptedAnthropic(Reply.json(HOLDS)) as server:
         await world.run(tracer, client(server, tracer))
     kept = repr(world.observed.everything())

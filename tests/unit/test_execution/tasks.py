@@ -24,8 +24,9 @@ def fail_on_odd(x: int) -> int:
 
 
 def die_on_odd(x: int) -> int:
-    """Odd: killed as the system does when memory runs out."""
+    """Odd: killed as the system does when memory runs out, long after the results of others were fetched."""
     if x % 2:
+        time.sleep(1)
         os.kill(os.getpid(), signal.SIGKILL)
     return x
 

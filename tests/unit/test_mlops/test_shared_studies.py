@@ -91,7 +91,9 @@ async def search(executor: Executor, storage_url: str, study: Any, n_trials: int
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2, WORKERS])
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(WORKERS, marks=pytest.mark.slow)]
+)
 @shared_loop
 async def test_every_trial_is_run_once_however_many_workers_there_are(
     new_study: NewStudy, everybody: Executor, postgres_storage: str, workers: int
