@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from src.errors import ContractViolation, DataUnavailable
 from src.feature_store.online_rows import OnlineRows
@@ -18,6 +19,8 @@ from src.feature_store.requests import FeatureRef, entity_keys, views_of
 if TYPE_CHECKING:
     import pandas as pd
 
+# By registry: Feast's copy of it, and the views made of that copy.
+_views: WeakKeyDictionary[Any, tuple[Any, dict[str, Any]]] = WeakKeyDictionary()
 # SQLite binds a limited number of values to one statement.
 ROWS_PER_READ = 5_000
 
@@ -97,13 +100,24 @@ def _read(
 
 
 def _registered(store: Any, refs: Sequence[FeatureRef]) -> Any:
-    """The view of ``refs`` as Feast's copy of the registry has it. Raises KeyError for a feature it lacks."""
-    view = store.registry.get_feature_view(refs[0].view.name, store.project, allow_cache=True)
-    there = {feature.name for feature in view.features}
+    """The view of ``refs`` as Feast's copy of the registry has it. Raises KeyError for a feature it lacks.
+
+    Feast makes its objects of that copy anew for every question, which takes longer than many a read; they are kept
+    here for as long as it is the same copy.
+    """
+    registry, name = store.registry, refs[0].view.name
+    registry._refresh_cached_registry_if_necessary()
+    copy, made = _views.get(registry, (None, {}))
+    if copy is not registry.cached_registry_proto:
+        copy, made = registry.cached_registry_proto, {}
+        _views[registry] = copy, made
+    if name not in made:
+        made[name] = registry.get_feature_view(name, store.project, allow_cache=True)
+    there = {feature.name for feature in made[name].features}
     for ref in refs:
         if ref.feature not in there:
             raise KeyError(ref.feature)
-    return view
+    return made[name]
 
 
 @contextmanager
