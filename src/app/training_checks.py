@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from src.agents.ml_foundation.model_selector.registry import PROFILES
-from src.agents.ml_foundation.model_trainer.request import LONGEST_NAME
+from src.agents.requests import LONGEST_NAME
 from src.domain.modelling import ProblemType
 from src.errors import ContractViolation, nearest_names
 from src.mlops.mlflow.values import checked_model_name

@@ -16,7 +16,7 @@ from src.agents.ml_foundation.data_preparer.request import request_from
 from src.agents.ml_foundation.data_preparer.services import PLACE, Services
 from src.agents.ml_foundation.data_preparer.state import FeastSummary, PrepareRequest
 from src.agents.quality_gate import QCGate
-from src.agents.results import AgentMeta
+from src.agents.results import AgentMeta, meta_of
 from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 from src.domain.splits import SplitPlan
@@ -83,22 +83,13 @@ class DataPreparerAgent:
             target_rate={split.split: split.target for split in splits},
             feast=state.get("feast", FeastSummary()),
             error=error,
-            meta=self._meta(state, error, trace_id, started, seconds),
-        )
-
-    def _meta(self, state: Any, error: NodeError | None, trace_id: str, started: datetime, seconds: float) -> AgentMeta:
-        warnings = (*state.get("warnings", ()), *state.get("not_ready", ()))
-        if seconds > self.sla_seconds:
-            warnings += (f"the run took {seconds:.1f} s; its budget is {self.sla_seconds:g} s",)
-        degraded: tuple[str, ...] = state.get("degraded", ())
-        if error is not None:
-            degraded += (f"{error.node}: {error.message}",)
-        return AgentMeta(
-            agent_name=PLACE,
-            trace_id=trace_id,
-            status="failed" if error is not None else ("partial" if degraded else "completed"),
-            started_at=started,
-            duration_ms=seconds * 1000.0,
-            warnings=warnings,
-            degraded=degraded,
+            meta=meta_of(
+                PLACE,
+                {**state, "warnings": (*state.get("warnings", ()), *state.get("not_ready", ()))},
+                error,
+                trace_id=trace_id,
+                started=started,
+                seconds=seconds,
+                budget_s=self.sla_seconds,
+            ),
         )

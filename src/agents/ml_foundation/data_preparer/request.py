@@ -9,13 +9,12 @@ from enum import StrEnum
 from typing import Any
 
 from src.agents.ml_foundation.data_preparer.state import PrepareRequest, PrepareScope
+from src.agents.requests import check_keys, require_name, require_text
 from src.contracts.enums import Brand, Region
 from src.contracts.inference import INFERRED
 from src.domain.period import Period
 from src.errors import ContractViolation, nearest_names
 from src.mlops.preparation.splitting import STRATEGIES
-
-LONGEST_NAME = 200
 
 
 def request_from(raw: PrepareRequest | Mapping[str, Any]) -> PrepareRequest:
@@ -26,7 +25,7 @@ def request_from(raw: PrepareRequest | Mapping[str, Any]) -> PrepareRequest:
     """
     if isinstance(raw, PrepareRequest):
         return _checked(raw)
-    _check_keys(raw, PrepareRequest, "request")
+    check_keys(raw, PrepareRequest, "request")
     scope = raw["scope"]
     if not isinstance(scope, PrepareScope):
         scope = _scope(scope)
@@ -36,7 +35,7 @@ def request_from(raw: PrepareRequest | Mapping[str, Any]) -> PrepareRequest:
 def _scope(raw: Any) -> PrepareScope:
     if not isinstance(raw, Mapping):
         raise ContractViolation("scope must be an object with target and required_features")
-    _check_keys(raw, PrepareScope, "scope")
+    check_keys(raw, PrepareScope, "scope")
     features, period, known_at = raw["required_features"], raw.get("period"), raw.get("known_at")
     if not isinstance(features, list | tuple):
         raise ContractViolation("scope.required_features must be a list of column names")
@@ -59,27 +58,15 @@ def _period(raw: Any) -> Period:
     return Period(start, end)
 
 
-def _check_keys(raw: Mapping[str, Any], kind: type[PrepareRequest] | type[PrepareScope], where: str) -> None:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in raw:
-        if key not in fields:
-            raise ContractViolation(f"unknown key '{key}' in the {where}; {nearest_names(str(key), fields)}")
-    for name, field in fields.items():
-        if name not in raw and field.default is dataclasses.MISSING:
-            raise ContractViolation(f"the {where} needs '{name}'")
-
-
 def _checked(request: PrepareRequest) -> PrepareRequest:
     scope = request.scope
-    for name in ("experiment_id", "data_source"):
-        _require_text(getattr(request, name), name)
+    require_name(request.experiment_id, "experiment_id")
+    require_text(request.data_source, "data_source")
     for name in ("split_id", "suite", "time", "unit"):
         if getattr(request, name) is not None:
-            _require_text(getattr(request, name), name)
+            require_text(getattr(request, name), name)
     if request.suite != INFERRED and (request.time or request.unit):
         raise ContractViolation("a contract says what time and unit of a row are: leave out time and unit")
-    if len(request.experiment_id) > LONGEST_NAME:
-        raise ContractViolation(f"experiment_id is longer than {LONGEST_NAME} characters; choose a shorter name")
     _check_split(request)
     if not isinstance(request.skip_leakage_check, bool):
         raise ContractViolation("skip_leakage_check must be true or false")
@@ -100,27 +87,22 @@ def _check_split(request: PrepareRequest) -> None:
 
 
 def _check_scope(scope: PrepareScope) -> None:
-    _require_text(scope.target, "scope.target")
+    require_text(scope.target, "scope.target")
     if not scope.required_features:
         raise ContractViolation("scope.required_features is empty; name at least one column")
     for feature in scope.required_features:
-        _require_text(feature, "scope.required_features")
+        require_text(feature, "scope.required_features")
     for feature, column in scope.known_at.items():
         if feature not in scope.required_features:
             raise ContractViolation(
                 f"scope.known_at: '{feature}' is no required feature; "
                 f"{nearest_names(str(feature), scope.required_features)}"
             )
-        _require_text(column, f"scope.known_at.{feature}")
+        require_text(column, f"scope.known_at.{feature}")
     _require_word(scope.brand, Brand, "brand")
     _require_word(scope.region, Region, "region")
     if scope.period and scope.period.start and scope.period.end and scope.period.start > scope.period.end:
         raise ContractViolation(f"scope.period ends before it starts ({scope.period})")
-
-
-def _require_text(value: Any, name: str) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ContractViolation(f"{name} must be a text that is not empty")
 
 
 def _require_word(value: str | None, words: type[StrEnum], name: str) -> None:

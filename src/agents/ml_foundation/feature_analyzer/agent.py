@@ -13,7 +13,7 @@ from src.agents.ml_foundation.feature_analyzer.graph import AnalyzeGraph, Part, 
 from src.agents.ml_foundation.feature_analyzer.request import request_from
 from src.agents.ml_foundation.feature_analyzer.result import AnalyzeRequest, AnalyzeResult, Removed
 from src.agents.ml_foundation.feature_analyzer.services import PLACE, WORK, Services, Work
-from src.agents.results import AgentMeta
+from src.agents.results import meta_of
 from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 from src.errors import ContractViolation
@@ -70,22 +70,13 @@ class FeatureAnalyzerAgent:
             plots=dict(work.plots),
             analysis_id=state.get("analysis_id"),
             error=error,
-            meta=self._meta(state, error, trace_id, started, seconds),
-        )
-
-    def _meta(self, state: Any, error: NodeError | None, trace_id: str, started: datetime, seconds: float) -> AgentMeta:
-        warnings: tuple[str, ...] = state.get("warnings", ())
-        if seconds > self.sla_seconds:
-            warnings += (f"the run took {seconds:.1f} s; its budget is {self.sla_seconds:g} s",)
-        degraded: tuple[str, ...] = state.get("degraded", ())
-        if error is not None:
-            degraded += (f"{error.node}: {error.message}",)
-        return AgentMeta(
-            agent_name=PLACE,
-            trace_id=trace_id,
-            status="failed" if error is not None else ("partial" if degraded else "completed"),
-            started_at=started,
-            duration_ms=seconds * 1000.0,
-            warnings=warnings,
-            degraded=degraded,
+            meta=meta_of(
+                PLACE,
+                state,
+                error,
+                trace_id=trace_id,
+                started=started,
+                seconds=seconds,
+                budget_s=self.sla_seconds,
+            ),
         )

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from src.agents.ml_foundation.feature_analyzer.result import AnalyzeRequest, GenerationConfig, SelectionConfig
+from src.agents.requests import check_keys, require_name, require_text
 from src.contracts.tables import ALIASES, TABLES
 from src.domain.modelling import ProblemType, TrainingData
 from src.errors import ContractViolation, nearest_names
 from src.mlops.tracing.privacy import personal_columns
 
-LONGEST_NAME = 200
 _PREFIX = "table:"
 _PARTS: Mapping[str, type[Any]] = {
     "data": TrainingData,
@@ -31,7 +31,7 @@ def request_from(raw: AnalyzeRequest | Mapping[str, Any]) -> AnalyzeRequest:
     """
     if isinstance(raw, AnalyzeRequest):
         return _checked(raw)
-    _check_keys(raw, AnalyzeRequest, "request")
+    check_keys(raw, AnalyzeRequest, "request")
     parts = {name: _part(raw[name], kind, name) for name, kind in _PARTS.items() if name in raw}
     return _checked(AnalyzeRequest(**{**raw, **parts, "problem_type": _problem(raw["problem_type"])}))
 
@@ -41,7 +41,7 @@ def _part(raw: Any, kind: type[Any], name: str) -> Any:
         return raw
     if not isinstance(raw, Mapping):
         raise ContractViolation(f"{name} must be an object")
-    _check_keys(raw, kind, name)
+    check_keys(raw, kind, name)
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
 
 
@@ -51,25 +51,12 @@ def _problem(raw: Any) -> ProblemType:
     return ProblemType(raw)
 
 
-def _check_keys(raw: Mapping[str, Any], kind: type[Any], where: str) -> None:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in raw:
-        if key not in fields:
-            raise ContractViolation(f"unknown key '{key}' in the {where}; {nearest_names(str(key), fields)}")
-    for name, field in fields.items():
-        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-        if name not in raw and not has_default:
-            raise ContractViolation(f"the {where} needs '{name}'")
-
-
 def _checked(request: AnalyzeRequest) -> AnalyzeRequest:
-    _require_text(request.experiment_id, "experiment_id")
-    if len(request.experiment_id) > LONGEST_NAME:
-        raise ContractViolation(f"experiment_id is longer than {LONGEST_NAME} characters; choose a shorter name")
+    require_name(request.experiment_id, "experiment_id")
     if _problem(request.problem_type) is ProblemType.EFFECT:
         raise ContractViolation("an effect model predicts no outcome to explain; ask causal_impact about its effects")
     if request.model_uri is not None:
-        _require_text(request.model_uri, "model_uri")
+        require_text(request.model_uri, "model_uri")
     if request.training_run_id is not None:
         _require_uuid(request.training_run_id)
     _require_integer(request.max_samples, "max_samples", least=1)
@@ -81,12 +68,12 @@ def _checked(request: AnalyzeRequest) -> AnalyzeRequest:
 
 
 def _checked_data(data: TrainingData) -> TrainingData:
-    _require_text(data.dataset_id, "data.dataset_id")
-    _require_text(data.target, "data.target")
+    require_text(data.dataset_id, "data.dataset_id")
+    require_text(data.target, "data.target")
     if isinstance(data.features, str) or not isinstance(data.features, Sequence) or not data.features:
         raise ContractViolation("data.features must name at least one column")
     for feature in data.features:
-        _require_text(feature, "data.features")
+        require_text(feature, "data.features")
     if data.target in data.features:
         raise ContractViolation(f"'{data.target}' is the target; it cannot be a feature of itself")
     _refuse_identifying(data)
@@ -115,11 +102,6 @@ def _check_selection(rules: SelectionConfig) -> None:
     _require_number(rules.max_vif, "selection_config.max_vif", 1.0, math.inf)
     _require_number(rules.min_stability, "selection_config.min_stability", 0.0, 1.0)
     _require_integer(rules.subsamples, "selection_config.subsamples", least=1)
-
-
-def _require_text(value: Any, name: str) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ContractViolation(f"{name} must be a text that is not empty")
 
 
 def _require_truth(value: Any, name: str) -> None:

@@ -13,7 +13,7 @@ from src.agents.ml_foundation.model_deployer.graph import build_graph
 from src.agents.ml_foundation.model_deployer.request import request_from
 from src.agents.ml_foundation.model_deployer.result import DeployRequest, DeployResult, Promotion
 from src.agents.ml_foundation.model_deployer.services import PLACE, Services
-from src.agents.results import AgentMeta
+from src.agents.results import meta_of
 from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 
@@ -64,22 +64,17 @@ class ModelDeployerAgent:
             deployment_id=state.get("deployment_id"),
             overall=overall,
             error=error,
-            meta=self._meta(state, overall, error, trace_id, started, seconds),
+            meta=meta_of(
+                PLACE,
+                state,
+                error,
+                trace_id=trace_id,
+                started=started,
+                seconds=seconds,
+                budget_s=self.sla_seconds,
+                status=_status(overall, error),
+            ),
         )
-
-    def _meta(
-        self, state: Any, overall: Overall, error: NodeError | None, trace_id: str, started: datetime, seconds: float
-    ) -> AgentMeta:
-        warnings: tuple[str, ...] = state.get("warnings", ())
-        if seconds > self.sla_seconds:
-            warnings += (f"the run took {seconds:.1f} s; its budget is {self.sla_seconds:g} s",)
-        degraded: tuple[str, ...] = state.get("degraded", ())
-        if error is not None:
-            degraded += (f"{error.node}: {error.message}",)
-        # To refuse is to have done the work: ``overall`` says that the model did not get there.
-        refused = overall == "failed" and (error is None or _refused(error) is not None)
-        status = "completed" if refused else overall
-        return AgentMeta(PLACE, trace_id, status, started, seconds * 1000.0, warnings, degraded)
 
 
 def _overall(state: Any) -> Overall:
@@ -94,6 +89,12 @@ def _overall(state: Any) -> Overall:
     if serves and ("health" not in state or state["health"].status != "healthy"):
         return "partial"
     return "completed"
+
+
+def _status(overall: Overall, error: NodeError | None) -> str:
+    """To refuse is to have done the work: ``overall`` says that the model did not get there."""
+    refused = overall == "failed" and (error is None or _refused(error) is not None)
+    return "completed" if refused else overall
 
 
 def _refused(error: NodeError | None) -> Promotion | None:

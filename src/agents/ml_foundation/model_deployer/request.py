@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar, get_args
@@ -15,6 +14,7 @@ from src.agents.ml_foundation.model_deployer.result import (
     ShadowEvidence,
     Strategy,
 )
+from src.agents.requests import check_keys
 from src.errors import ContractViolation, nearest_names
 from src.mlops.mlflow_connector import ModelStage
 
@@ -47,7 +47,7 @@ def request_from(raw: DeployRequest | Mapping[str, Any]) -> DeployRequest:
 
 
 def _read(raw: Mapping[str, Any]) -> DeployRequest:
-    _check_keys(raw, DeployRequest, "request")
+    check_keys(raw, DeployRequest, "request")
     actions = [action.value for action in Action]
     if raw["action"] not in actions:
         raise ContractViolation(f"unknown action '{raw['action']}'; {nearest_names(str(raw['action']), actions)}")
@@ -62,7 +62,7 @@ def _part(raw: Mapping[str, Any], key: str, kind: type[Part]) -> Part | None:
         return given
     if not isinstance(given, Mapping):
         raise ContractViolation(f"{key} must be an object")
-    _check_keys(given, kind, key)
+    check_keys(given, kind, key)
     values = dict(given)
     if kind is Approval:
         values["at"] = _moment(values["at"])
@@ -75,16 +75,6 @@ def _moment(said: Any) -> Any:
         return datetime.fromisoformat(said) if isinstance(said, str) else said
     except ValueError as error:
         raise ContractViolation(f"approval.at: '{said[:40]}' is no time like 2026-01-31T09:00:00Z") from error
-
-
-def _check_keys(raw: Mapping[str, Any], kind: type[Any], where: str) -> None:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in raw:
-        if key not in fields:
-            raise ContractViolation(f"unknown key '{key}' in the {where}; {nearest_names(str(key), fields)}")
-    for name, field in fields.items():
-        if name not in raw and field.default is dataclasses.MISSING:
-            raise ContractViolation(f"the {where} needs '{name}'")
 
 
 def _check_values(request: DeployRequest) -> None:

@@ -13,8 +13,8 @@ from src.agents.ml_foundation.model_selector.graph import build_graph
 from src.agents.ml_foundation.model_selector.request import request_from
 from src.agents.ml_foundation.model_selector.result import SelectRequest, SelectResult
 from src.agents.ml_foundation.model_selector.services import PLACE, Services
-from src.agents.quality_gate import QCGate
-from src.agents.results import AgentMeta
+from src.agents.quality_gate import QCGate, reasons_to_stop
+from src.agents.results import meta_of
 from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 from src.errors import DataQualityCheckpointError
@@ -66,18 +66,16 @@ class ModelSelectorAgent:
             removed=state.get("removed", {}),
             run_id=state.get("run_id"),
             error=error,
-            meta=self._meta(state, error, trace_id, started, seconds),
+            meta=meta_of(
+                PLACE,
+                state,
+                error,
+                trace_id=trace_id,
+                started=started,
+                seconds=seconds,
+                budget_s=self.sla_seconds,
+            ),
         )
-
-    def _meta(self, state: Any, error: NodeError | None, trace_id: str, started: datetime, seconds: float) -> AgentMeta:
-        warnings: tuple[str, ...] = state.get("warnings", ())
-        if seconds > self.sla_seconds:
-            warnings += (f"the run took {seconds:.1f} s; its budget is {self.sla_seconds:g} s",)
-        degraded: tuple[str, ...] = state.get("degraded", ())
-        if error is not None:
-            degraded += (f"{error.node}: {error.message}",)
-        status = "failed" if error is not None else ("partial" if degraded else "completed")
-        return AgentMeta(PLACE, trace_id, status, started, seconds * 1000.0, warnings, degraded)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,12 +85,12 @@ class _Shut:
     gate: QCGate
 
     def headline(self) -> str:
-        why = "; ".join(self.gate.blockers) or "it gives no reason"
+        why = "; ".join(reasons_to_stop(self.gate))
         return f"no model may be built on this data: {why}"
 
 
 def _refusal(gate: QCGate) -> NodeError | None:
-    if gate.passed:
+    if not reasons_to_stop(gate):
         return None
     refused = DataQualityCheckpointError(_Shut(gate))
     return NodeError(type(refused).__name__, str(refused), "qc_gate")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from src.agents.ml_foundation.model_selector.registry import known
 from src.agents.ml_foundation.model_selector.result import SelectRequest
-from src.agents.quality_gate import LayerStatus, QCGate
-from src.domain.modelling import ProblemType, TrainingData
+from src.agents.requests import check_keys, data_of, gate_of, require_name
+from src.domain.modelling import ProblemType
 from src.errors import ContractViolation, nearest_names
 
-LONGEST_NAME = 200
 _LISTS = ("include", "exclude")
 
 
@@ -28,50 +26,21 @@ def request_from(raw: SelectRequest | Mapping[str, Any]) -> SelectRequest:
 
 
 def _read(raw: Mapping[str, Any]) -> SelectRequest:
-    _check_keys(raw, SelectRequest, "request")
+    check_keys(raw, SelectRequest, "request")
     kinds = [kind.value for kind in ProblemType]
     if raw["problem_type"] not in kinds:
         raise ContractViolation(
             f"unknown problem_type '{raw['problem_type']}'; {nearest_names(str(raw['problem_type']), kinds)}"
         )
-    given = {**raw, "problem_type": ProblemType(raw["problem_type"]), "qc_gate": _gate(raw["qc_gate"])}
+    given = {**raw, "problem_type": ProblemType(raw["problem_type"]), "qc_gate": gate_of(raw["qc_gate"])}
     given |= {name: tuple(raw[name]) for name in _LISTS if isinstance(raw.get(name), list | tuple)}
-    if isinstance(data := raw.get("data"), Mapping):
-        given["data"] = _data(data)
+    if raw.get("data") is not None:
+        given["data"] = data_of(raw["data"])
     return SelectRequest(**given)
 
 
-def _gate(raw: Any) -> QCGate:
-    if isinstance(raw, QCGate):
-        return raw
-    if not isinstance(raw, Mapping):
-        raise ContractViolation("qc_gate must be an object with passed, score, blockers")
-    _check_keys(raw, QCGate, "qc_gate")
-    lists = {name: tuple(raw.get(name, ())) for name in ("blockers", "warnings")}
-    layers = {name: LayerStatus(status) for name, status in dict(raw.get("layers", {})).items()}
-    return QCGate(**{**raw, **lists, "layers": layers})
-
-
-def _data(raw: Mapping[str, Any]) -> TrainingData:
-    _check_keys(raw, TrainingData, "data")
-    lists = {name: tuple(raw[name]) for name in ("features", "segments", "period") if name in raw}
-    return TrainingData(**{**raw, **lists})
-
-
-def _check_keys(raw: Mapping[str, Any], kind: type[Any], where: str) -> None:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in raw:
-        if key not in fields:
-            raise ContractViolation(f"unknown key '{key}' in the {where}; {nearest_names(str(key), fields)}")
-    for name, field in fields.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in raw:
-            raise ContractViolation(f"the {where} needs '{name}'")
-
-
 def _check(request: SelectRequest) -> None:
-    if not request.experiment_id.strip() or len(request.experiment_id) > LONGEST_NAME:
-        raise ContractViolation(f"experiment_id must be 1 to {LONGEST_NAME} characters")
+    require_name(request.experiment_id, "experiment_id")
     for name in _LISTS:
         if isinstance(getattr(request, name), str):
             raise ContractViolation(f"{name} must be a list of algorithms")

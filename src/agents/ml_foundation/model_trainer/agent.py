@@ -17,7 +17,7 @@ from src.agents.ml_foundation.model_trainer.request import request_from
 from src.agents.ml_foundation.model_trainer.result import TrainRequest, TrainResult
 from src.agents.ml_foundation.model_trainer.services import PLACE, TRAINING, Services, Training
 from src.agents.ml_foundation.model_trainer.state import Evaluation, TrainState
-from src.agents.results import AgentMeta
+from src.agents.results import meta_of
 from src.agents.runtime import Deps
 from src.agents.tiers import identity
 
@@ -89,21 +89,13 @@ class ModelTrainerAgent:
             balanced=trained.balanced if trained is not None else False,
             visited=state.get("visited", ()),
             error=error,
-            meta=self._meta(state, trace_id, started, seconds),
-        )
-
-    def _meta(self, state: TrainState, trace_id: str, started: datetime, seconds: float) -> AgentMeta:
-        error, warnings, degraded = state.get("error"), state.get("warnings", ()), state.get("degraded", ())
-        if seconds > self.sla_seconds:
-            warnings += (f"the run took {seconds:.1f} s; its budget is {self.sla_seconds:g} s",)
-        if error is not None:
-            degraded += (f"{error.node}: {error.message}",)
-        return AgentMeta(
-            agent_name=PLACE,
-            trace_id=trace_id,
-            status="failed" if error is not None else ("partial" if degraded else "completed"),
-            started_at=started,
-            duration_ms=seconds * 1000.0,
-            warnings=warnings,
-            degraded=degraded,
+            meta=meta_of(
+                PLACE,
+                state,
+                error,
+                trace_id=trace_id,
+                started=started,
+                seconds=seconds,
+                budget_s=self.sla_seconds,
+            ),
         )

@@ -7,20 +7,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from src.agents.ml_foundation.model_trainer.result import TrainRequest
-from src.agents.quality_gate import LayerStatus, QCGate
+from src.agents.quality_gate import QCGate
+from src.agents.requests import check_keys, data_of, gate_of, part_of, require_name, require_text
 from src.contracts.enums import Brand, Region
 from src.domain.modelling import Candidate, ProblemType, TrainingData
 from src.errors import ContractViolation, nearest_names
 from src.mlops.modelling.metrics import DIRECTIONS, METRICS, searchable
 
-LONGEST_NAME = 200
 MOST_TRIALS = 10_000
 MOST_WORKERS = 64
-
-Kind = TypeVar("Kind")
 
 
 def request_from(raw: TrainRequest | Mapping[str, Any]) -> TrainRequest:
@@ -34,68 +32,32 @@ def request_from(raw: TrainRequest | Mapping[str, Any]) -> TrainRequest:
         return _checked(raw)
     parts: Mapping[str, Callable[[Any], Any]] = {
         "candidate": _candidate,
-        "qc_gate": _gate,
-        "data": _data,
+        "qc_gate": gate_of,
+        "data": data_of,
         "problem_type": _problem,
     }
-    _check_keys(raw, TrainRequest, "request")
+    check_keys(raw, TrainRequest, "request")
     return _checked(TrainRequest(**{key: parts[key](value) if key in parts else value for key, value in raw.items()}))
 
 
 def _candidate(raw: Any) -> Candidate:
-    return _typed(raw, Candidate, "candidate")
-
-
-def _gate(raw: Any) -> QCGate:
-    if isinstance(raw, Mapping) and isinstance(raw.get("layers"), Mapping):
-        layers = {str(name): _word(status, LayerStatus, f"layer '{name}'") for name, status in raw["layers"].items()}
-        raw = {**raw, "layers": layers}
-    return _typed(raw, QCGate, "qc_gate", sequences=("blockers", "warnings"))
-
-
-def _data(raw: Any) -> TrainingData:
-    return _typed(raw, TrainingData, "data", sequences=("features", "segments", "period"))
+    return part_of(raw, Candidate, "candidate")
 
 
 def _problem(raw: Any) -> ProblemType:
     return ProblemType(_word(raw, ProblemType, "problem_type"))
 
 
-def _typed(raw: Any, kind: type[Kind], where: str, *, sequences: tuple[str, ...] = ()) -> Kind:
-    if isinstance(raw, kind):
-        return raw
-    if not isinstance(raw, Mapping):
-        raise ContractViolation(f"{where} must be an object")
-    _check_keys(raw, kind, where)
-    for name in sequences:
-        if name in raw and not isinstance(raw[name], list | tuple):
-            raise ContractViolation(f"{where}.{name} must be a list")
-    return kind(**{key: tuple(value) if key in sequences else value for key, value in raw.items()})
-
-
-def _check_keys(raw: Mapping[str, Any], kind: type[Any], where: str) -> None:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in raw:
-        if key not in fields:
-            raise ContractViolation(f"unknown key '{key}' in the {where}; {nearest_names(str(key), fields)}")
-    for name, field in fields.items():
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if required and name not in raw:
-            raise ContractViolation(f"the {where} needs '{name}'")
-
-
 def _checked(request: TrainRequest) -> TrainRequest:
     _check_kinds(request)
-    _require_text(request.experiment_id, "experiment_id")
-    if len(request.experiment_id) > LONGEST_NAME:
-        raise ContractViolation(f"experiment_id is longer than {LONGEST_NAME} characters; choose a shorter name")
+    require_name(request.experiment_id, "experiment_id")
     if request.problem_type is ProblemType.EFFECT:
         raise ContractViolation("the effect of a treatment is estimated, not trained: use causal_impact (e2i effect)")
     _check_gate(request.qc_gate)
     _check_numbers(request)
     _check_metrics(request)
     if request.resume_study is not None:
-        _require_text(request.resume_study, "resume_study")
+        require_text(request.resume_study, "resume_study")
         if not request.enable_hpo:
             raise ContractViolation("resume_study goes on with a search: leave enable_hpo true")
     return dataclasses.replace(request, data=_checked_data(request.data))
@@ -106,7 +68,7 @@ def _check_kinds(request: TrainRequest) -> None:
     for name, kind in kinds.items():
         if not isinstance(getattr(request, name), kind):
             raise ContractViolation(f"{name} must be a {kind.__name__}")
-    _require_text(request.candidate.algorithm, "candidate.algorithm")
+    require_text(request.candidate.algorithm, "candidate.algorithm")
     for name in ("default_params", "search_space"):
         _require_named(getattr(request.candidate, name), f"candidate.{name}")
     for name, part in request.candidate.search_space.items():
@@ -168,12 +130,12 @@ def _require_metric(name: Any, known: Sequence[str], problem_type: ProblemType, 
 
 
 def _checked_data(data: TrainingData) -> TrainingData:
-    _require_text(data.dataset_id, "data.dataset_id")
-    _require_text(data.target, "data.target")
+    require_text(data.dataset_id, "data.dataset_id")
+    require_text(data.target, "data.target")
     if not data.features:
         raise ContractViolation("data.features is empty; name at least one column")
     for name in (*data.features, *data.segments):
-        _require_text(name, "data.features and data.segments")
+        require_text(name, "data.features and data.segments")
     if data.target in data.features:
         raise ContractViolation(f"the target '{data.target}' is among the features; leave it out")
     _check_period(data.period)
@@ -211,11 +173,6 @@ def _number(value: Any) -> bool:
 def _require_named(value: Any, name: str) -> None:
     if not isinstance(value, Mapping):
         raise ContractViolation(f"{name} must be an object: name → value")
-
-
-def _require_text(value: Any, name: str) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ContractViolation(f"{name} must be a text that is not empty")
 
 
 def _word(value: Any, words: type[StrEnum], name: str) -> StrEnum:
