@@ -35,6 +35,14 @@ async def test_a_shut_gate_refuses_before_any_step() -> None:
     assert (done.primary, done.alternatives, done.rationale, done.meta.status) == (None, (), None, "failed")
 
 
+async def test_a_gate_that_says_open_beside_a_blocker_refuses_too() -> None:
+    world = World()
+    done = await world.run(qc_gate=dataclasses.replace(OPEN, blockers=("leakage: the target is copied",)), data=DATA)
+    assert (world.route(), done.primary, done.meta.status) == ([], None, "failed")
+    assert done.error is not None
+    assert "leakage: the target is copied" in done.error.message
+
+
 async def test_the_steps_that_are_asked_for_are_taken_in_order() -> None:
     world = World()
     await world.run(**MEASURED)
@@ -347,6 +355,7 @@ def test_a_request_is_read_from_json() -> None:
         ({"memory_gb": -1}, "memory_gb must be"),
         ({"experiment_id": " "}, "experiment_id must be"),
         ({"qc_gate": True}, "qc_gate must be an object"),
+        ({"qc_gate": {"passed": True, "score": 0.9, "layers": {"ge": "fine"}}}, "there is no layer 'ge' 'fine'"),
         ({"data": {"dataset_id": "d", "target": "y", "features": [], "split_id": None}}, "data.features is empty"),
     ],
 )
