@@ -35,7 +35,7 @@ $(STAMP): requirements.lock pyproject.toml
 	 elif $(PYTHON) -m pip --version >/dev/null 2>&1; then $(PYTHON) -m pip --python $(BIN)/python install -q uv==$(UV_VERSION); \
 	 else echo "make setup needs pip: install the python3-venv (or python3-pip) package of your system, then run it again" >&2; exit 2; fi
 	@echo "Installing the locked packages into ./$(VENV) (a minute or two the first time)"
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install -q --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install -q --no-deps --require-hashes -r requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
