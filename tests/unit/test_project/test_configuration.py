@@ -22,6 +22,7 @@ from src.mlops.mlflow.configuration import MlflowConfig
 from src.mlops.optuna.configuration import OptunaFile
 from src.mlops.quality.configuration import DataQualityConfig
 from src.mlops.tracing.configuration import ObservabilityConfig
+from src.rag.configuration import RagConfig
 from src.settings import CONFIG_DIR, ConfigModel, load_config
 from tests.unit.test_project.checkout import attributes_read
 
@@ -35,6 +36,7 @@ MODELS: dict[str, type[ConfigModel]] = {
     "mlflow/mlflow.yaml": MlflowConfig,
     "observability.yaml": ObservabilityConfig,
     "optuna_config.yaml": OptunaFile,
+    "rag.yaml": RagConfig,
 }
 # Keys that only readers of the file use so far. No key may join them; a key leaves when code reads it.
 Place = tuple[str | int, ...]

@@ -25,6 +25,10 @@ HEAVY = (
     "psycopg",
     "great_expectations",
     "feast",
+    "ragas",
+    "onnxruntime",
+    "tokenizers",
+    "bm25s",
 )
 OFFLINE = """
 import sys

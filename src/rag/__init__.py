@@ -1,0 +1,1 @@
+"""Finding evidence for an answer, answering from it, and scoring answers."""
