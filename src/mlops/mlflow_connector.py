@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from src.errors import ContractViolation, E2IError, ServiceOutage
 from src.mlops.mlflow import reading, registry
+from src.mlops.mlflow.abandoned import OWNER, end_abandoned
 from src.mlops.mlflow.autolog import AutoLogger
 from src.mlops.mlflow.calls import StoreCalls, completed
 from src.mlops.mlflow.configuration import Framework, load_mlflow_config
@@ -46,6 +47,7 @@ from src.mlops.mlflow.runs import MLflowRun, Outcome, now_ms
 from src.mlops.mlflow.store import ServerCommand, resolve_address, server_command
 from src.mlops.mlflow.values import Masking, checked_model_name, prefixed, without_prefix
 from src.mlops.mlflow.writing import DESCRIPTION, ensure_experiment
+from src.mlops.processes import this_process
 from src.resilience.circuit_breaker import CircuitBreaker, CircuitState
 from src.resilience.outcomes import Spooled, Unavailable
 
@@ -215,6 +217,18 @@ class MLflowConnector:
             await self._caught_up(run)
         finally:
             _around.set(around)
+
+    async def end_abandoned_runs(self, experiment: Experiment) -> list[str] | Unavailable:
+        """End as KILLED the runs of an experiment that are called running, and whose process is certainly gone.
+
+        Their ids; what still waits in the spool for the store is left to ``replay_spool``.
+        """
+        experiment_id = experiment.experiment_id
+        if experiment_id is None:
+            return []
+        return await self._calls.read_or_unavailable(
+            lambda client: end_abandoned(client, experiment_id, waits=lambda key: self._spool.file(key).exists())
+        )
 
     async def get_run(self, run_id: str) -> RunInfo | Unavailable:
         """A run as the store has it. Raises RunNotFound."""
@@ -434,7 +448,7 @@ class MLflowConnector:
         parent = around if nested and parent_run_id is None else None
         if nested and parent is None and parent_run_id is None:
             raise ContractViolation("nested=True needs a run around it, or parent_run_id")
-        texts = self._masking.texts(tags or {}, "tag")
+        texts = {**self._masking.texts(tags or {}, "tag"), OWNER: this_process()}
         if description is not None:
             texts[DESCRIPTION] = self._masking.scrub(description)
         above = {"run_id": parent_run_id} if parent is None else _identity(parent)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from src.errors import ServiceOutage
+from src.mlops.mlflow.abandoned import WHY_KILLED
 from src.mlops.mlflow.calls import StoreCalls
 from src.mlops.mlflow.failures import StoreRefused
 from src.mlops.mlflow.journal import CREATED, DELIVERED, Entry, Journal, Spool
@@ -160,5 +161,5 @@ def _death(journal: Journal) -> Entry:
         "kind": "end",
         "at": journal.last_at or time.time_ns() // 1_000_000,
         "status": RunStatus.KILLED.stored,
-        "tags": {"error_type": "ProcessEnded", "error_message": "the process ended before the run did"},
+        "tags": WHY_KILLED,
     }

@@ -45,8 +45,12 @@ class OpenRun:
 
 
 async def open_run(connector: MLflowConnector, request: TrainRequest, at: datetime, source: str) -> OpenRun:
-    """A run of ``request`` in the experiment ``<prefix>_model_trainer_<id>``; spooled while the store is away."""
+    """A run of ``request`` in the experiment ``<prefix>_model_trainer_<id>``; spooled while the store is away.
+
+    Runs that a training of the experiment left open when its process was killed are ended first.
+    """
     experiment = await connector.get_or_create_experiment(experiment_name(request))
+    await connector.end_abandoned_runs(experiment)
     context = connector.start_run(experiment, run_name=run_name(request, at), tags=_tags(request, source))
     return OpenRun(await context.__aenter__(), context)
 
@@ -82,6 +86,7 @@ def _tags(request: TrainRequest, source: str) -> dict[str, str]:
         "dataset_id": data.dataset_id,
         "split_id": data.split_id,
         "rows_from": source,
+        "resumed_study": request.resume_study,
         "brand": data.brand,
         "region": data.region,
     }

@@ -38,6 +38,7 @@ async def record_selection(connector: MLflowConnector, state: SelectState) -> ML
     request, primary = state["request"], state["primary"]
     name = without_prefix(request.experiment_id, connector.experiment_prefix)
     experiment = await connector.get_or_create_experiment(f"model_selection_{name}")
+    await connector.end_abandoned_runs(experiment)
     tags = {
         "agent": PLACE,
         "algorithm": primary.algorithm,

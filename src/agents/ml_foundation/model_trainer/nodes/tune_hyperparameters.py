@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.model_trainer.balance import balance
 from src.agents.ml_foundation.model_trainer.rows import experiment_of
-from src.agents.ml_foundation.model_trainer.services import made, services_of, training_of
+from src.agents.ml_foundation.model_trainer.services import Training, made, services_of, training_of
 from src.agents.ml_foundation.model_trainer.state import TrainState, TrainUpdate
 from src.agents.ml_foundation.model_trainer.steps import step
-from src.agents.ml_foundation.model_trainer.tracking import experiment_name, open_run
+from src.agents.ml_foundation.model_trainer.tracking import OpenRun, experiment_name, open_run
 from src.agents.ml_foundation.model_trainer.tuning import Search, run_search, time_limit
 from src.agents.runtime import Deps
 from src.mlops.optuna.results import HPOSummary
 from src.mlops.optuna.trial_runs import TrialRuns
+
+if TYPE_CHECKING:
+    from src.mlops.mlflow_connector import MLflowConnector
 
 NODE = "tune_hyperparameters"
 
@@ -27,8 +32,7 @@ async def tune_hyperparameters(state: TrainState, runtime: Runtime[Deps]) -> Tra
     """
     deps, request = runtime.context, state["request"]
     services, training = services_of(deps), training_of(deps)
-    if services.connector is not None and request.enable_mlflow:
-        training.run = await open_run(services.connector, request, training.started_at, state["loaded"].source)
+    training.run = await _opened(services.connector, training, state)
     if services.records is not None and request.enable_checkpointing:
         await experiment_of(services.records.experiments, training, state)
     optimizer = training.optimizer = services.optimizer(experiment_name(request))
@@ -58,6 +62,14 @@ async def tune_hyperparameters(state: TrainState, runtime: Runtime[Deps]) -> Tra
         "warnings": noted + _failed(summary),
         "degraded": runs_missing(optimizer.last_runs),
     }
+
+
+async def _opened(connector: MLflowConnector | None, training: Training, state: TrainState) -> OpenRun | None:
+    """The training's run; None where nothing is to be recorded, or nowhere."""
+    request = state["request"]
+    if connector is None or not request.enable_mlflow:
+        return None
+    return await open_run(connector, request, training.started_at, state["loaded"].source)
 
 
 def runs_missing(runs: TrialRuns | None) -> tuple[str, ...]:
