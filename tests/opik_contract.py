@@ -14,11 +14,15 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 PROJECT = Path(__file__).resolve().parent.parent
 PLACES = (PROJECT.parent / "shared", PROJECT / "shared")
-WRITES = {
+WRITES: dict[tuple[str, str], tuple[str, str | None, str]] = {
     ("POST", "/v1/private/traces/batch"): ("TraceBatch_Write", "traces", "TraceWrite"),
     ("POST", "/v1/private/spans/batch"): ("SpanBatch_Write", "spans", "SpanWrite"),
     ("PUT", "/v1/private/traces/feedback-scores"): ("FeedbackScoreBatch", "scores", "FeedbackScoreBatchItem"),
     ("PUT", "/v1/private/spans/feedback-scores"): ("FeedbackScoreBatch", "scores", "FeedbackScoreBatchItem"),
+    ("POST", "/v1/private/datasets"): ("Dataset_Write", None, ""),
+    ("PUT", "/v1/private/datasets/items"): ("DatasetItemBatch_Write", "items", "DatasetItemWrite"),
+    ("POST", "/v1/private/experiments"): ("Experiment_Write", None, ""),
+    ("POST", "/v1/private/experiments/items"): ("ExperimentItemsBatch", "experiment_items", "ExperimentItem"),
 }
 
 formats = FormatChecker(["uuid"])
@@ -41,7 +45,8 @@ def problem(method: str, path: str, body: Any) -> str | None:
     schema, items, sdk_type = WRITES[method, path]
     if (found := schema_problem(schema, body)) is not None:
         return found
-    return next((found for item in body[items] if (found := sdk_problem(sdk_type, item)) is not None), None)
+    sent = body[items] if items is not None else ()
+    return next((found for item in sent if (found := sdk_problem(sdk_type, item)) is not None), None)
 
 
 def schema_problem(schema: str, body: Any) -> str | None:

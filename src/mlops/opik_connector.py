@@ -48,6 +48,7 @@ from src.settings import var_dir
 from src.storage.connection import resolve_dsn
 
 if TYPE_CHECKING:
+    from src.mlops.tracing.opik_experiments import Experiment, RecordedExperiment
     from src.mlops.tracing.opik_queries import FoundFeedback, FoundTrace, OpikQueries, TraceFilter
 
 __all__ = [
@@ -176,15 +177,26 @@ class OpikConnector:
         *,
         headers: Mapping[str, str] | None = None,
         span_type: SpanType = SpanType.GENERAL,
+        project: str | None = None,
     ) -> AnySpan:
         """A span of an agent's work, for ``async with`` or ``with``.
 
         It belongs to the span open around it. A ``trace_id`` that is open in this process is joined at its
         root; any other begins that trace here. ``headers`` with a W3C ``traceparent`` continue a trace from
-        another process. An agent that is not registered is recorded as ``unknown``.
+        another process. An agent that is not registered is recorded as ``unknown``. ``project`` is the one in
+        Opik that a trace begun here is shown in, instead of the configured.
         """
         return self._recorder.span(
-            agent_name, operation, trace_id, parent_span_id, metadata, tuple(tags or ()), input_data, headers, span_type
+            agent_name,
+            operation,
+            trace_id,
+            parent_span_id,
+            metadata,
+            tuple(tags or ()),
+            input_data,
+            headers,
+            span_type,
+            project,
         )
 
     def trace_llm_call(
@@ -225,16 +237,25 @@ class OpikConnector:
         span_id: str | None = None,
         category: str | None = None,
         source: str = "sdk",
+        project: str | None = None,
     ) -> str:
         """Give a trace (or one span of it) a score, whether it is open, ended or known at all; returns its id.
 
+        ``project`` is needed where an ended trace is shown in another project of Opik than the configured.
         Raises ContractViolation for a name, score or source that cannot be stored.
         """
         check_score(feedback_type, score)
         if source not in ("sdk", "ui", "online_scoring"):
             raise ContractViolation(f"feedback comes from sdk, ui or online_scoring, not from '{source}'")
         return self._recorder.feedback(
-            trace_id, feedback_type, score, span_id=span_id, reason=reason, category=category, source=source
+            trace_id,
+            feedback_type,
+            score,
+            span_id=span_id,
+            reason=reason,
+            category=category,
+            source=source,
+            project=project,
         )
 
     def record_span(self, span: FinishedSpan) -> None:
@@ -270,6 +291,21 @@ class OpikConnector:
         if isinstance(queries, Unavailable):
             return queries
         return await asyncio.to_thread(queries.query_feedback, since, agent)
+
+    async def record_experiment(self, experiment: Experiment) -> RecordedExperiment | Unavailable:
+        """Store an evaluation as dataset and experiment in Opik; Unavailable as for traces, and then nothing is kept.
+
+        Raises ServiceRefused when the server will never take it.
+        """
+        if not self.config.opik.enabled:
+            return _not_enabled()
+        from src.mlops.tracing.opik_experiments import OpikExperiments
+
+        experiments = OpikExperiments(self.config.opik, breaker=self._breaker)
+        try:
+            return await asyncio.to_thread(experiments.record, experiment)
+        finally:
+            experiments.close()
 
     @property
     def has_database(self) -> bool:
@@ -375,7 +411,7 @@ class OpikConnector:
 
     def _opik_queries(self) -> OpikQueries | Unavailable:
         if not self.config.opik.enabled:
-            return Unavailable("opik", "Opik is not enabled (opik.enabled in config/observability.yaml)")
+            return _not_enabled()
         if self._queries is None:
             from src.mlops.tracing.opik_queries import OpikQueries
 
@@ -384,6 +420,10 @@ class OpikConnector:
 
     def _at_exit(self) -> None:
         self.close(EXIT_DEADLINE_S)
+
+
+def _not_enabled() -> Unavailable:
+    return Unavailable("opik", "Opik is not enabled (opik.enabled in config/observability.yaml)")
 
 
 def destination() -> str:

@@ -26,6 +26,7 @@ from typing import Any
 
 from src.scripted_servers.faults import Fault, FaultSource
 from src.scripted_servers.http import Answer, Request, ScriptedServer, json_answer
+from src.scripted_servers.opik_experiments import ExperimentStore, Refusal
 from src.scripted_servers.opik_store import DEFAULT_PROJECT, BadFilter, OpikStore, Row, is_version_7, moment
 
 MOST_ITEMS = 1000
@@ -82,6 +83,7 @@ class ScriptedOpik(ScriptedServer):
         self._max_body_bytes = max_body_bytes
         self._otlp: list[Row] = []
         self.store = OpikStore(clock)
+        self.evaluations = ExperimentStore(self.store.now)
 
     @property
     def traces(self) -> dict[str, Row]:
@@ -144,6 +146,8 @@ class ScriptedOpik(ScriptedServer):
         if path == "/v1/private/otel/v1/traces" and request.method == "POST":
             self._otlp.append(_json(request))
             return json_answer({})
+        if path.startswith(("/v1/private/datasets", "/v1/private/experiments")):
+            return self._evaluations(request, path)
         route = _ROUTE.fullmatch(request.path)
         if route is None:
             raise Rejected(f"HTTP 404 Not Found: {path}", 404)
@@ -233,6 +237,22 @@ class ScriptedOpik(ScriptedServer):
             raise Rejected(f"Invalid filters query parameter: {error}") from error
         rows = _without(rows, json.loads(asked.get("exclude") or "[]"))
         return _paged(rows, asked)
+
+    def _evaluations(self, request: Request, path: str) -> Answer:
+        asked = {name: values[-1] for name, values in request.query.items()}
+        try:
+            status, answer = self.evaluations.respond(
+                request.method, path, _json(request) if request.body else None, asked
+            )
+        except Refusal as refusal:
+            raise Rejected(str(refusal), refusal.status) from refusal
+        except (KeyError, TypeError) as error:
+            raise Rejected(f"{error} must not be null", 422) from error
+        if status == 201:
+            return Answer(201, {"location": f"{self.url}{path}/{answer['id']}"})
+        if status == 204:
+            return Answer(204)
+        return _paged(answer, asked) if isinstance(answer, list) else json_answer(answer)
 
     def _projects(self, request: Request) -> Answer:
         if request.method == "POST":

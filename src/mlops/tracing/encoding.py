@@ -16,7 +16,7 @@ from src.mlops.tracing.finished import FinishedSpan
 from src.mlops.tracing.ids import uuid_int, uuid_text
 from src.mlops.tracing.privacy import CUT, Redactor, beginning, snapshot
 from src.mlops.tracing.recorder import Feedback, Metric
-from src.mlops.tracing.records import Kind, Record
+from src.mlops.tracing.records import PROJECT, Kind, Record
 from src.mlops.tracing.spans import LLMSpanContext, SpanContext, SpanStatus
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
@@ -80,6 +80,7 @@ class Encoder:
         shown["span_type"] = span.span_type.value
         if span.root:
             shown["root"] = True
+        shown |= self._project(span)
         if span.tags:
             shown["tags"] = [self._label(tag) for tag in span.tags]
         if span.events:
@@ -99,6 +100,9 @@ class Encoder:
         if truncated:
             shown["truncated"] = truncated
         return shown
+
+    def _project(self, span: SpanContext) -> dict[str, str]:
+        return {} if span.trace.project is None else {PROJECT: self._label(span.trace.project)}
 
     def _usage(self, span: LLMSpanContext) -> dict[str, Any]:
         cost = span.total_cost
@@ -170,7 +174,7 @@ class Encoder:
             "category": self._label(given.category) if given.category else None,
             "source": given.source,
             "recorded_at": given.recorded_at,
-        }
+        } | ({"project": self._label(given.project)} if given.project else {})
 
     def _metric(self, metric: Metric) -> dict[str, Any]:
         truncated: list[str] = []
@@ -222,7 +226,7 @@ class Encoder:
 
 
 # What the record itself says under these names; a caller's own are kept beside.
-_RESERVED = frozenset({"root", "input", "output", "events", "tags", "truncated", "exception.stacktrace"})
+_RESERVED = frozenset({"root", "input", "output", "events", "tags", "truncated", "exception.stacktrace", PROJECT})
 
 
 def _unreserved(attributes: dict[str, Any]) -> dict[str, Any]:

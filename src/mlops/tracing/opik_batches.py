@@ -25,7 +25,7 @@ from src.mlops.tracing.opik_wire import (
     span_body,
     trace_body,
 )
-from src.mlops.tracing.records import Kind, Record, RecordRefused
+from src.mlops.tracing.records import PROJECT, Kind, Record, RecordRefused
 
 BREATH_S = 0.0002
 # Kept with a trace while it can still be merged; never sent.
@@ -133,6 +133,7 @@ def _converted(convert: Callable[[Body, str], Body], document: Body, project: st
     # A batch takes milliseconds of pure Python: other threads, such as an event loop's, run in between.
     time.sleep(BREATH_S)
     try:
-        return convert(document, project)
+        own = document.get("project") or (document.get("attributes") or {}).get(PROJECT)
+        return convert(document, own or project)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RecordRefused(f"a record has no valid form for Opik ({type(error).__name__}: {error})") from error

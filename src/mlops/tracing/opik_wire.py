@@ -21,6 +21,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from src.mlops.tracing.records import PROJECT
+
 Body = dict[str, Any]
 
 SPAN_TYPES = ("general", "tool", "llm", "guardrail")
@@ -28,7 +30,7 @@ SCORE_LIMIT = 1e9
 INT32_MAX = 2**31 - 1
 NO_REASON = "no reason was given"
 # Columns and attributes that have a field of their own in Opik's span.
-_PLACED = {"name", "span_type", "root", "input", "output", "tags", "exception.stacktrace", "ttft_ms"}
+_PLACED = {"name", "span_type", "root", "input", "output", "tags", "exception.stacktrace", "ttft_ms", PROJECT}
 _LINKS = ("prompt_versions", "fallback_used", "fallback_chain", "experiment_id", "training_run_id", "deployment_id")
 # An id has milliseconds and is made just before the root starts; a larger gap means that the trace was resumed.
 _ID_PRECISION = timedelta(milliseconds=10)

@@ -44,6 +44,7 @@ class Feedback:
     reason: str | None
     category: str | None
     source: str
+    project: str | None = None
     id: str = field(default_factory=lambda: uuid_text(uuid7_int()))
     recorded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     open_trace: Trace | None = None
@@ -122,6 +123,7 @@ class SpanRecorder:
         input_data: Any = None,
         headers: Mapping[str, str] | None = None,
         span_type: SpanType = SpanType.GENERAL,
+        project: str | None = None,
     ) -> SpanContext | SilentSpan:
         """A span to open with ``with`` or ``async with``; see ``OpikConnector.trace_agent``."""
         if not self.enabled:
@@ -134,6 +136,7 @@ class SpanRecorder:
         opened = SpanContext(self, identity, operation)
         if span_type is not SpanType.GENERAL:
             opened.span_type = span_type
+        opened.project = project
         if tags:
             opened.tags = tags
         if metadata is not None:
@@ -185,12 +188,14 @@ class SpanRecorder:
         reason: str | None = None,
         category: str | None = None,
         source: str = "sdk",
+        project: str | None = None,
     ) -> str:
         """Queue a score for a trace, open, ended or unknown to this process; returns its id, empty where disabled."""
         trace, span = uuid_int(trace_id), None if span_id is None else uuid_text(uuid_int(span_id))
         known = self._open_trace(trace)
+        project = project or (None if known is None else known.project)
         return self._keep(
-            Feedback(uuid_text(trace), span, name, float(value), reason, category, source, open_trace=known)
+            Feedback(uuid_text(trace), span, name, float(value), reason, category, source, project, open_trace=known)
         )
 
     def metric(self, name: str, value: float, *, trace_id: str | None = None, metadata: Any = None) -> str:
@@ -262,7 +267,7 @@ class SpanRecorder:
             if root is not None:
                 span.trace, span.parent = root.trace, root.id
                 return
-            span.trace = Trace(wanted, span.identity)
+            span.trace = Trace(wanted, span.identity, project=span.project)
             span.root = True
             self._roots[wanted] = span
 

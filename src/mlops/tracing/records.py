@@ -9,10 +9,12 @@ this process), ``input``, ``output``, ``events`` [{name, at, attributes}], ``tag
 what was cut], the OpenTelemetry GenAI names (``gen_ai.operation.name``, ``gen_ai.agent.name``,
 ``gen_ai.provider.name``, ``gen_ai.request.model``, ``gen_ai.response.model``,
 ``gen_ai.usage.input_tokens``, ``gen_ai.usage.output_tokens``, ``gen_ai.usage.cache_read.input_tokens``,
-``gen_ai.conversation.id``, ``gen_ai.tool.name``), ``exception.stacktrace`` on errors, and whatever the caller set.
+``gen_ai.conversation.id``, ``gen_ai.tool.name``), ``exception.stacktrace`` on errors, ``opik.project_name`` where a
+trace is of another project in Opik than the configured, and whatever the caller set.
 
 Feedback (``Kind.FEEDBACK``): feedback_id, trace_id, span_id or null, name, value, reason, category,
-source (sdk, ui, online_scoring), recorded_at.
+source (sdk, ui, online_scoring), recorded_at, and ``project`` where the trace is of another one in Opik than the
+configured.
 
 Metric (``Kind.METRIC``): metric_id, trace_id or null, span_id or null, name, value, metadata, recorded_at.
 """
@@ -25,6 +27,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 import orjson
+
+PROJECT = "opik.project_name"
 
 
 class Kind(StrEnum):

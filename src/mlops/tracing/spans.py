@@ -51,10 +51,11 @@ class SpanStatus(StrEnum):
 class Trace:
     """What the spans of one trace share in this process."""
 
-    __slots__ = ("_text", "id", "recorded", "root_agent", "root_tier")
+    __slots__ = ("_text", "id", "project", "recorded", "root_agent", "root_tier")
 
-    def __init__(self, trace_id: int, root: AgentIdentity, recorded: bool = True) -> None:
+    def __init__(self, trace_id: int, root: AgentIdentity, recorded: bool = True, project: str | None = None) -> None:
         self.id = trace_id
+        self.project = project
         self.root_agent = root.name
         self.root_tier = root.tier
         self.recorded = recorded
@@ -97,6 +98,7 @@ class SpanContext:
     duration_ns: int | None = None
     parent: int | None = None
     asked: tuple[str | None, str | None, Mapping[str, str] | None] | None = None
+    project: str | None = None
     trace: Trace
     id: int
     queue: deque[Any]
