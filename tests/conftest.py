@@ -17,8 +17,11 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from hypothesis import settings
 
-from src.agents.tiers import AGENT_TIERS
+from src.domain.agents import TIER_OF_AGENT
+from tests.bytecode import keep_bytecode
 from tests.suite_rules import NoTier, folder_markers, refuse_foreign, skip_problem, tier_marker
+
+keep_bytecode()
 
 TESTS = Path(__file__).resolve().parent
 TEMPLATE = "e2i_template"
@@ -30,13 +33,15 @@ FOREIGN_VARIABLES = (
     *("OTEL_EXPORTER_OTLP_ENDPOINT", "TRACEPARENT", "TRACESTATE", "E2I_ENV", "E2I_CACHE_BACKEND"),
     *("E2I_DASK_SCHEDULER", "OPTUNA_STORAGE_URL"),
 )
-# What these libraries would report home.
+# What these libraries would report home, and what costs every test time.
 SILENCED = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "OPIK_SENTRY_ENABLE": "false",
     "OPIK_ANALYTICS_ENABLE": "false",
     "RAGAS_DO_NOT_TRACK": "true",
+    # Answers are scored where a test asks for it.
+    "E2I_EVALUATION_RATE": "0",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
 }
 
@@ -61,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in FOREIGN_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update(SILENCED)
+    # In the order of the folders the few long tests of commands come first, not last with one worker idle.
+    config.option.loadscopereorder = False
     # Python starts with the sitecustomize it finds there: child processes are kept on this machine too.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(TESTS / "offline"), os.environ.get("PYTHONPATH"))))
 
@@ -83,7 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _tier_marker(path: Path) -> str | None:
     try:
-        return tier_marker(path, TESTS, AGENT_TIERS)
+        return tier_marker(path, TESTS, TIER_OF_AGENT)
     except NoTier as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -149,8 +156,19 @@ def postgres_dsn() -> Iterator[str]:
 
     server = embedded()
     with server.attach() as lease:
+        _forgo_durability(lease.dsn)
         yield lease.dsn
     server.stop()
+
+
+def _forgo_durability(dsn: str) -> None:
+    """No test pulls the plug of this server: waiting for the disk at every database made and dropped is time lost."""
+    import psycopg
+
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")
@@ -204,7 +222,7 @@ def _new_database(dsn: str, template: str) -> Iterator[str]:
 
     name = f"test_{next(_numbers)}"
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     yield in_database(dsn, name)
     close_connector()
     with psycopg.connect(dsn, autocommit=True) as connection:

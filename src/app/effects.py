@@ -17,6 +17,7 @@ from src.agents.causal_impact.nodes.build_graph import causal_graph
 from src.agents.causal_impact.state import DeclaredGraph, ImpactRequest
 from src.agents.causal_impact.workspace import rows
 from src.agents.runtime import Deps
+from src.app.interactions import keep, of_analysis
 from src.app.provenance import code_version, library_versions, stable_sha256
 from src.app.questions import EffectQuestion, impact_request
 from src.app.session import Session
@@ -257,6 +258,7 @@ async def _store(
     )
     await session.forget(run.run_id)
     finished = await session.runs.get(run.run_id)
+    await keep(session.database, of_analysis(finished, result.analysis))
     return Answer(finished, dataset, _analysis(finished))
 
 

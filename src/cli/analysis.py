@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from src.cli import output
-from src.errors import E2IError
+from src.errors import E2IError, QuestionNotUnderstood
 
 if TYPE_CHECKING:
     from src.app.effects import Answer
     from src.app.questions import EffectQuestion
+    from src.rag.answers import RAGAnswer
 
 CHECK_FAILED = 1
 
@@ -91,6 +92,7 @@ def effect(
         raise BadOption("name the data: either --data FILE or --dataset ID")
     answer = output.run(_answer(question, quiet=json))
     _print_answer(answer, as_json=json)
+    _score_soon(answer.run.trace_id)
     _exit_unless_supported(answer, strict)
 
 
@@ -102,13 +104,19 @@ def ask(
 ) -> None:
     """Ask in plain words; the answer says what was understood, or asks back.
 
+    Causal questions are answered from the data, others from the documents of the corpus (e2i corpus add).
+
     Example: e2i ask "did more rep calls cause more Kisqali prescriptions in the Northeast?"
     """
     from src.app.asking import Clarification, answer_question, read_question
     from src.app.session import open_session
 
     asked = sys.stdin.read() if question == "-" else question
-    understood = read_question(asked)
+    try:
+        understood = read_question(asked)
+    except QuestionNotUnderstood as error:
+        _ask_documents(asked, error, as_json=json)
+        return
     if isinstance(understood, Clarification):
         output.print_json(understood.document()) if json else output.print_rich(understood.text())
         raise typer.Exit(CHECK_FAILED)
@@ -120,7 +128,39 @@ def ask(
 
     answer = output.run(work())
     _print_answer(answer, as_json=json)
+    _score_soon(answer.run.trace_id)
     _exit_unless_supported(answer, strict)
+
+
+def _ask_documents(question: str, not_causal: QuestionNotUnderstood, *, as_json: bool) -> None:
+    """Answer from the corpus what is no causal question; exit 1 when the documents do not answer it.
+
+    Raises ``not_causal`` where there are no documents.
+    """
+    from src.app.answering import answer_from_documents, has_documents
+    from src.cli import answers
+
+    if not question.strip() or not output.run(has_documents()):
+        raise not_causal
+
+    async def work() -> RAGAnswer:
+        with output.progress("Answering", quiet=as_json) as step:
+            return await answer_from_documents(question, on_progress=step)
+
+    answer = output.run(work())
+    output.print_json(answers.answer_document(answer)) if as_json else answers.print_answer(answer)
+    if answer.trace_id is not None:
+        _score_soon(answer.trace_id)
+    if answer.declined is not None:
+        raise typer.Exit(CHECK_FAILED)
+
+
+def _score_soon(trace_id: str) -> None:
+    """Score the answer that stands on the terminal by now; what takes too long is left to e2i evaluate pending."""
+    from src.app.answer_evaluation import evaluate_soon
+
+    sys.stdout.flush()
+    output.run(evaluate_soon(trace_id))
 
 
 def runs(

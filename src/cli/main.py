@@ -12,9 +12,11 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo
 
-from src.cli import data, db, features, llm, mlflow, models, observe
+from src.cli import data, db, evaluate, features, llm, mlflow, models, observe
 from src.cli.analysis import ask, effect, report, rerun, resume, runs, show
+from src.cli.corpus import corpus_app
 from src.cli.demo import demo
+from src.cli.feedback import feedback
 from src.cli.kpis import kpis
 from src.cli.train import train
 from src.cli.validation import prepare, validate
@@ -37,7 +39,9 @@ app.add_typer(observe.app, name="observe")
 app.add_typer(llm.app, name="llm")
 app.add_typer(mlflow.app, name="mlflow")
 app.add_typer(models.app, name="models")
-for command in (effect, ask, show, runs, rerun, resume, report, kpis, demo, train):
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(corpus_app, name="corpus")
+for command in (effect, ask, show, runs, rerun, resume, report, kpis, demo, train, feedback):
     app.command()(command)
 data.app.command()(validate)
 data.app.command()(prepare)

@@ -1,0 +1,230 @@
+"""How is every answer that was given scored afterwards, once, without holding up the answer?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+
+from src.agents.feedback_learner.evaluation.rubric_evaluator import RubricEvaluator
+from src.app.tracing import traced_database
+from src.domain.rubric import RubricContext
+from src.errors import DataUnavailable, E2IError, ServiceOutage
+from src.llm.configuration import load_llm_config
+from src.llm.detection import open_client
+from src.mlops.opik_connector import get_opik_connector
+from src.mlops.tracing.ids import uuid7
+from src.mlops.tracing.recorder import share
+from src.rag.combined import COMBINED, CombinedEvaluationResult, EvaluatedAnswer
+from src.rag.configuration import load_rag_config
+from src.rag.evaluator import TRACE_ID, RAGASEvaluator
+from src.rag.judging.opening import JudgeChoice, Scoring
+from src.rag.opik_integration import EvaluationTraceContext, OpikEvaluationTracer
+from src.rag.samples import EvaluationSample
+from src.storage.database import Database
+from src.storage.evaluation_results import EvaluationRepository, StoredEvaluation
+from src.storage.interactions import Interaction, InteractionRepository
+from src.storage.postgres_gateway import PostgresGateway
+from src.storage.user_signals import UserSignalRepository
+
+_log = logging.getLogger(__name__)
+Progress = Callable[[str, float], None]
+EXPERTISE = "analyst"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReport:
+    """What a worker did: answers scored, those that could not be (id, reason), and how many wait."""
+
+    scored: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredAnswer:
+    """An answer with its scores, None before it was scored, and what somebody rated it (1–5)."""
+
+    interaction: Interaction
+    evaluation: StoredEvaluation | None
+    rating: int | None
+
+
+class AnswerScorer:
+    """Scores answers by RAGAS or its heuristic and by the rubric, and stores what came out."""
+
+    def __init__(
+        self, database: Database, evaluator: RAGASEvaluator, rubric: RubricEvaluator, scoring: Scoring
+    ) -> None:
+        gateway = PostgresGateway(database)
+        self._interactions = InteractionRepository(database)
+        self._evaluations = EvaluationRepository(gateway)
+        self._signals = UserSignalRepository(database)
+        self._evaluator, self._rubric, self._scoring = evaluator, rubric, scoring
+
+    async def score(self, interaction: Interaction, trace: EvaluationTraceContext | None = None) -> str:
+        """Score one answer and return the id of its signal.
+
+        Raises DataUnavailable when nothing could be measured: the answer then stays to be scored.
+        """
+        began = time.perf_counter()
+        contexts = tuple(str(one["text"]) for one in interaction.contexts if one.get("text"))
+        sample = EvaluationSample(
+            query=interaction.query,
+            answer=interaction.answer,
+            retrieved_contexts=contexts,
+            metadata={TRACE_ID: interaction.trace_id, "brand": interaction.brand},
+            sample_id=interaction.interaction_id,
+        )
+        result = await self._evaluator.scored(sample, self._scoring, trace)
+        if result.error is not None and result.overall_score is None:
+            raise DataUnavailable(f"no metric could be measured: {result.error}")
+        rubric = await self._rubric.evaluate(await self._rubric_context(interaction, contexts))
+        self._evaluator.log_rubric_scores(rubric, interaction.trace_id)
+        combined = CombinedEvaluationResult.of(
+            result,
+            rubric,
+            run_id=trace.run_id if trace is not None else str(uuid7()),
+            timestamp=datetime.now(UTC),
+            evaluation_time_seconds=time.perf_counter() - began,
+        )
+        self._give_combined(combined, interaction.trace_id)
+        signal_id = await self._evaluations.store(combined.to_rows(_answer(interaction)))
+        await self._interactions.evaluated(interaction.interaction_id)
+        return signal_id
+
+    async def _rubric_context(self, interaction: Interaction, contexts: Sequence[str]) -> RubricContext:
+        return RubricContext(
+            query=interaction.query,
+            answer=interaction.answer,
+            contexts=contexts,
+            evidence=[str(one[key]) for one in interaction.citations for key in ("chunk_id", "run_id") if key in one],
+            expertise=interaction.user_expertise or EXPERTISE,
+            component=interaction.component,
+            user_rating=await self._signals.rating_of(interaction.interaction_id),
+            recent_weaknesses=await self._evaluations.recent_weaknesses(
+                interaction.component, other_than=interaction.interaction_id
+            ),
+        )
+
+    def _give_combined(self, combined: CombinedEvaluationResult, trace_id: str) -> None:
+        if combined.combined_score is not None and self._evaluator.tracer.enabled:
+            reason = f"{combined.method} metrics and the rubric by {combined.rubric_method}"
+            self._evaluator.tracer.connector.log_feedback(
+                trace_id, combined.combined_score, COMBINED, reason, category=combined.method
+            )
+
+
+def _answer(interaction: Interaction) -> EvaluatedAnswer:
+    return EvaluatedAnswer(
+        query=interaction.query,
+        answer=interaction.answer,
+        contexts=interaction.contexts,
+        component=interaction.component,
+        interaction_id=interaction.interaction_id,
+        trace_id=interaction.trace_id,
+        session_id=interaction.session_id,
+        prompt_version=next(iter(interaction.prompt_versions.values()), None),
+        brand=interaction.brand,
+    )
+
+
+@asynccontextmanager
+async def open_scorer(database: Database, provider: JudgeChoice = "auto") -> AsyncIterator[AnswerScorer]:
+    """The configured judge, or without one the heuristics. Raises ConfigError for a judge that cannot be had."""
+    connector = get_opik_connector()
+    evaluator = RAGASEvaluator(llm_provider=provider, tracer=OpikEvaluationTracer(connector=connector))
+    client = None
+    if provider != "none":
+        client = open_client(load_llm_config(), prices=connector.config.prices, tracer=connector)
+    try:
+        async with evaluator.opened() as scoring:
+            yield AnswerScorer(database, evaluator, RubricEvaluator(llm=client), scoring)
+    finally:
+        if client is not None:
+            await client.aclose()
+
+
+async def evaluate_pending(
+    *,
+    limit: int = 100,
+    provider: JudgeChoice = "auto",
+    only: Sequence[str] | None = None,
+    on_progress: Progress = lambda step, share: None,
+) -> PendingReport:
+    """Score up to ``limit`` answers that wait, oldest first; several workers share them without doubling any."""
+    async with traced_database() as database:
+        interactions = InteractionRepository(database)
+        claimed = await interactions.claim(limit, only=only)
+        scored: list[str] = []
+        failed: list[tuple[str, str]] = []
+        if claimed:
+            async with open_scorer(database, provider) as scorer, _traced(len(claimed)) as trace:
+                for number, interaction in enumerate(claimed):
+                    on_progress(f"{number + 1} of {len(claimed)}", number / len(claimed))
+                    problem = await _score_or_release(scorer, interactions, interaction, trace)
+                    if problem is None:
+                        scored.append(interaction.interaction_id)
+                    else:
+                        failed.append((interaction.interaction_id, problem))
+        return PendingReport(tuple(scored), tuple(failed), await interactions.waiting())
+
+
+async def _score_or_release(
+    scorer: AnswerScorer, interactions: InteractionRepository, interaction: Interaction, trace: EvaluationTraceContext
+) -> str | None:
+    """Why an answer could not be scored; None when it was. Whatever happens, it is not held any longer."""
+    try:
+        await scorer.score(interaction, trace)
+    except (E2IError, ServiceOutage, psycopg.Error) as error:
+        await interactions.release(interaction.interaction_id)
+        return f"{type(error).__name__}: {error}"
+    except BaseException:
+        await asyncio.shield(interactions.release(interaction.interaction_id))
+        raise
+    return None
+
+
+@asynccontextmanager
+async def _traced(count: int) -> AsyncIterator[EvaluationTraceContext]:
+    tracer = OpikEvaluationTracer(connector=get_opik_connector())
+    async with tracer.trace_evaluation(str(uuid7()), {"what": "answers given"}) as trace:
+        trace.set_sample_count(count)
+        yield trace
+
+
+async def evaluate_soon(trace_id: str) -> bool:
+    """Score an answer that has just been given, if it is in the sample and done in time; True when it was.
+
+    Never raises for what goes wrong: the answer is given, and stays to be scored by ``evaluate_pending``.
+    """
+    settings = load_rag_config().evaluation
+    if share(trace_id) >= settings.sampling_rate or not settings.drain_seconds:
+        return False
+    try:
+        async with asyncio.timeout(settings.drain_seconds), traced_database() as database:
+            found = await InteractionRepository(database).find(trace_id)
+            report = await evaluate_pending(limit=1, only=[found.interaction_id])
+    except (E2IError, psycopg.Error, TimeoutError) as error:
+        _log.warning("the answer of trace %s waits to be scored (%s)", trace_id, type(error).__name__)
+        return False
+    for _, problem in report.failed:
+        _log.warning("the answer of trace %s waits to be scored (%s)", trace_id, problem)
+    return bool(report.scored)
+
+
+async def scored_answer(reference: str) -> ScoredAnswer:
+    """An answer by its run, trace or own id, with its scores. Raises RunNotFound."""
+    async with traced_database() as database:
+        interaction = await InteractionRepository(database).find(reference)
+        return ScoredAnswer(
+            interaction,
+            await EvaluationRepository(PostgresGateway(database)).of_interaction(interaction.interaction_id),
+            await UserSignalRepository(database).rating_of(interaction.interaction_id),
+        )

@@ -1,0 +1,157 @@
+"""How is an answer kept, so that it can be scored, rated and learned from?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from src.app.report.small_cells import hidden_segments
+from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
+from src.errors import E2IError
+from src.rag.answers import RAGAnswer
+from src.storage.database import Database
+from src.storage.interactions import Interaction, InteractionRepository
+from src.storage.records import RunRecord
+
+_log = logging.getLogger(__name__)
+CAUSAL_AGENT = "causal_impact"
+RAG_AGENT = "orchestrator"
+CONFIDENCE = {"high": 0.9, "moderate": 0.6, "low": 0.3}
+"""The words of a conclusion on the scale of other answers: an order, no probability."""
+
+
+def of_documents(answer: RAGAnswer, *, brand: str | None = None, expertise: str | None = None) -> Interaction:
+    """The interaction of an answer from documents. Raises ValueError for one that has no trace."""
+    if answer.trace_id is None:
+        raise ValueError("an answer without a trace cannot be scored later")
+    return Interaction(
+        trace_id=answer.trace_id,
+        query=answer.query,
+        answer=answer.answer,
+        contexts=[
+            {"chunk_id": one.chunk_id, "score": one.score, "text": one.text, "title": one.title}
+            for one in answer.contexts
+        ],
+        citations=[
+            {"marker": one.marker, "chunk_id": one.chunk_id, "start": one.start, "end": one.end, "quote": one.quote}
+            for one in answer.citations
+        ],
+        agents=[RAG_AGENT],
+        prompt_versions=answer.prompt_versions,
+        retrieval_config_id=answer.retrieval_config_id,
+        confidence=answer.confidence,
+        latency_ms=answer.latency_ms,
+        brand=brand,
+        user_expertise=expertise,
+        method=answer.method,
+        declined=answer.declined,
+    )
+
+
+def of_analysis(run: RunRecord, analysis: Analysis) -> Interaction:
+    """The interaction of a finished causal analysis: what it said, and the computed facts it rests on."""
+    evidence = [
+        {"chunk_id": f"{run.run_id}#{number}", "score": 1.0, "text": text}
+        for number, text in enumerate(evidence_of(analysis), start=1)
+    ]
+    seconds = (run.ended_at - run.started_at).total_seconds() if run.ended_at else None
+    return Interaction(
+        trace_id=run.trace_id,
+        run_id=run.run_id,
+        query=run.question,
+        answer=answer_words(analysis),
+        contexts=evidence,
+        citations=[{"run_id": run.run_id}],
+        agents=[CAUSAL_AGENT],
+        confidence=CONFIDENCE.get(analysis.conclusion.confidence),
+        latency_ms=None if seconds is None else max(0.0, seconds * 1000),
+        brand=run.understood.get("brand"),
+        method="deterministic",
+    )
+
+
+def answer_words(analysis: Analysis) -> str:
+    """What a reader is told, as text."""
+    conclusion = analysis.conclusion
+    parts: tuple[tuple[str, Sequence[str]], ...] = (
+        ("", (conclusion.headline,)),
+        ("", conclusion.findings),
+        ("Assumptions: ", conclusion.assumptions),
+        ("Limitations: ", conclusion.limitations),
+        ("Recommended: ", conclusion.recommendations),
+        ("What would change this: ", conclusion.would_change),
+        ("Warning: ", conclusion.warnings),
+    )
+    return "\n".join(f"{prefix}{line}" for prefix, lines in parts for line in lines)
+
+
+def evidence_of(analysis: Analysis) -> list[str]:
+    """The computed facts behind the words, one text per kind."""
+    found = [_estimate(one, analysis) for one in (analysis.primary,) if one is not None]
+    found += [_segments(one, analysis) for one in (analysis.primary,) if one is not None and one.segments]
+    if analysis.refutation is not None:
+        found.append(_refutation(analysis.refutation))
+    if analysis.sensitivity is not None:
+        found.append(analysis.sensitivity.statement)
+    identification = analysis.identification
+    assumed = " ".join((*identification.assumptions, *identification.reasons)) or "nothing stated"
+    found.append(
+        f"Identification of {analysis.treatment} → {analysis.outcome}: {identification.strategy}; adjusted for "
+        f"{', '.join(identification.adjustment_set) or 'nothing'}. Assumed: {assumed}"
+    )
+    found.append(f"{analysis.n_rows:,} rows were used.")
+    return found
+
+
+def _estimate(one: EffectEstimate, analysis: Analysis) -> str:
+    return (
+        f"{one.estimator} estimates the {one.estimand} of {analysis.treatment} on {analysis.outcome} as "
+        f"{one.value:.4g} (95 % interval {one.ci.lower:.4g} to {one.ci.upper:.4g}, standard error {one.std_error:.4g}, "
+        f"p = {one.p_value:.3g}, n = {one.n:,})."
+    )
+
+
+def _segments(one: EffectEstimate, analysis: Analysis) -> str:
+    hidden = hidden_segments(one.segments)
+    lines = [
+        f"{part.column} {part.segment}: {part.value:.4g} ({part.ci.lower:.4g} to {part.ci.upper:.4g}, n = {part.n:,})"
+        for part in one.segments
+        if (part.column, part.segment) not in hidden
+    ]
+    return f"Effect of {analysis.treatment} by segment. " + "; ".join(lines) + "."
+
+
+def _refutation(report: RefutationReport) -> str:
+    results = [
+        f"{test.name} {'passed' if test.passed else 'failed'} ({test.detail})"
+        for test in report.tests
+        if test.applicable
+    ]
+    return f"Refutation tests, {report.gate.value}: {'; '.join(results)}."
+
+
+async def keep(database: Database, interaction: Interaction) -> bool:
+    """Store an answer. An answer that cannot be kept is still given: False, and the reason in the log."""
+    try:
+        await InteractionRepository(database).add(interaction)
+    except (E2IError, psycopg.Error) as error:
+        _log.warning("the answer of trace %s was not kept (%s)", interaction.trace_id, type(error).__name__)
+        return False
+    return True
+
+
+def document(interaction: Interaction) -> dict[str, Any]:
+    """JSON form without the evidence's full text."""
+    return {
+        "interaction_id": interaction.interaction_id,
+        "trace_id": interaction.trace_id,
+        "run_id": interaction.run_id,
+        "query": interaction.query,
+        "method": interaction.method,
+        "declined": interaction.declined,
+        "confidence": interaction.confidence,
+        "evaluated_at": interaction.evaluated_at,
+    }

@@ -1,0 +1,135 @@
+"""`e2i feedback`, `e2i evaluate` and answers from documents, as a user calls them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from src.mlops.tracing.ids import uuid7
+from src.storage.database import Database
+from src.storage.interactions import Interaction, InteractionRepository
+from src.storage.traces import TraceRepository
+from tests.e2e.command_line import Finished, SameProcess
+
+TRACE = str(uuid7())
+
+
+@pytest.fixture
+def e2i(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str) -> SameProcess:
+    """The commands on a database with one answer."""
+    given = Interaction(
+        trace_id=TRACE,
+        query="What is planned for Kisqali?",
+        answer="Two more calls a month are planned for Kisqali. [1]",
+        contexts=[{"chunk_id": "c1", "score": 1.0, "text": "Two more calls a month are planned for Kisqali."}],
+        citations=[{"marker": 1, "chunk_id": "c1"}],
+        agents=["orchestrator"],
+    )
+
+    async def fill() -> None:
+        async with Database.open(database_url) as database:
+            await InteractionRepository(database).add(given)
+
+    asyncio.run(fill())
+    monkeypatch.setenv("E2I_EMBEDDINGS", "none")
+    return SameProcess(tmp_path / "var", database_url)
+
+
+def scores(url: str) -> dict[str, float]:
+    async def read() -> dict[str, float]:
+        async with Database.open(url) as database:
+            return {one.name: one.value for one in await TraceRepository(database).feedback(TRACE)}
+
+    return asyncio.run(read())
+
+
+def test_a_rating_and_a_correction_are_kept_and_the_trace_is_scored(e2i: SameProcess) -> None:
+    done = e2i("feedback", TRACE[:13], "--rating", "2", "--correct", "Three more calls.", "--json")
+    assert (done.code, set(done.document["signals"])) == (0, {"rating", "correction"})
+    assert scores(e2i.dsn) == {"user_rating": 0.25}
+    listed = e2i("feedback", "--list", "--json").document
+    assert {(one["kind"], one["value"], one["text"]) for one in listed} == {
+        ("rating", 2.0, ""),
+        ("correction", None, "Three more calls."),
+    }
+
+
+def test_said_again_it_replaces_what_was_said_before(e2i: SameProcess) -> None:
+    assert e2i("feedback", TRACE, "--rating", "2", "--thumbs", "down").code == 0
+    assert e2i("feedback", TRACE, "--rating", "5", "--thumbs", "up").code == 0
+    listed = e2i("feedback", "--list", "--json").document
+    assert {(one["kind"], one["value"]) for one in listed} == {("rating", 5.0), ("thumbs_up", 1.0)}
+
+
+def test_a_rated_answer_is_scored_again_and_a_low_rating_demands_a_suggestion(e2i: SameProcess) -> None:
+    assert e2i("evaluate", "show", TRACE).code == 1
+    assert e2i("evaluate", "pending", "--json").document["waiting"] == 0
+    before = e2i("evaluate", "show", TRACE, "--json").document
+    assert before["user_rating"] is None
+    assert e2i("feedback", TRACE, "--rating", "1").code == 0
+    again = e2i("evaluate", "pending", "--json").document
+    assert (len(again["scored"]), again["waiting"]) == (1, 0)
+    after = e2i("evaluate", "show", TRACE, "--json").document
+    assert after["user_rating"] == 1
+    applied = after["evaluation"]["details"]["rubric"]["overrides_applied"]
+    assert len(applied) == len(before["evaluation"]["details"]["rubric"]["overrides_applied"]) + 1
+    assert "faithfulness" in e2i("evaluate", "show", TRACE).out
+
+
+WRONG = [
+    pytest.param((), "e2i feedback RUN", id="no answer"),
+    pytest.param((TRACE,), "--rating 1..5", id="nothing said"),
+    pytest.param((TRACE, "--rating", "6"), "from 1 (wrong) to 5", id="off the scale"),
+    pytest.param((TRACE, "--thumbs", "sideways"), "up or down", id="no thumb"),
+    pytest.param((TRACE, "--correct", " "), "is empty", id="empty"),
+    pytest.param((TRACE, "--correct", "ask ana.lima@example.org"), "e-mail address", id="names a person"),
+    pytest.param(("ffffffff", "--rating", "3"), "no run has the id", id="unknown"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), WRONG)
+def test_what_cannot_be_kept_is_one_line_and_nothing_is_written(
+    e2i: SameProcess, arguments: tuple[str, ...], line: str
+) -> None:
+    done = e2i("feedback", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert line in done.err
+    assert done.err.count("\n") == 1
+    assert "ana.lima" not in done.err
+    assert e2i("feedback", "--list", "--json").document == []
+    assert scores(e2i.dsn) == {}
+
+
+def ask(e2i: SameProcess, question: str) -> Finished:
+    return e2i("ask", question, "--json")
+
+
+def test_what_is_no_causal_question_is_answered_from_the_documents_or_declined(
+    e2i: SameProcess, tmp_path: Path
+) -> None:
+    refused = ask(e2i, "What is an E-value?")
+    assert refused.code == 2
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "values.md").write_text(
+        "# E-value\n\nAn E-value is the least strength an unmeasured confounder needs to explain an effect away.\n"
+    )
+    assert e2i("corpus", "add", str(notes)).code == 0
+    answer = ask(e2i, "What is an E-value?").document
+    assert (answer["declined"], answer["method"]) == (None, "extractive")
+    assert answer["sentences"][0]["text"].startswith("An E-value is the least strength")
+    declined = ask(e2i, "Which territories lead Remibrutinib sales?")
+    assert declined.code == 1
+    assert declined.document["declined"] == "no document was found for this question"
+    waiting = e2i("evaluate", "pending", "--json").document
+    assert len(waiting["scored"]) == 3
+    shown = e2i("evaluate", "show", answer["trace_id"], "--json").document
+    assert shown["evaluation"]["ragas"]["faithfulness"] > 0.8
+
+
+def test_an_unknown_judge_is_one_line(e2i: SameProcess) -> None:
+    done = e2i("evaluate", "pending", "--provider", "oracle")
+    assert done.code == 2
+    assert "there is no judge 'oracle'" in done.err
