@@ -47,7 +47,7 @@ def tier_marker(path: Path, tests: Path, tiers: Mapping[str, int]) -> str | None
     folders = [part for part in path.relative_to(agents).parts if part not in TIER_FOLDERS]
     agent = folders[0].removeprefix("test_")
     if agent not in tiers:
-        raise NoTier(f"{path.relative_to(tests.parent)}: agent '{agent}' has no tier in src/agents/tiers.py")
+        raise NoTier(f"{path.relative_to(tests.parent)}: agent '{agent}' has no tier in src/domain/agents.py")
     return f"tier{tiers[agent]}"
 
 

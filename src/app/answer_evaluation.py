@@ -24,6 +24,7 @@ from src.mlops.tracing.recorder import share
 from src.rag.combined import COMBINED, CombinedEvaluationResult, EvaluatedAnswer
 from src.rag.configuration import load_rag_config
 from src.rag.evaluator import TRACE_ID, RAGASEvaluator
+from src.rag.judging.declined import DECLINED
 from src.rag.judging.opening import JudgeChoice, Scoring
 from src.rag.opik_integration import EvaluationTraceContext, OpikEvaluationTracer
 from src.rag.samples import EvaluationSample
@@ -79,7 +80,7 @@ class AnswerScorer:
             query=interaction.query,
             answer=interaction.answer,
             retrieved_contexts=contexts,
-            metadata={TRACE_ID: interaction.trace_id, "brand": interaction.brand},
+            metadata={TRACE_ID: interaction.trace_id, "brand": interaction.brand, DECLINED: interaction.declined},
             sample_id=interaction.interaction_id,
         )
         result = await self._evaluator.scored(sample, self._scoring, trace)

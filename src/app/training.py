@@ -30,6 +30,7 @@ from src.contracts.inference import INFERRED, infer_contract
 from src.domain.modelling import TrainingData
 from src.errors import ContractViolation, DataUnavailable, E2IError
 from src.mlops.preparation.row_identity import OF_VIEW
+from src.mlops.preparation.splitting import SPLIT_COLUMN
 from src.mlops.tracing.ids import uuid7
 from src.storage.catalogue import Catalogue
 from src.storage.database import Database
@@ -192,7 +193,7 @@ def _with_features(shop: Workshop, deps: Deps, columns: Columns) -> Deps:
 def _behind_gate(done: Trained) -> Trained:
     result = done.prepared.result
     if not result.gate.passed:
-        return _stopped(done, *(f"the gate is shut: {line}" for line in result.gate.blockers))
+        return _stopped(done, *(f"the gate is shut: {line}{_way_out(done, line)}" for line in result.gate.blockers))
     if lacking := _lacking(done):
         return _stopped(done, *(f"the data is not ready: {line}" for line in lacking))
     if result.splits is None:
@@ -211,6 +212,14 @@ def _behind_gate(done: Trained) -> Trained:
         time=columns.time,
     )
     return dataclasses.replace(done, data=data)
+
+
+def _way_out(done: Trained, blocker: str) -> str:
+    """What an order can do about a split that the rows brought along."""
+    brought = SPLIT_COLUMN in done.dataset.columns and done.order.split_strategy is None
+    if not (brought and blocker.startswith("splits: ")):
+        return ""
+    return f" (the rows bring their split in {SPLIT_COLUMN}; --split-strategy plans another)"
 
 
 def _lacking(done: Trained) -> tuple[str, ...]:

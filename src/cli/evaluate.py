@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 CHECK_FAILED = 1
 PROVIDERS = ("auto", "anthropic", "openai", "none")
+PIPELINES = ("corpus", "none")
 
 app = typer.Typer(help="Score answers by RAGAS metrics and the rubric.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -31,8 +33,7 @@ def pending(
 
     Example: e2i evaluate pending --limit 50
     """
-    if provider not in PROVIDERS:
-        raise ContractViolation(f"there is no judge '{provider[:30]}'; use {', '.join(PROVIDERS)}")
+    _one_of(provider, PROVIDERS, "judge")
     while True:
         report = _score(limit, provider, quiet=json)
         _print(report, json)
@@ -40,6 +41,48 @@ def pending(
             break
         time.sleep(loop)
     if report.failed:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command()
+def run(
+    dataset: Annotated[str, typer.Option(help="JSON or JSON lines file, or: default, adversarial.")] = "default",
+    pipeline: Annotated[
+        str, typer.Option(help="Whose answers: corpus (this system's), or none (those in the dataset).")
+    ] = "corpus",
+    provider: Annotated[str, typer.Option(help="Judge: auto, anthropic, openai, or none for heuristics.")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="The first so many samples only.")] = None,
+    compare: Annotated[str | None, typer.Option(help="Id of an earlier run, or its report as JSON.")] = None,
+    log: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Log the run to MLflow.")] = True,
+    strict: Annotated[
+        bool, typer.Option("--fail-on-threshold", help="Exit with 1 below a threshold, or worse than before.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Evaluate the answers to a set of questions.
+
+    Example: e2i evaluate run --dataset questions.jsonl --fail-on-threshold
+    """
+    from src.app.rag_evaluation import EvaluationRequest, PipelineChoice, evaluate_answers
+    from src.app.rag_evaluation_text import outcome_document, outcome_lines
+    from src.rag.judging.opening import JudgeChoice
+
+    request = EvaluationRequest(
+        dataset=dataset,
+        log_to_mlflow=log,
+        provider=cast(JudgeChoice, _one_of(provider, PROVIDERS, "judge")),
+        pipeline=cast(PipelineChoice, _one_of(pipeline, PIPELINES, "pipeline")),
+        limit=limit,
+        compare=compare,
+    )
+    with output.bar("Evaluating", quiet=json) as step:
+        outcome = output.run(evaluate_answers(request, lambda done, of: step(f"{done} of {of}", done / of)))
+    if json:
+        output.print_json(outcome_document(outcome))
+    else:
+        for line in outcome_lines(outcome):
+            output.print_rich(line)
+    if strict and (outcome.failures or outcome.inferior):
         raise typer.Exit(CHECK_FAILED)
 
 
@@ -60,9 +103,13 @@ def show(
         raise typer.Exit(CHECK_FAILED)
 
 
-def _score(limit: int, provider: str, *, quiet: bool) -> PendingReport:
-    from typing import cast
+def _one_of(name: str, known: Sequence[str], what: str) -> str:
+    if name not in known:
+        raise ContractViolation(f"there is no {what} '{name[:30]}'; use {', '.join(known)}")
+    return name
 
+
+def _score(limit: int, provider: str, *, quiet: bool) -> PendingReport:
     from src.app.answer_evaluation import evaluate_pending
     from src.rag.judging.opening import JudgeChoice
 

@@ -66,7 +66,7 @@ def train(
 
     Exit status 1 when the gate is shut, the training fails, criteria are not met or staging is refused.
 
-    Example: e2i train triggers --target false_positive_flag --trials 20
+    Example: e2i train triggers --target false_positive_flag --split-strategy patient_stratified --trials 20
     Example: e2i train wine.csv --target quality --algorithm lightgbm --criteria roc_auc=.7 --no-stage
     """
     from src.app.model_lifecycle import approval_from

@@ -74,6 +74,8 @@ class RubricEvaluation:
     """Why a model was asked and did not decide."""
     cost_dollars: float | None = 0.0
     metadata: Mapping[str, str] = field(default_factory=dict)
+    heuristic_scores: Mapping[Criterion, float] = field(default_factory=dict)
+    """What the rules gave for the same text, also where a model judged."""
 
 
 class Rubric(Protocol):

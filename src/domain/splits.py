@@ -24,6 +24,8 @@ SPLIT_NAMES = tuple(str(split) for split in DataSplit)
 ASSIGNED = SPLIT_NAMES[: SPLIT_NAMES.index(DataSplit.UNASSIGNED)]
 UNASSIGNED = SPLIT_NAMES.index(DataSplit.UNASSIGNED)
 GAP_DAYS = 7
+# Hashes are placed on 0 … 2^63 − 1; the largest number below it that a float holds is kept.
+_SCALE = 2**63 - 1024
 EPOCH = date(1970, 1, 1).toordinal()
 
 
@@ -80,7 +82,7 @@ class SplitPlan:
 
     ``cuts``: train lies before the first date, validation from ``gap_days`` after it, and so on; empty for
     patient_stratified and for a split that rows brought along. ``hash_cuts`` are the same on the scale of
-    ``hash_place``; empty for chronological.
+    ``hash_place``, of strata on that of ``strata_places``; empty for chronological.
     ``unit``: column whose values stay together, None for a split of single rows. ``rows``: number per
     split, unassigned included; empty on a plan read back from the registry.
     """
@@ -125,6 +127,25 @@ def hash_place(unit: str, random_state: int | None = None) -> int:
     """Where a unit lies on 0 … 2^63 − 1: the first 8 bytes of its SHA-256, halved; the same in every process."""
     text = unit if random_state is None else f"{random_state}:{unit}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def strata_places(places: Codes, rows: Codes, strata: Codes, random_state: int | None = None) -> Codes:
+    """Places on the same scale by which every stratum is cut alike: where a unit lies among those of its stratum.
+
+    ``rows``: number of rows of each unit; ``strata``: number of each unit's stratum. A stratum's share of a split
+    then misses its share of all rows by one unit at most, plus what the cut itself misses. Each stratum begins
+    elsewhere, so that a unit more or less is not in the same split for all of them.
+    """
+    import numpy as np
+
+    found = np.zeros(len(places), dtype=np.int64)
+    for stratum in np.unique(strata).tolist():
+        own = np.flatnonzero(strata == stratum)
+        order = own[np.argsort(places[own], kind="stable")]
+        start = hash_place(f"stratum {stratum}", random_state) / _SCALE
+        share = (np.cumsum(rows[order]) - start * rows[order]) / rows[order].sum()
+        found[order] = (share * _SCALE).astype(np.int64)
+    return found
 
 
 def hash_cuts(places: Codes, rows: Codes, ratios: SplitRatios = DEFAULT_RATIOS) -> tuple[int, ...]:

@@ -14,7 +14,8 @@ from src.domain.modelling import Direction, ProblemType
 from src.errors import ContractViolation, HPOError
 from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.configuration import WarmStartSettings, load_optuna_config
-from src.mlops.optuna.results import WarmStart
+from src.mlops.optuna.first_trials import alike
+from src.mlops.optuna.results import TrialRecord, WarmStart
 from src.mlops.optuna.spaces import clip_to_space
 from src.mlops.scoring import TuningProblem, pattern_similarity, running_mean
 from src.storage.gateway import Row
@@ -23,6 +24,10 @@ from src.storage.hpo_patterns import HPOPatternRepository
 Space = Mapping[str, Mapping[str, Any]]
 # Candidates looked at for each warm start wanted: some are left out as repetitions.
 _SPARE = 3
+# Settings remembered of a search: which of its best comes out ahead is partly chance.
+REMEMBERED = 5
+# Problems whose similarity differs by less are the same one met again: what was found last is tried first.
+_SAME_PROBLEM = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +73,26 @@ class PatternQuery:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RunnerUp:
+    """Hyperparameters that came close to the best of their search, and what they gave."""
+
+    params: Mapping[str, Any]
+    value: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HPOPattern(PatternQuery):
     """The best of a finished search, the problem it was found on, and how it did when tried first elsewhere.
 
+    ``runners_up``: what came next to the best, the better first.
     ``warmstart_improvement_avg`` is the arithmetic mean of all recorded improvements, None before the first.
     """
 
     direction: Direction
     best_params: Mapping[str, Any]
     best_value: float
+    runners_up: tuple[RunnerUp, ...] = ()
     study_name: str | None = None
     pattern_id: str = field(default_factory=lambda: str(uuid4()))
     procedure_id: str | None = None
@@ -90,6 +105,11 @@ class HPOPattern(PatternQuery):
         PatternQuery.__post_init__(self)
         if not math.isfinite(self.best_value):
             raise HPOError(f"a best value of {self.best_value} is no result; nothing was remembered")
+
+    @property
+    def remembered(self) -> tuple[RunnerUp, ...]:
+        """The best and its runners-up."""
+        return (RunnerUp(self.best_params, self.best_value), *self.runners_up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +186,7 @@ class HPOPatternMemory:
         return self._settings or load_optuna_config().optuna.warmstart
 
     async def store_hpo_pattern(self, pattern: HPOPattern) -> str:
-        """Remember the best of a finished search and return its id."""
+        """Remember what was best in a finished search and return its id."""
         await self._store.add(pattern)
         return pattern.pattern_id
 
@@ -174,24 +194,26 @@ class HPOPatternMemory:
         """The patterns most like ``query``, whatever their similarity; other algorithms, problems, metrics never."""
         return await self._store.similar(query, min_similarity=0.0, limit=limit)
 
-    async def get_warmstart(self, query: PatternQuery, min_similarity: float | None = None) -> list[WarmStart]:
-        """What to try first: bests of problems at least ``min_similarity`` alike, the most alike problem's first.
+    async def get_warmstart(
+        self, query: PatternQuery, min_similarity: float | None = None, *, most: int | None = None
+    ) -> list[WarmStart]:
+        """What to try first: what was best on problems at least ``min_similarity`` alike, at most ``most`` of it.
 
-        Values are moved into the space of ``query``; what becomes equal is tried once. Empty where warm starts are
-        switched off, or nothing is alike enough.
+        The bests come first, the most alike problem's before others, then the runners-up in the same order. Values
+        are moved into the space of ``query``; what becomes equal is tried once. Empty where warm starts are switched
+        off, or nothing is alike enough.
         """
         settings = self.settings
         if not settings.enabled:
             return []
         least = settings.min_similarity if min_similarity is None else min_similarity
-        wanted = settings.max_import_trials
-        found = await self._store.similar(query, min_similarity=least, limit=_SPARE * wanted)
+        wanted = settings.max_import_trials if most is None else min(most, settings.max_import_trials)
+        found = await self._store.similar(query, min_similarity=least, limit=_SPARE * settings.max_import_trials)
         starts: list[WarmStart] = []
-        for similar in found:
-            params = clip_to_space(similar.pattern.best_params, query.search_space)
-            if params and all(params != start.params for start in starts):
-                pattern = similar.pattern
-                starts.append(WarmStart(pattern.pattern_id, similar.similarity, params, pattern.best_value))
+        for rank, similar, known in _best_first(found):
+            params = clip_to_space(known.params, query.search_space)
+            if params and not any(alike(params, start.params) for start in starts):
+                starts.append(WarmStart(similar.pattern.pattern_id, similar.similarity, params, known.value, rank))
         return starts[:wanted]
 
     async def record_warmstart_outcome(self, pattern_id: str, improvement: float) -> float:
@@ -285,7 +307,8 @@ class PostgresPatterns:
 
     async def add(self, pattern: HPOPattern) -> None:
         """Keep a pattern."""
-        await self._repository.add(asdict(pattern))
+        row = asdict(pattern)
+        await self._repository.add(row | {"runners_up": list(row["runners_up"])})
 
     async def similar(self, query: PatternQuery, *, min_similarity: float, limit: int) -> list[SimilarPattern]:
         """Patterns of the same algorithm, problem type and metric, most alike first, the newer of equals first."""
@@ -330,6 +353,31 @@ def query_of(
     )
 
 
+def runners_up(
+    trials: Sequence[TrialRecord], direction: Direction, best_params: Mapping[str, Any]
+) -> tuple[RunnerUp, ...]:
+    """The best completed ``trials`` that differ from ``best_params`` and from one another, the better first."""
+    sign = 1.0 if direction == "maximize" else -1.0
+    complete = [(trial.value, trial) for trial in trials if trial.state == "COMPLETE" and trial.value is not None]
+    complete.sort(key=lambda one: (-sign * one[0], one[1].number))
+    found: list[RunnerUp] = []
+    for value, trial in complete:
+        known = (best_params, *(one.params for one in found))
+        if len(found) < REMEMBERED - 1 and not any(alike(trial.params, params) for params in known):
+            found.append(RunnerUp(dict(trial.params), value))
+    return tuple(found)
+
+
+def _best_first(found: Sequence[SimilarPattern]) -> list[tuple[int, SimilarPattern, RunnerUp]]:
+    """All that is remembered by its rank, then by similarity, then the newest."""
+    ordered = sorted(
+        found,
+        key=lambda similar: (-round(similar.similarity / _SAME_PROBLEM), -similar.pattern.created_at.timestamp()),
+    )
+    ranked = [(rank, similar, known) for similar in ordered for rank, known in enumerate(similar.pattern.remembered)]
+    return sorted(ranked, key=lambda one: one[0])
+
+
 def _feature_type(values: Any) -> str:
     distinct = values.unique()
     if len(distinct) <= 2:
@@ -339,4 +387,5 @@ def _feature_type(values: Any) -> str:
 
 def _pattern(row: Row) -> HPOPattern:
     values = {item.name: row[item.name] for item in fields(HPOPattern)}
-    return HPOPattern(**values | {"problem_type": ProblemType(row["problem_type"])})
+    known = tuple(RunnerUp(told["params"], told["value"]) for told in row["runners_up"])
+    return HPOPattern(**values | {"problem_type": ProblemType(row["problem_type"]), "runners_up": known})

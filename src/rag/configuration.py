@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from src.settings import CONFIG_DIR, ConfigModel, load_config, var_dir
 
@@ -19,6 +19,7 @@ class EmbeddingSettings(ConfigModel):
 
     provider: Literal["auto", "minilm", "openai", "none"]
     openai_model: str
+    openai_dims: PositiveInt
     batch_size: PositiveInt
     threads: PositiveInt
 
@@ -41,10 +42,11 @@ class RetrievalSettings(ConfigModel):
 
 
 class CorpusSettings(ConfigModel):
-    """Where the word index lies and which files are taken."""
+    """Where the word index lies, which files are taken, and how many documents are stored together."""
 
     index_folder: str
     max_file_mb: PositiveFloat
+    documents_per_commit: PositiveInt
 
     @property
     def folder(self) -> Path:
@@ -60,6 +62,10 @@ class AnsweringSettings(ConfigModel):
     max_context_chars: PositiveInt
 
 
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
 class EvaluationSettings(ConfigModel):
     """Which answers are scored, how many at a time, and what that may cost."""
 
@@ -69,7 +75,8 @@ class EvaluationSettings(ConfigModel):
     batch_size: PositiveInt
     timeout_seconds: PositiveFloat
     retry_count: Annotated[int, Field(ge=0)]
-    max_dollars: PositiveFloat | None
+    max_dollars: Annotated[PositiveFloat | None, BeforeValidator(_none_if_empty)]
+    judge_max_tokens: PositiveInt
     min_coverage: Share
     bootstrap_draws: PositiveInt
     random_state: int

@@ -14,7 +14,7 @@ import pytest
 
 from src.storage.embedded_postgres import EmbeddedPostgres
 
-from .command_line import CommandLine, study_frame
+from .command_line import CommandLine, SameProcess, study_frame
 
 FEW, MANY = 1, 20
 
@@ -38,12 +38,12 @@ def test_sigkill_at_random_points_leaves_an_answer_that_resumes_to_the_same_numb
     began = time.monotonic()
     unbroken = e2i(*asked).document["run"]
     seconds = time.monotonic() - began
-    moments = random.Random(points)
+    moments, within = random.Random(points), SameProcess(e2i.var, e2i.dsn)
     for _ in range(points):
         killed_after(e2i, asked, moments.uniform(0.2, seconds))
-        resumed = e2i("resume", "--json")
+        resumed = within("resume", "--json")
         assert resumed.code == 0, resumed.err
-        again = e2i(*asked)
+        again = within(*asked)
         assert again.code == 0, again.err
         for run in [*(answer["run"] for answer in resumed.document), again.document["run"]]:
             assert run["status"] == "completed"
@@ -58,8 +58,11 @@ def test_asking_again_resumes_the_interrupted_answer_instead_of_starting_another
     wait_for(lambda: rows(e2i, "SELECT status FROM analysis_runs") == [("running",)])
     process.kill()
     process.wait()
+    wait_until_the_server_noticed(e2i)
     interrupted = rows(e2i, "SELECT run_id::text FROM analysis_runs")
-    assert e2i(*asked).document["run"]["run_id"] == interrupted[0][0]
+    again = e2i(*asked)
+    assert again.code == 0, again.err
+    assert again.document["run"]["run_id"] == interrupted[0][0]
     assert len(rows(e2i, "SELECT run_id FROM analysis_runs")) == 1
 
 
@@ -87,6 +90,16 @@ def killed_after(e2i: CommandLine, arguments: tuple[str, ...], seconds: float) -
     time.sleep(seconds)
     process.kill()
     process.wait()
+    wait_until_the_server_noticed(e2i)
+
+
+def wait_until_the_server_noticed(e2i: CommandLine) -> None:
+    """A killed process holds its run until its connection is found closed."""
+    held = (
+        "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database"
+        " WHERE locktype = 'advisory' AND datname = current_database()"
+    )
+    wait_for(lambda: rows(e2i, held) == [])
 
 
 def assert_nothing_half_done(e2i: CommandLine) -> None:
@@ -104,5 +117,5 @@ def rows(e2i: CommandLine, query: str) -> list[Any]:
 def wait_for(condition: Any, *, patience_s: float = 60.0) -> None:
     deadline = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < deadline, "the run was never recorded"
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)

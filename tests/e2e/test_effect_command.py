@@ -29,7 +29,7 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_answer_is_kept_shown_repeated_and_reported(e2i: CommandLine, study: Path) -> None:
+def test_an_answer_is_kept_shown_repeated_and_reported(e2i: CommandLine, within: SameProcess, study: Path) -> None:
     answered = e2i("effect", "--data", str(study), *ASKED, "--confounders", "x", "--json")
     assert answered.code == 0, answered.err
     run = answered.document["run"]
@@ -37,31 +37,31 @@ def test_an_answer_is_kept_shown_repeated_and_reported(e2i: CommandLine, study: 
     assert run["verdict"] == "causal effect supported"
     assert primary["ci"]["lower"] <= 0.8 <= primary["ci"]["upper"]
 
-    assert [line["run_id"] for line in e2i("runs", "--json").document] == [run["run_id"]]
-    shown = e2i("show", run["run_id"][:13], "--json").document
+    assert [line["run_id"] for line in within("runs", "--json").document] == [run["run_id"]]
+    shown = within("show", run["run_id"][:13], "--json").document
     assert shown["run"] == run
     assert shown["dataset"]["content_sha256"] == run["data_sha256"]
 
-    repeated = e2i("rerun", run["run_id"], "--json")
+    repeated = within("rerun", run["run_id"], "--json")
     assert (repeated.code, repeated.document["identical"], repeated.document["differences"]) == (0, True, [])
 
-    page = e2i("report", run["run_id"], "--out", "-").out
+    page = within("report", run["run_id"], "--out", "-").out
     assert page.startswith("<!DOCTYPE html>") or page.startswith("<!doctype html>")
     assert run["run_id"] in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_a_rerun_names_the_input_that_changed(e2i: CommandLine, study: Path) -> None:
-    run = e2i("effect", "--data", str(study), *ASKED, "--confounders", "x", "--json").document["run"]
-    stored = next((e2i.var / "datasets").glob("*.parquet"))
+def test_a_rerun_names_the_input_that_changed(within: SameProcess, study: Path) -> None:
+    run = within("effect", "--data", str(study), *ASKED, "--confounders", "x", "--json").document["run"]
+    stored = next((within.var / "datasets").glob("*.parquet"))
     study_frame(1200, effect=0.1).to_parquet(stored)
-    changed = e2i("rerun", run["run_id"])
+    changed = within("rerun", run["run_id"])
     assert changed.code != 0
     assert "changed" in changed.out + changed.err
 
 
-def test_fail_unless_supported_turns_the_verdict_into_an_exit_code(e2i: CommandLine, study: Path) -> None:
-    refused = e2i("effect", "--data", str(study), *ASKED, "--fail-unless-supported", "--json")
+def test_fail_unless_supported_turns_the_verdict_into_an_exit_code(within: SameProcess, study: Path) -> None:
+    refused = within("effect", "--data", str(study), *ASKED, "--fail-unless-supported", "--json")
     assert refused.code == 1
     assert refused.document["run"]["verdict"] == "association only"
 
@@ -117,16 +117,22 @@ def test_a_question_about_nothing_known_is_refused_in_one_line(within: SameProce
     assert refused.err.count("\n") == 1
 
 
-def test_an_ambiguous_question_is_asked_back(e2i: CommandLine) -> None:
-    back = e2i("ask", "did rep calls and samples change new prescriptions of Kisqali?", "--json")
+def test_an_ambiguous_question_is_asked_back(within: SameProcess) -> None:
+    back = within("ask", "did rep calls and samples change new prescriptions of Kisqali?", "--json")
     assert back.code == 1
     assert back.document["options"]
 
 
-@pytest.mark.parametrize("wrong", [("frobnicate",), ("effect", "--no-such-option"), ("db", "status", "--nope")])
-def test_a_wrong_call_is_one_line_and_exit_2(e2i: CommandLine, wrong: tuple[str, ...]) -> None:
-    refused = e2i(*wrong)
+@pytest.mark.parametrize("wrong", [("effect", "--no-such-option"), ("db", "status", "--nope")])
+def test_a_wrong_call_is_one_line_and_exit_2(within: SameProcess, wrong: tuple[str, ...]) -> None:
+    refused = within(*wrong)
     assert refused.code == 2
+    assert refused.err.count("\n") == 1
+
+
+def test_a_wrong_call_leaves_the_process_with_2_and_nothing_but_its_line(e2i: CommandLine) -> None:
+    refused = e2i("frobnicate")
+    assert (refused.code, refused.out) == (2, "")
     assert refused.err.count("\n") == 1
 
 

@@ -277,6 +277,16 @@ def test_a_shut_gate_ends_the_training_before_anything_is_learnt(world: World) -
     assert len(world.stored("SELECT 1 FROM ml_training_runs")) == before
 
 
+def test_a_split_that_the_rows_bring_and_that_is_of_no_use_is_answered_with_the_way_out(world: World) -> None:
+    rows = customers()
+    rows.assign(data_split=["test"] * 50 + ["validation"] * 50 + ["holdout"] + ["train"] * (len(rows) - 101)).to_csv(
+        world.folder / "brought.csv", index=False
+    )
+    done = document("train", world.folder / "brought.csv", *ORDER, code=1)
+    (told,) = [line for line in done["problems"] if "holdout split has 1 rows" in line]
+    assert "--split-strategy plans another" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -147,7 +147,7 @@ class Rig:
             process.kill()
 
     def settings(self, **changes: dict[str, Any]) -> dict[str, Any]:
-        opik = {"enabled": True, "local_endpoint": self.opik.url, "request_timeout_seconds": 2.0}
+        opik = {"enabled": True, "local_endpoint": self.opik.url, "request_timeout_seconds": 60.0}
         merged: dict[str, Any] = {"opik": opik | {"flush_interval_seconds": 0.02}, **QUICK}
         return merged | {name: merged.get(name, {}) | part for name, part in changes.items()}
 

@@ -356,7 +356,7 @@ OUTAGES: dict[str, Fault] = {
 async def test_while_opik_fails_the_database_gets_everything_and_opik_afterwards(
     observed: Observed, fault: Fault
 ) -> None:
-    connector = observed.connect(opik={"request_timeout_seconds": 0.3})
+    connector = observed.connect(opik={"request_timeout_seconds": 0.3 if fault is faults.BLACK_HOLE else 60.0})
     observed.opik.fault = fault
     (trace,) = await record_spans(connector, "during the outage")
     connector.log_feedback(trace, 0.5)
@@ -368,7 +368,7 @@ async def test_while_opik_fails_the_database_gets_everything_and_opik_afterwards
     assert all(numbers["adds_up"] for numbers in status["sinks"].values())
     observed.opik.heal()
     await record_spans(connector, "afterwards")
-    assert await connector.flush()
+    assert await connector.flush(60.0)
     assert observed.mirrored().keys() == {"during the outage", "afterwards"}
     assert observed.opik.scores(trace)["quality"]["value"] == 0.5
     assert connector.get_status()["sinks"]["opik"]["delivered"] == 3

@@ -48,8 +48,9 @@ METRICS: Mapping[ProblemType, tuple[str, ...]] = {
 }
 DEFAULT_THRESHOLD = 0.5
 _AT_A_THRESHOLD = frozenset({"f1", "precision", "recall", "accuracy"})
-# Metrics of predicted labels, which do not see how probable each was.
-OF_LABELS = _AT_A_THRESHOLD | {"f1_weighted"}
+# Proper scores: best in the mean for the true probabilities, so that they see each become better (Gneiting and Raftery
+# 2007). The other metrics of classes see only labels, an order, or how many were right among many.
+PROPER = frozenset({"log_loss", "brier_score"})
 
 
 class Judged(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from src.domain.modelling import ProblemType
-from src.mlops.modelling.metrics import DIRECTIONS, OF_LABELS, judged, metric_value
+from src.mlops.modelling.metrics import DIRECTIONS, PROPER, judged, metric_value
 from src.mlops.modelling.types import Labelled, RoundReport
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class RoundWatch:
     """Judges the validation rows after each round, passes the value on, and remembers the best round.
 
-    A metric of predicted labels stands still while probabilities still change, and may be perfect after one round:
-    by how long to train is then judged by the log loss.
+    A metric that sees only labels or their order, as the AUC does, stands still while probabilities still get better,
+    and may be perfect after one round: how long to train is then judged by the log loss.
 
     ``patience``: rounds without improvement after which training ends; None never ends it, and then the best round
     is the last one. A round after which the metric is not defined, as the precision of a model that names no row, is
@@ -44,12 +44,11 @@ class RoundWatch:
     def saw(self, scores: Floats) -> bool:
         """Take the scores of the validation rows after one more round; True when training should end."""
         self.last += 1
-        value = self._value(self.metric, scores)
+        value, judged_by = self._values(scores)
         if math.isnan(value):
             self._unjudged = scores
             return False
         self._without += 1
-        judged_by = value if self.metric == self._judge else self._value(self._judge, scores)
         if self.best < 0 or self._better(judged_by):
             self.best, self._best_value, self._without = self.last, judged_by, 0
         if self.report is not None:
@@ -68,10 +67,13 @@ class RoundWatch:
 
     @property
     def _judge(self) -> str:
-        return "log_loss" if self.metric in OF_LABELS else self.metric
+        proper = self.problem_type is ProblemType.REGRESSION or self.metric in PROPER
+        return self.metric if proper else "log_loss"
 
-    def _value(self, metric: str, scores: Floats) -> float:
-        return float(judged(self.problem_type, self.validation.y, scores).values([metric])[metric][0])
+    def _values(self, scores: Floats) -> tuple[float, float]:
+        """The metric, and what rounds are judged by; both from one look at the rows."""
+        values = judged(self.problem_type, self.validation.y, scores).values([self.metric, self._judge])
+        return float(values[self.metric][0]), float(values[self._judge][0])
 
     def _better(self, value: float) -> bool:
         if DIRECTIONS[self._judge] == "maximize":

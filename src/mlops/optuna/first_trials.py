@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from src.mlops.modelling.families import default_params
@@ -31,11 +32,11 @@ def enqueue_warmstarts(
     subject, used = subject_of(study), list[WarmStart]()
     for start in starts:
         params = clip_to_space(start.params, subject.search_space) if subject else dict(start.params)
-        if not params or any(_alike(params, earlier.params) for earlier in used):
+        if not params or any(alike(params, earlier.params) for earlier in used):
             continue
         marks = {PATTERN: start.pattern_id}
-        study.enqueue_trial(params, marks | _mark(defaults is not None and _alike(params, defaults)))
-        used.append(WarmStart(start.pattern_id, start.similarity, params, start.best_value))
+        study.enqueue_trial(params, marks | _mark(defaults is not None and alike(params, defaults)))
+        used.append(replace(start, params=params))
         if len(used) == config.warmstart.max_import_trials:
             break
     remember_warmstart(study, used)
@@ -49,7 +50,7 @@ def queue_first_trials(study: Study, subject: StudySubject, starts: Sequence[War
     usual = {**default_params(subject.algorithm), **subject.fixed_params}
     defaults = {**default_point(subject.search_space), **clip_to_space(usual, subject.search_space)}
     queued = enqueue_warmstarts(study, starts, config, defaults=defaults)
-    if not any(_alike(start.params, defaults) for start in queued):
+    if not any(alike(start.params, defaults) for start in queued):
         study.enqueue_trial(defaults, _mark(True))
 
 
@@ -57,7 +58,7 @@ def _mark(defaults: bool) -> dict[str, Any]:
     return {DEFAULTS: True} if defaults else {}
 
 
-def _alike(one: Params, other: Params) -> bool:
+def alike(one: Params, other: Params) -> bool:
     """Whether the values are the same, numbers but for what no training tells apart."""
     return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
 

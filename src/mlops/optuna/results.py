@@ -25,12 +25,17 @@ class TrialCounts:
 
 @dataclass(frozen=True, slots=True)
 class WarmStart:
-    """A past best that is tried first: its pattern, how alike that problem was (0–1), and the values, clipped."""
+    """What is tried first because it was good before: its pattern, how alike that problem was (0–1), and the values,
+    clipped.
+
+    ``best_value`` is what it gave there; ``rank`` its place there, the best having 0.
+    """
 
     pattern_id: str
     similarity: float
     params: Mapping[str, Any]
     best_value: float
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,9 @@ def find_repeated_rows(
     proves nothing. It is a copy when (a) the columns have full precision (numbers with more than 6 decimals,
     times with seconds) that never repeats within a split: two such columns, or one and 3 rows; or (b) pairs
     across splits are alike more often than twice the rate that pairs within splits allow (99.9 % bound), and
-    more than chance gives once in 10,000. Alike rows that chance explains are reported as undecided: those
-    of the second comparison leave the check made, since rows of few values are often alike.
+    more than chance gives once in 10,000. Other alike rows leave the check made, and are named, where chance
+    explains them: where many pairs of rows are alike in all columns but one, so that some are bound to be alike in
+    that one too (``_by_chance``). Where hardly any pair is nearly alike the check is undecided.
     """
     chosen = split.isin(ASSIGNED).to_numpy()
     rows, names = frame[chosen], split.to_numpy()[chosen]
@@ -65,24 +66,26 @@ def find_repeated_rows(
     whole = _alike(rows, names, every)
     if whole.is_copied:
         return Outcome((_copied(whole.rows, every, "rows are copies of rows in another split"),))
-    skipped = [_undecided(whole.rows, "alike across splits")] if whole.rows else []
+    skipped = [_undecided(whole, "alike across splits", every)] if whole.rows else []
     if columns and len(columns) < len(every):
         part = _alike(rows, names, columns)
         if part.is_copied:
             found = _copied(part.rows, columns, "rows have all the values of a row in another split under another key")
             return Outcome((found,))
         if part.rows > whole.rows:
-            said = "alike across splits but for their key"
-            skipped.append(replace(_undecided(part.rows, said), columns=tuple(columns)))
+            # Other rows of the same unit: values that never change with the key make them alike, and no copies.
+            other = replace(part, by_chance=True)
+            skipped.append(_undecided(other, "alike across splits but for their key", columns))
     return Outcome(skipped=tuple(skipped))
 
 
 @dataclass(frozen=True, slots=True)
 class _Alike:
-    """Rows that are alike with one of an earlier split, and whether they are copies."""
+    """Rows that are alike with one of an earlier split, whether they are copies, and whether chance explains them."""
 
     rows: int = 0
     is_copied: bool = False
+    by_chance: bool = False
 
 
 def _alike(rows: pd.DataFrame, names: Any, columns: Sequence[str]) -> _Alike:
@@ -91,14 +94,24 @@ def _alike(rows: pd.DataFrame, names: Any, columns: Sequence[str]) -> _Alike:
 
     plain = pd.DataFrame({name: _plain(column_of(rows, name)) for name in columns})
     alike = plain.groupby(list(columns), dropna=False, sort=False).ngroup().to_numpy()
-    counts = np.stack([np.bincount(alike[names == name], minlength=alike.max() + 1) for name in ASSIGNED])
+    counts = _counts(alike, names)
     across, within = _pairs(counts)
     if across == 0:
         return _Alike()
     n = int((counts.sum(axis=0) - counts[_first_split(counts), np.arange(counts.shape[1])]).sum())
     precise = sum(_is_precise(rows[name], names) for name in columns)
     certain = precise >= 2 or (precise == 1 and n >= FEWEST_TWINS)
-    return _Alike(n, certain or _beyond_chance(across, within, names))
+    if certain or _beyond_chance(across, within, names):
+        return _Alike(n, is_copied=True)
+    return _Alike(n, by_chance=_by_chance(plain, names, across))
+
+
+def _counts(groups: NDArray[np.integer[Any]], names: Any) -> Counts:
+    """How many rows of each group (numbered from 0) are in each split; shape (splits, groups)."""
+    import numpy as np
+
+    most = int(groups.max()) + 1
+    return np.stack([np.bincount(groups[names == name], minlength=most) for name in ASSIGNED])
 
 
 def _copied(n: int, columns: Sequence[str], what: str) -> LeakageFinding:
@@ -106,8 +119,14 @@ def _copied(n: int, columns: Sequence[str], what: str) -> LeakageFinding:
     return LeakageFinding("duplicate", AlertSeverity.ERROR, tuple(columns), n, message)
 
 
-def _undecided(n: int, what: str) -> Unchecked:
-    return Unchecked("duplicate", f"{n} rows are {what}, which chance may explain")
+def _undecided(found: _Alike, what: str, columns: Sequence[str]) -> Unchecked:
+    if found.by_chance:
+        return Unchecked("duplicate", f"{found.rows} rows are {what}, which chance may explain", tuple(columns))
+    return Unchecked(
+        "duplicate",
+        f"{found.rows} rows are {what} in all {len(columns)} columns, and hardly any in all but one, as chance would "
+        "have it; keep one of each before splitting, or add columns that tell them apart",
+    )
 
 
 def _first_split(counts: Counts) -> Counts:
@@ -133,6 +152,32 @@ def _beyond_chance(across: int, within: int, names: Any) -> bool:
     all_across, all_within = _pairs(sizes)
     most = float(chi2.ppf(SURE, 2 * (within + 1))) / 2 / max(all_within, 1) * all_across
     return across >= 2 * most and float(poisson.sf(across - 1, most)) < CHANCE
+
+
+def _by_chance(plain: pd.DataFrame, names: Any, across: int) -> bool:
+    """Whether some column makes the ``across`` alike pairs of rows unsurprising, whatever the others depend on.
+
+    Of the pairs of rows in different splits that are alike in all other columns, a share q is alike in this one too.
+    Copies give q = 1 in every column, and so do columns that follow from others. Values that are drawn for each
+    row give the share p of pairs that are alike in that column whatever the others say, or somewhat more where the
+    columns depend on one another. Chance explains alike rows where q is nearer to p than to 1 in some column.
+    """
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    codes = [pd.factorize(plain[name], use_na_sentinel=False)[0] for name in plain.columns]
+    # A random number for each value: rows with the same sum have the same values (64 bits; sums may wrap).
+    marks = [rng.integers(0, 2**64, int(code.max()) + 1, dtype=np.uint64)[code] for code in codes]
+    total = np.sum(marks, axis=0, dtype=np.uint64)
+    all_across, _ = _pairs(_counts(np.zeros(len(plain), dtype=np.int64), names))
+    for code, mark in zip(codes, marks, strict=True):
+        others = np.unique(total - mark, return_inverse=True)[1]
+        q = across / _pairs(_counts(others, names))[0]
+        p = _pairs(_counts(code.astype(np.int64), names))[0] / all_across
+        if q < (p + 1) / 2:
+            return True
+    return False
 
 
 def _is_precise(series: pd.Series[Any], names: Any) -> bool:

@@ -27,6 +27,7 @@ from src.domain.splits import (
     place_by_cuts,
     require_gap,
     split_config_id,
+    strata_places,
 )
 from src.errors import ContractViolation, DataUnavailable, nearest_names
 from src.mlops.preparation.columns import column_of, days
@@ -45,6 +46,7 @@ SPLIT_COLUMN = "data_split"
 FEWEST_ROWS = 10
 TOLERANCE = 0.02
 MOST_SHIFTS = 20
+MOST_STRATA = 20
 STRATEGIES = (SplitStrategy.CHRONOLOGICAL, SplitStrategy.PATIENT_STRATIFIED)
 
 
@@ -60,13 +62,16 @@ def plan_splits(
     source: str | None = None,
     scope: Mapping[str, str] | None = None,
     key: Sequence[str] = (),
+    strata: str | None = None,
 ) -> tuple[SplitPlan, Splits]:
     """Plan a split of ``frame`` and return it with the split of every row (index of ``frame``).
 
     chronological: by the first date of each ``unit``, or by each row's own date without a unit, with
     ``gap_days`` after each cut unassigned; cuts are the ratios' points of the rows' dates, or of the assigned
     rows' dates where the gaps would otherwise spoil the ratios. patient_stratified: by the hash of the unit,
-    salted with ``random_state``; no gap, and ``time`` only dates the units. All rows of a unit are in one split;
+    salted with ``random_state``; no gap, and ``time`` only dates the units; each value of the column ``strata``
+    (at most 20, the same in all rows of a unit) is in every split as often as in all rows, as far as whole units
+    allow. All rows of a unit are in one split;
     rows without a date (chronological) or unit are unassigned. ``source`` names the table, ``scope`` what its
     rows were chosen by. The plan's id also tells which rows, by their ``key`` columns and unit (neither: their
     time), are in which split.
@@ -76,7 +81,7 @@ def plan_splits(
     """
     kind = _strategy(strategy)
     if kind is SplitStrategy.PATIENT_STRATIFIED:
-        plan, codes = _stratified(frame, unit, ratios, random_state)
+        plan, codes = _stratified(frame, unit, ratios, random_state, strata)
     else:
         plan, codes = _chronological(frame, time, unit, ratios, gap_days)
     split = _named(frame, codes)
@@ -286,7 +291,7 @@ def _cut(days_of_rows: Codes, ratios: SplitRatios, gap_days: int) -> Chronologic
 
 
 def _stratified(
-    frame: pd.DataFrame, unit: str | None, ratios: SplitRatios, random_state: int | None
+    frame: pd.DataFrame, unit: str | None, ratios: SplitRatios, random_state: int | None, strata: str | None
 ) -> tuple[SplitPlan, Codes]:
     import numpy as np
     import pandas as pd
@@ -295,11 +300,29 @@ def _stratified(
         raise ContractViolation("patient_stratified needs a unit column, such as patient_id")
     numbered, units = pd.factorize(column_of(frame, unit, "unit column").astype(object), use_na_sentinel=True)
     places = np.array([hash_place(str(value), random_state) for value in units], dtype=np.int64)
-    cuts = hash_cuts(places, np.bincount(numbered[numbered >= 0], minlength=len(units)), ratios)
+    rows = np.bincount(numbered[numbered >= 0], minlength=len(units))
+    if strata is not None and (of_unit := _strata(frame, strata, numbered, len(units))) is not None:
+        places = strata_places(places, rows, of_unit, random_state)
+    cuts = hash_cuts(places, rows, ratios)
     of_units = np.append(place_by_cuts(places, cuts, 0), UNASSIGNED)
     codes: Codes = of_units[numbered]
     kind = SplitStrategy.PATIENT_STRATIFIED
     return SplitPlan("", kind, ratios, (), 0, unit, random_state=random_state, hash_cuts=cuts), codes
+
+
+def _strata(frame: pd.DataFrame, column: str, numbered: Codes, units: int) -> Codes | None:
+    """The stratum of each unit; None where the column has too many values to divide by, as quantities have."""
+    import numpy as np
+    import pandas as pd
+
+    # Sorted, so that the order of the rows does not number the strata.
+    values = column_of(frame, column, "column of strata").astype(object)
+    codes, distinct = pd.factorize(values.where(values.notna(), None).map(str), sort=True)
+    if len(distinct) > MOST_STRATA:
+        return None
+    found = np.zeros(units, dtype=np.int64)
+    found[numbered[numbered >= 0]] = codes[numbered >= 0]
+    return found
 
 
 def _index_days(frame: pd.DataFrame, time: str, unit: str | None) -> Floats:

@@ -102,6 +102,38 @@ def test_hash_cuts_share_out_the_rows_as_the_ratios_say(sizes: list[int], salt: 
     np.testing.assert_allclose(found, SplitRatios().shares, atol=9 / rows.sum())
 
 
+@given(
+    st.lists(st.integers(1, 120), min_size=1, max_size=20),
+    st.integers(300, 600),
+    st.integers(0, 2**31),
+)
+@settings(max_examples=30)
+def test_every_class_is_in_each_split_as_often_as_in_all_rows(weights: list[int], n: int, salt: int) -> None:
+    rng = np.random.default_rng(salt)
+    classes = rng.choice(len(weights), n, p=np.array(weights) / sum(weights))
+    frame = pd.DataFrame({"row": [f"r{i}-{salt}" for i in range(n)], "target": classes})
+    plan, split = plan_splits(frame, time=None, unit="row", strategy="patient_stratified", strata="target")
+    assert sum(plan.rows.values()) == n
+    for name, share in zip(ASSIGNED, SplitRatios().shares, strict=True):
+        mine = np.bincount(classes[split == name], minlength=len(weights))
+        # Off by one for the class's own rounding, and by what the cuts through all rows miss.
+        assert np.all(np.abs(mine - share * np.bincount(classes, minlength=len(weights))) <= 2.5)
+
+
+def test_a_quantity_is_no_set_of_classes_and_changes_nothing() -> None:
+    rows = pd.DataFrame({"row": [f"r{i}" for i in range(300)], "target": np.linspace(0, 1, 300)})
+    told: dict[str, Any] = {"time": None, "unit": "row", "strategy": "patient_stratified"}
+    assert plan_splits(rows, **told, strata="target")[0] == plan_splits(rows, **told)[0]
+
+
+def test_the_order_of_the_rows_does_not_change_who_is_in_which_split() -> None:
+    rows = pd.DataFrame({"row": [f"r{i}" for i in range(300)], "target": ["b", "a", None] * 100})
+    told: dict[str, Any] = {"time": None, "unit": "row", "strategy": "patient_stratified", "strata": "target"}
+    (one, split), (other, turned) = plan_splits(rows, **told), plan_splits(rows[::-1], **told)
+    assert one == other
+    assert split.equals(turned.sort_index())
+
+
 @given(st.integers(0, 10_000), st.integers(250, 500), st.integers(500, 1_500), st.integers(1, 5))
 @settings(max_examples=30)
 def test_every_planned_split_keeps_its_promises(state: int, patients: int, period: int, most: int) -> None:

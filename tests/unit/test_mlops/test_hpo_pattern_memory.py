@@ -23,10 +23,13 @@ from src.mlops.hpo_pattern_memory import (
     PatternQuery,
     PatternStore,
     PostgresPatterns,
+    RunnerUp,
     query_of,
+    runners_up,
 )
 from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.configuration import WarmStartSettings
+from src.mlops.optuna.results import TrialRecord
 from src.storage.database import Database
 from src.storage.hpo_patterns import HPOPatternRepository
 from src.storage.postgres_gateway import PostgresGateway
@@ -88,7 +91,8 @@ def _problem() -> dict[str, Any]:
 
 
 async def test_a_pattern_is_read_back_as_it_was_stored(memory: HPOPatternMemory) -> None:
-    stored = pattern(study_name="e2i_churn", target_scale=None)
+    near = (RunnerUp({"num_leaves": 20, "learning_rate": 0.05}, 0.79), RunnerUp({"num_leaves": 9}, 0.7))
+    stored = pattern(study_name="e2i_churn", target_scale=None, runners_up=near)
     assert await memory.store_hpo_pattern(stored) == stored.pattern_id
     (found,) = await memory.find_similar_patterns(query())
     assert found.pattern == stored
@@ -141,6 +145,39 @@ async def test_warm_starts_are_several_the_most_alike_first_and_no_more_than_con
     starts = await memory.get_warmstart(query())
     assert [start.params for start in starts] == [{"num_leaves": 20}, {"num_leaves": 30}, {"num_leaves": 40}]
     assert starts[0].best_value == 0.8
+
+
+async def test_bests_are_tried_before_runners_up_and_the_more_alike_problem_before_others(
+    memory: HPOPatternMemory,
+) -> None:
+    for leaves, n_samples in [(10, 2_000), (40, 1_000)]:
+        near = (RunnerUp({"num_leaves": leaves + 1}, 0.7), RunnerUp({"num_leaves": leaves}, 0.6))
+        await memory.store_hpo_pattern(
+            pattern(best_params={"num_leaves": leaves}, n_samples=n_samples, runners_up=near)
+        )
+    starts = await memory.get_warmstart(query())
+    assert [(start.params["num_leaves"], start.rank) for start in starts] == [(40, 0), (10, 0), (41, 1)]
+    assert [start.best_value for start in starts] == [0.8, 0.8, 0.7]
+    assert [start.params["num_leaves"] for start in await memory.get_warmstart(query(), most=1)] == [40]
+
+
+async def test_of_problems_that_are_the_same_the_one_met_last_is_tried_first(memory: HPOPatternMemory) -> None:
+    for days, n_samples, leaves in [(30, 1_000, 10), (2, 1_010, 20), (1, 1_500, 30)]:
+        await memory.store_hpo_pattern(
+            pattern(best_params={"num_leaves": leaves}, n_samples=n_samples, created_at=NOW - timedelta(days=days))
+        )
+    assert [start.params["num_leaves"] for start in await memory.get_warmstart(query())] == [20, 10, 30]
+
+
+@pytest.mark.parametrize(
+    ("direction", "values"), [("maximize", [0.9, 0.8, 0.7, 0.6]), ("minimize", [0.1, 0.2, 0.3, 0.4])]
+)
+def test_runners_up_are_the_next_best_that_differ(direction: Any, values: list[float]) -> None:
+    trials = [TrialRecord(0, "PRUNED", None, {"C": 9.0}), TrialRecord(1, "FAIL", None, {"C": 8.0})]
+    trials += [TrialRecord(2 + n, "COMPLETE", value / 10, {"C": float(value)}) for n, value in enumerate(range(11))]
+    trials.append(TrialRecord(13, "COMPLETE", 0.85, {"C": 9.0 + 1e-9}))
+    best = {"C": 10.0 if direction == "maximize" else 0.0}
+    assert [known.value for known in runners_up(trials, direction, best)] == values
 
 
 async def test_values_are_moved_into_the_space_and_foreign_ones_left_out(memory: HPOPatternMemory) -> None:

@@ -84,6 +84,50 @@ def test_coarse_copies_under_another_key_are_found_when_there_are_more_than_chan
     assert find_leakage(shuffled, **told).findings == ()
 
 
+def coarse_rows(n: int, columns: int, state: int) -> pd.DataFrame:
+    """Rows of few values; the second column follows from the first, the third depends on it."""
+    rng = np.random.default_rng(state)
+    rows = pd.DataFrame({f"c{i}": rng.integers(0, 2 + i % 4, n) for i in range(columns)})
+    third = np.where(rng.random(n) < 0.3, rows["c0"], rows["c2"])
+    return rows.assign(c1=10 * rows["c0"], c2=third, target=rng.integers(0, 2, n))
+
+
+def spread(rows: pd.DataFrame, state: int) -> tuple[pd.DataFrame, pd.Series]:
+    """The rows, shuffled and split without regard to which are alike."""
+    rng = np.random.default_rng(state)
+    frame = rows.sample(frac=1, random_state=state).reset_index(drop=True)
+    return frame, pd.Series(
+        rng.choice(["train", "validation", "test", "holdout"], len(frame), p=[0.6, 0.2, 0.15, 0.05])
+    )
+
+
+@pytest.mark.parametrize("state", range(4))
+@pytest.mark.parametrize("columns", [4, 7])
+def test_rows_of_few_columns_that_are_alike_by_chance_leave_the_check_made(columns: int, state: int) -> None:
+    frame, split = spread(coarse_rows(800, columns, state), state)
+    features = [name for name in frame.columns if name != "target"]
+    report = find_leakage(frame, features=features, target="target", split=split)
+    assert "duplicate" in report.checked
+    assert not [finding for finding in report.findings if finding.check == "duplicate"]
+    (said,) = [item for item in report.skipped if item.check == "duplicate"]
+    assert said.columns == (*features, "target")
+
+
+@pytest.mark.parametrize("state", range(4))
+@pytest.mark.parametrize("columns", [14, 30])
+def test_rows_of_many_columns_entered_twice_are_not_put_down_to_chance(columns: int, state: int) -> None:
+    once = coarse_rows(200, columns, state)
+    frame, split = spread(pd.concat([once, once], ignore_index=True), state)
+    features = [name for name in frame.columns if name != "target"]
+    report = find_leakage(frame, features=features, target="target", split=split)
+    # As many are alike within a split as across: how often they are alike does not give them away.
+    assert "duplicate" not in report.checked
+    (said,) = [item for item in report.skipped if item.check == "duplicate"]
+    assert "keep one of each before splitting" in said.reason
+    apart, split = spread(once, state)
+    assert "duplicate" in find_leakage(apart, features=features, target="target", split=split).checked
+
+
 @pytest.mark.parametrize("state", range(3))
 @pytest.mark.parametrize("n", [300, 2_000])
 @pytest.mark.parametrize("shape", ["far from the middle", "wave", "tooth"])

@@ -102,7 +102,7 @@ def test_watching_a_fit_does_not_change_the_model(algorithm: str, problem_type: 
 
 
 @pytest.mark.parametrize("algorithm", BOOSTED)
-@pytest.mark.parametrize("metric", ["roc_auc", "log_loss"])
+@pytest.mark.parametrize("metric", ["brier_score", "log_loss"])
 def test_early_stopping_ends_boosting_and_predicts_with_the_best_round(algorithm: str, metric: str) -> None:
     seen: list[float] = []
     train, validation = two_splits(BINARY)
@@ -116,12 +116,37 @@ def test_early_stopping_ends_boosting_and_predicts_with_the_best_round(algorithm
         early_stopping_rounds=6,
         report=lambda number, value: seen.append(value),
     )
-    best = int(np.argmin(seen) if metric == "log_loss" else np.argmax(seen))
+    best = int(np.argmin(seen))
     assert model.rounds == best + 1
     assert model.rounds_fitted == len(seen) == best + 1 + 6 < 400
     assert metric_value(metric, BINARY, validation.y, model.scores(validation.X)) == pytest.approx(seen[best], abs=1e-9)
     trees = model.estimator.get_booster().num_boosted_rounds() if algorithm == "xgboost" else None
     assert (trees or model.estimator.booster_.num_trees()) == model.rounds
+
+
+@pytest.mark.parametrize("algorithm", BOOSTED)
+@pytest.mark.parametrize("metric", ["roc_auc", "pr_auc", "recall_at_k", "ece"])
+def test_a_metric_that_does_not_see_each_probability_leaves_the_log_loss_to_say_when_to_stop(
+    algorithm: str, metric: str
+) -> None:
+    told: dict[str, list[float]] = {metric: [], "log_loss": []}
+    train, validation = two_splits(BINARY)
+    judged, by_log_loss = (
+        fit_model(
+            algorithm,
+            BINARY,
+            {"n_estimators": 400, "learning_rate": 0.3},
+            train,
+            validation=validation,
+            metric=name,
+            early_stopping_rounds=6,
+            report=lambda number, value, seen=seen: seen.append(value),  # type: ignore[misc]
+        )
+        for name, seen in told.items()
+    )
+    assert judged.rounds == by_log_loss.rounds == int(np.argmin(told["log_loss"])) + 1
+    value = metric_value(metric, BINARY, validation.y, judged.scores(validation.X))
+    assert value == pytest.approx(told[metric][judged.rounds - 1], abs=1e-9)
 
 
 def test_a_forest_stops_growing_early_and_keeps_every_tree_it_grew() -> None:

@@ -311,8 +311,10 @@ def test_any_other_success_means_taken(body: bytes) -> None:
 def test_an_outage_makes_spans_wait(collector: ScriptedServer, fault: faults.Fault) -> None:
     counting = breaker()
     collector.script_faults([fault])
+    patience = 0.5 if fault is faults.BLACK_HOLE else 60.0
     with pytest.raises(ServiceOutage) as failure:
-        deliver(collector.url, span(), timeout=0.3, breaker=counting)
+        deliver(collector.url, span(), timeout=patience, breaker=counting)
+    collector.wait_for_requests(1, timeout=60)
     assert is_outage(failure.value)
     assert SECRET not in str(failure.value)
     assert counting.metrics.failed == 1

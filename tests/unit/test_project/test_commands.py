@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shlex
+from typing import Any
 
 import pytest
 import typer
@@ -20,10 +22,16 @@ TARGETS = sorted({word for span in code_spans(README) for word in re.findall(r"^
 PLACEHOLDERS = {"COMMAND": "runs"}
 
 
+@functools.cache
+def command_line() -> Any:
+    """The command of all commands, put together once."""
+    return typer.main.get_command(app)
+
+
 def parse(call: str) -> None:
     """Parse an ``e2i`` call down to the options of its command, without running it."""
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(call)[1:]]
-    command, context = typer.main.get_command(app), None
+    command, context = command_line(), None
     while True:
         context = command.make_context(command.name, words, parent=context)
         if not hasattr(command, "resolve_command"):

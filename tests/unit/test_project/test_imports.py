@@ -67,7 +67,8 @@ print(json.dumps(failed))
 
 def python(code: str, var: Path, *arguments: str) -> str:
     """Output of a fresh interpreter that knows no key, no server and no folder but ``var``."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "MPLCONFIGDIR") if name in os.environ}
+    names = ("PATH", "LANG", "MPLCONFIGDIR", "PYTHONPYCACHEPREFIX")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from src.agents.tiers import AGENT_TIERS
+from src.domain.agents import TIER_OF_AGENT
 from tests.suite_rules import NoTier, tier_marker
 from tests.unit.test_project.checkout import ROOT
 
@@ -33,23 +33,23 @@ def collected(*arguments: str) -> str:
 
 def test_the_marker_follows_the_table_of_tiers() -> None:
     path = TESTS / "unit/test_agents/test_causal_impact/test_graph.py"
-    assert tier_marker(path, TESTS, AGENT_TIERS) == "tier2"
+    assert tier_marker(path, TESTS, TIER_OF_AGENT) == "tier2"
     assert tier_marker(path, TESTS, {"causal_impact": 5}) == "tier5"
 
 
 @pytest.mark.parametrize("path", ["unit/test_domain/test_a.py", "integration/test_agents.py", "test_a.py"])
 def test_other_tests_belong_to_no_tier(path: str) -> None:
-    assert tier_marker(TESTS / path, TESTS, AGENT_TIERS) is None
+    assert tier_marker(TESTS / path, TESTS, TIER_OF_AGENT) is None
 
 
 @pytest.mark.parametrize("path", ["test_agents/test_nobody/test_a.py", "test_agents/test_a.py"])
 def test_a_test_of_no_known_agent_is_refused(path: str) -> None:
-    with pytest.raises(NoTier, match=r"has no tier in src/agents/tiers\.py"):
-        tier_marker(TESTS / "unit" / path, TESTS, AGENT_TIERS)
+    with pytest.raises(NoTier, match=r"has no tier in src/domain/agents\.py"):
+        tier_marker(TESTS / "unit" / path, TESTS, TIER_OF_AGENT)
 
 
 def test_the_markers_select_every_test_of_the_agents() -> None:
-    tiers = " or ".join(f"tier{tier}" for tier in sorted(set(AGENT_TIERS.values())))
+    tiers = " or ".join(f"tier{tier}" for tier in sorted(set(TIER_OF_AGENT.values())))
     # A later -m takes the place of the configured one, so slow tests are counted too.
     said = collected("-m", tiers, AGENTS)
     assert int(re.search(r"^(\d+) tests collected", said, flags=re.MULTILINE)[1]) > 0  # type: ignore[index]

@@ -36,7 +36,7 @@ def store() -> Iterator[Store]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=5.0, trust_env=False) as client:
+    with httpx.Client(timeout=60.0, trust_env=False) as client:
         yield client
 
 
@@ -89,7 +89,8 @@ def test_a_broken_transport_looks_like_one(
 ) -> None:
     store.script_faults([fault])
     with pytest.raises(error):
-        client.post(store.url, json={}, timeout=0.3)
+        client.post(store.url, json={}, timeout=0.5 if error is httpx.ReadTimeout else 60.0)
+    store.wait_for_requests(1, timeout=60)
     assert len(store.stored) == stored
     assert client.post(store.url, json={}).status_code == 200
 

@@ -44,7 +44,8 @@ async def split_rows(
 
     ``scope``: what the rows were chosen by. With a strategy in the ``request`` a split is planned, whatever split
     the rows bring along; without one they keep theirs, or are split by time. Rows of a dataset without a contract
-    are split by unit where only that is named, and by the hash of the row without time or unit. Raises
+    are split by unit where only that is named, and by the hash of the row without time or unit, each class of the
+    target alike. Raises
     DataUnavailable for an unknown ``split_id``, and where rows are too few or too close in time to be split anew.
     """
     if request.split_id is not None:
@@ -106,7 +107,10 @@ def _planned_by_row(
     kind = request.split_strategy or (SplitStrategy.CHRONOLOGICAL if by_time else SplitStrategy.PATIENT_STRATIFIED)
     if kind == SplitStrategy.PATIENT_STRATIFIED:
         unit = unit or ROW
-    return plan_splits(frame, time=time, unit=unit, strategy=kind, ratios=_ratios(len(frame)), **content)
+    # Rows that are alike have the same target; those of another unit need not.
+    strata = request.scope.target if unit == ROW else None
+    ratios = _ratios(len(frame))
+    return plan_splits(frame, time=time, unit=unit, strategy=kind, ratios=ratios, strata=strata, **content)
 
 
 def _ratios(rows: int) -> SplitRatios:

@@ -19,11 +19,11 @@ async def keep_study(studies: Studies, training: Training, experiment_id: str, *
 
 
 async def keep_pattern(services: Services, training: Training, state: TrainState) -> str | None:
-    """Remember the best of the search and how its warm starts did; the pattern's id, None where nothing is new.
+    """Remember what was best in the search and how its warm starts did; the pattern's id, None where nothing is new.
 
     Of a study that goes on the warm starts were counted when it began.
     """
-    from src.mlops.hpo_pattern_memory import HPOPattern
+    from src.mlops.hpo_pattern_memory import HPOPattern, runners_up
 
     summary, request, memory = state.get("hpo"), state["request"], services.patterns
     if memory is None or summary is None or not summary.best_params or not _found_more(training, summary):
@@ -35,6 +35,7 @@ async def keep_pattern(services: Services, training: Training, state: TrainState
         direction=summary.direction,
         best_params=dict(summary.best_params),
         best_value=summary.best_value,
+        runners_up=runners_up(training.trials, summary.direction, summary.best_params),
         study_name=summary.study_name,
     )
     pattern_id = await memory.store_hpo_pattern(pattern)

@@ -151,11 +151,15 @@ def _common(search: Search) -> dict[str, Any]:
 
 
 async def warm_starts(services: Services, search: Search) -> list[WarmStart]:
-    """Past bests of problems like this one; none for a study that goes on, or without a memory."""
+    """What was best on problems like this one, for half of the trials at most: the others look for something better.
+
+    None for a study that goes on, or without a memory.
+    """
     request = search.request
     if services.patterns is None or request.resume_study is not None or not request.candidate.search_space:
         return []
-    return await services.patterns.get_warmstart(await query(search.training, request, search.metric))
+    asked = await query(search.training, request, search.metric)
+    return await services.patterns.get_warmstart(asked, most=max(1, request.hpo_trials // 2))
 
 
 async def query(training: Training, request: TrainRequest, metric: str) -> PatternQuery:
@@ -169,7 +173,8 @@ async def query(training: Training, request: TrainRequest, metric: str) -> Patte
 
 
 def improvements(summary: HPOSummary, trials: Sequence[TrialRecord]) -> dict[str, float]:
-    """By pattern: how much better its trial was than the one with the algorithm's defaults, in the metric's units.
+    """By pattern: how much better its best's trial was than the one with the algorithm's defaults, in the metric's
+    units; runners-up do not count.
 
     Where that trial was pruned, the last value it reported counts; a pattern that repeats the defaults is worth 0. A
     pattern whose own trial gave no value was not measured, and nothing was where the defaults failed.
@@ -178,12 +183,15 @@ def improvements(summary: HPOSummary, trials: Sequence[TrialRecord]) -> dict[str
     if usual is None or (value := _reached(usual)) is None:
         return {}
     sign = 1.0 if summary.direction == "maximize" else -1.0
-    tried = {trial.origin: trial.value for trial in trials if trial.state == "COMPLETE"}
-    return {
-        start.pattern_id: sign * (reached - value)
-        for start in summary.warmstart
-        if (reached := tried.get(f"warm_start:{start.pattern_id}")) is not None
-    }
+    tried: dict[str | None, TrialRecord] = {}
+    for trial in trials:
+        tried.setdefault(trial.origin, trial)
+    gained: dict[str, float] = {}
+    for start in summary.warmstart:
+        own = tried.get(f"warm_start:{start.pattern_id}") if start.rank == 0 else None
+        if own is not None and own.state == "COMPLETE" and own.value is not None:
+            gained[start.pattern_id] = sign * (own.value - value)
+    return gained
 
 
 def _reached(trial: TrialRecord) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.datasets import load_breast_cancer
 
 from src.agents.ml_foundation.model_trainer.result import TrainResult
 from src.domain.modelling import Candidate, ProblemType
@@ -131,3 +132,29 @@ async def test_the_positive_value_of_truth_is_named_in_words(positive: str, coun
     test = frame[frame["split"] == "test"]
     assert sum(result.confusion[1]) == (test["responded"] == counts_as_one).sum() != sum(result.confusion[0])
     assert pd.api.types.is_bool_dtype(test["responded"])
+
+
+# Early stopping -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["lightgbm", "xgboost"])
+@pytest.mark.parametrize("searched", [False, True])
+async def test_boosting_that_is_judged_by_its_order_goes_on_until_its_probabilities_are_right(
+    algorithm: str, searched: bool
+) -> None:
+    frame = load_breast_cancer(as_frame=True).frame
+    frame["split"] = np.random.default_rng(1).permutation(np.resize(["train"] * 3 + ["validation", "test"], len(frame)))
+    candidate = Candidate(algorithm, "boosting", f"{algorithm}.Classifier", 0.9, {}, RATE)
+    result = await world(frame.assign(patient="")).run(
+        candidate=candidate,
+        target="target",
+        features=tuple(frame.columns[:30]),
+        segments=(),
+        metric="roc_auc",
+        enable_hpo=searched,
+        hpo_trials=3,
+    )
+    assert result.error is None, result.error
+    assert 0.5 < result.metrics["validation"]["calibration_slope"] < 2
+    assert result.metrics["validation"]["roc_auc"] > 0.985
+    assert result.metrics["test"]["roc_auc"] > 0.98

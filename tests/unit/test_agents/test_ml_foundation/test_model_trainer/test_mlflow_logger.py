@@ -7,21 +7,26 @@ import asyncio
 import dataclasses
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from src.agents.ml_foundation.model_trainer.nodes import mlflow_logger
 from src.agents.ml_foundation.model_trainer.result import TrainResult
+from src.agents.ml_foundation.model_trainer.tracking import open_run
 from src.domain.modelling import Candidate, ProblemType
 from src.errors import DatabaseUnavailable, ServiceRefused
-from src.mlops.mlflow_connector import MLflowConnector, RunInfo, RunStatus
+from src.mlops.mlflow.promotion import known_facts
+from src.mlops.mlflow_connector import Evidence, MLflowConnector, RunInfo, RunStatus
 from src.mlops.modelling.bundle import ModelBundle, as_bundle
 from src.mlops.optuna.results import TrialRecord
 from src.mlops.optuna.trial_runs import TrialRuns
+from src.mlops.processes import this_process
 from tests.mlflow_store import local_connector
 
 from .parts import BOOSTED, FEATURES, LOGISTIC, SHUT, World, journeys, request, world
@@ -316,6 +321,11 @@ class TestOtherProblems:
         assert [len(row) for row in found.result.confusion] == [3, 3, 3]
         assert found.document("confusion_matrix.json")["classes"] == ["a", "b", "c"]
         assert found.run.metrics["test_roc_auc"] == found.result.metrics["test"]["roc_auc"]
+        # The rules of promotion need no waiver: they go by the AUC of each class against the rest.
+        rows = found.rows
+        scores = found.loaded().scores(rows)
+        against = [roc_auc_score(rows["stage"] == name, scores[:, place]) for place, name in enumerate("abc")]
+        assert known_facts(found.run.metrics, found.run.params, Evidence()).auc == pytest.approx(np.mean(against))
 
 
 class TestEndings:
@@ -332,6 +342,27 @@ class TestEndings:
         result = asyncio.run(around.run(enable_mlflow=False))
         assert (result.model_ref, result.meta.status, result.error) == (None, "completed", None)
         assert asyncio.run(around.connector.list_experiments()) == []  # type: ignore[union-attr]
+
+    def test_what_a_killed_training_left_open_is_ended_by_the_next_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        connector = local_connector(tmp_path)
+        # This process's id, begun at another time: a process that is gone.
+        gone = "/".join((*this_process().split("/")[:-1], "1"))
+
+        async def killed() -> list[RunInfo]:
+            asked = request(resume_study="study_1")
+            with monkeypatch.context() as patch:
+                patch.setattr("src.mlops.mlflow_connector.this_process", lambda: gone)
+                left = await open_run(connector, asked, datetime(2026, 1, 1, tzinfo=UTC), "dataset")
+            await world(connector=connector).run(enable_hpo=False)
+            assert left.run.status is RunStatus.RUNNING
+            return await runs_of(connector)
+
+        was, now = sorted(asyncio.run(killed()), key=lambda run: run.start_time)
+        assert (was.status, now.status) == (RunStatus.KILLED, RunStatus.FINISHED)
+        assert was.tags["error_message"] == "the process ended before the run did"
+        assert (was.tags["resumed_study"], now.tags.get("resumed_study")) == ("study_1", None)
 
     def test_a_later_failure_ends_the_run_as_failed_with_its_reason(self, tmp_path: Path) -> None:
         around = world(connector=local_connector(tmp_path))

@@ -1,0 +1,1 @@
+"""How does the system learn from what it answered?"""

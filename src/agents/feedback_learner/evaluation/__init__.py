@@ -1,0 +1,1 @@
+"""How good was an answer, judged by the rubric?"""

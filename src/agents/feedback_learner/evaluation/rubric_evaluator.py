@@ -1,0 +1,127 @@
+"""How good was an answer by the rubric, and what follows? A model judges where there is one, else rules do."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+
+from src.agents.feedback_learner.evaluation.overrides import decide
+from src.agents.feedback_learner.evaluation.rubric_configuration import (
+    ANCHORS,
+    RubricSettings,
+    SelfImprovementConfig,
+    load_self_improvement,
+)
+from src.agents.feedback_learner.evaluation.rubric_heuristic import heuristic_scores
+from src.agents.feedback_learner.evaluation.rubric_judge import (
+    JudgeFailed,
+    Judgement,
+    RubricJudge,
+    Sleep,
+    system_prompt,
+)
+from src.domain.rubric import CRITERIA, Criterion, CriterionScore, RubricContext, RubricEvaluation, RubricMethod
+from src.llm.client import LLMClient
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    scores: dict[Criterion, CriterionScore]
+    method: RubricMethod
+    suggestion: str
+    model: str | None = None
+    cost: float | None = 0.0
+    notes: tuple[str, ...] = ()
+
+
+class RubricEvaluator:
+    """Judges answers. ``config`` is read from ``config/self_improvement.yaml`` when it is None.
+
+    Without ``llm``, with one that is not the configured provider, and when the model did not decide, the heuristic
+    scores; ``method`` says which it was and ``notes`` say why. Raises ConfigError for an unusable configuration or
+    prompt, never for what a model does.
+    """
+
+    def __init__(
+        self,
+        config: SelfImprovementConfig | None = None,
+        llm: LLMClient | None = None,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.config = config if config is not None else load_self_improvement()
+        self._rubric = self.config.rubric
+        self._no_judge, self._judge = "", None
+        if reason := _why_no_judge(llm, self.config.evaluation.provider):
+            self._no_judge = reason
+        elif llm is not None:
+            self._judge = RubricJudge(llm, self.config.evaluation, self._rubric, sleep=sleep)
+        self._metadata = _metadata(self._rubric, with_prompt=self._judge is not None)
+
+    async def evaluate(self, context: RubricContext) -> RubricEvaluation:
+        """Judge one answer."""
+        read = await asyncio.to_thread(heuristic_scores, context)
+        scored = await self._scored(context, read)
+        decided = decide({name: one.score for name, one in scored.scores.items()}, context, self._rubric)
+        return RubricEvaluation(
+            scores=scored.scores,
+            weighted=decided.weighted,
+            decision=decided.decision,
+            overrides_applied=decided.overrides_applied,
+            weaknesses=decided.weaknesses,
+            suggestion=scored.suggestion or _suggestion(scored.scores, self._rubric),
+            method=scored.method,
+            model=scored.model,
+            notes=scored.notes,
+            cost_dollars=scored.cost,
+            metadata=self._metadata,
+            heuristic_scores={name: one.score for name, one in read.items()},
+        )
+
+    async def _scored(self, context: RubricContext, read: dict[Criterion, CriterionScore]) -> _Scored:
+        if self._judge is None:
+            return _by_rules(read, self._no_judge)
+        if not context.answer.strip():
+            return _by_rules(read, "an empty answer needs no model")
+        try:
+            return _by_model(await self._judge.judge(context))
+        except JudgeFailed as error:
+            return _by_rules(read, f"the model did not decide: {error}", cost=None if error.billed else 0.0)
+
+
+def _by_model(judged: Judgement) -> _Scored:
+    return _Scored(dict(judged.scores), "llm", judged.suggestion, judged.model, judged.cost, judged.notes)
+
+
+def _by_rules(read: dict[Criterion, CriterionScore], reason: str, cost: float | None = 0.0) -> _Scored:
+    return _Scored(read, "heuristic", "", cost=cost, notes=(f"scored by rules: {reason}",))
+
+
+def _why_no_judge(llm: LLMClient | None, wanted: str) -> str:
+    """Why no model is asked; empty where one is."""
+    if wanted == "none":
+        return "evaluation.provider is none"
+    if llm is None or llm.provider == "none":
+        return "no language model is configured"
+    if wanted not in ("auto", llm.provider):
+        return f"evaluation.provider is {wanted} and the model at hand is of {llm.provider}"
+    return ""
+
+
+def _suggestion(scores: dict[Criterion, CriterionScore], rubric: RubricSettings) -> str:
+    """What the next anchor asks of the criterion that loses most by its weight; empty where nothing is missing."""
+    lost = {name: rubric.weights[name] * (ANCHORS[-1] - scores[name].score) for name in CRITERIA}
+    name = max(CRITERIA, key=lambda one: lost[one])
+    if lost[name] <= 0:
+        return ""
+    score = scores[name].score
+    wanted = next(anchor for anchor in ANCHORS if anchor > score)
+    return f"Raise {name.replace('_', ' ')} from {score:g} to {wanted}: {rubric.anchor(name, wanted)}."
+
+
+def _metadata(rubric: RubricSettings, *, with_prompt: bool) -> dict[str, str]:
+    known = {"rubric_version": str(rubric.version)}
+    if with_prompt:
+        known["prompt_sha256"] = hashlib.sha256(system_prompt(rubric).encode()).hexdigest()[:12]
+    return known

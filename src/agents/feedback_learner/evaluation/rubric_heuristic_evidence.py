@@ -1,0 +1,139 @@
+"""Can the claims of an answer be traced? By citations that exist, speak of the same matter and carry the figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from src.agents.feedback_learner.evaluation.rubric_heuristic_action import is_step
+from src.agents.feedback_learner.evaluation.rubric_heuristic_causal import ASSOCIATES, CAUSES
+from src.agents.feedback_learner.evaluation.rubric_heuristic_regulatory import is_caveat
+from src.agents.feedback_learner.evaluation.rubric_heuristic_text import (
+    CITATION,
+    Reading,
+    Sentence,
+    content_words,
+    stem,
+)
+from src.agents.feedback_learner.evaluation.rubric_heuristic_uncertainty import is_reservation
+from src.contracts.enums import Brand
+from src.domain.rubric import CriterionScore
+
+_NAMED = re.compile(
+    r"\b(?:chunk|path|run|document|doc|source|row|table)[s]?[ :#=_-]+(?=[\w.:-]*\d)([a-z0-9][\w.:/-]{2,60})",
+    re.IGNORECASE,
+)
+_SOURCE_IN_WORDS = re.compile(
+    r"\b(?:according to|source[sd]?\b|as reported|based on (?:the|our)|the (?:report|panel|run|dashboard|table"
+    r"|data) (?:shows?|says?))"
+)
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_LEAST_SHARED = 0.1
+_BRANDS = frozenset(stem(brand.lower()) for brand in Brand)
+# Citations that nobody can look up.
+_UNVERIFIED = 3.9
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    sentence: Sentence
+    key: bool
+    support: float
+    """0 not cited, -1 cited in vain, 0.5 cited without its figures, 1 cited."""
+    traced: bool
+
+
+def evidence_chain(reading: Reading) -> CriterionScore:
+    """Anchors: no evidence, unrelated evidence, some claims cited, all key claims, each claim traceable."""
+    claims = [_claim(one, reading) for one in reading.sentences if _is_claim(one)]
+    supported = [one for one in claims if one.support > 0]
+    if not supported:
+        return _without_support(reading, claims)
+    keys = [one for one in claims if one.key] or claims
+    key_share = sum(max(one.support, 0.0) for one in keys) / len(keys)
+    share = sum(max(one.support, 0.0) for one in claims) / len(claims)
+    in_vain = sum(one.support < 0 for one in claims)
+    score = 2.5 + 1.4 * key_share
+    if key_share > 0.99:
+        traced = sum(one.traced for one in supported) / len(supported)
+        score = 4.0 + 0.4 * share + 0.6 * traced * (share > 0.99)
+    if not (reading.context.contexts or reading.context.evidence) and not any(one.traced for one in supported):
+        score = min(score, _UNVERIFIED)
+    score -= 0.3 * (in_vain > 0)
+    said = f"{len(supported)} of {len(claims)} claims cited" + (f", {in_vain} in vain" if in_vain else "")
+    return CriterionScore(max(2.0, score), said, supported[0].sentence.quote)
+
+
+def _without_support(reading: Reading, claims: list[_Claim]) -> CriterionScore:
+    in_vain = next((one for one in claims if one.support < 0), None)
+    if in_vain is not None:
+        return CriterionScore(2.0, "what is cited does not bear on the claim or does not exist", in_vain.sentence.quote)
+    if worded := reading.saying(_SOURCE_IN_WORDS):
+        return CriterionScore(1.5, "a source is spoken of and none is cited", worded[0].quote)
+    return CriterionScore(1.0, "nothing is cited")
+
+
+def _is_claim(sentence: Sentence) -> bool:
+    """Questions, steps, reservations and caveats need no source."""
+    if sentence.plain.endswith("?") or is_caveat(sentence) or is_reservation(sentence):
+        return False
+    return not is_step(sentence) or bool(CITATION.search(sentence.plain))
+
+
+def _claim(sentence: Sentence, reading: Reading) -> _Claim:
+    key = bool(_NUMBER.search(sentence.bare)) or sentence.says(CAUSES) or sentence.says(ASSOCIATES)
+    cited, exists = _cited(sentence, reading)
+    if not cited:
+        return _Claim(sentence, key, 0.0, False)
+    if not exists:
+        return _Claim(sentence, key, -1.0, False)
+    texts = [text for text in exists if text]
+    if not texts:
+        known = bool(reading.context.evidence or reading.context.contexts)
+        return _Claim(sentence, key, 1.0, known or _NAMED.search(sentence.plain) is not None)
+    if not any(_bears_on(text, sentence) for text in texts):
+        return _Claim(sentence, key, -1.0, False)
+    return _Claim(sentence, key, 1.0 if _carries_figures(texts, sentence) else 0.5, True)
+
+
+def _cited(sentence: Sentence, reading: Reading) -> tuple[bool, list[str]]:
+    """Whether the sentence cites at all, and the texts of what it cites and exists ("" where the text is not known)."""
+    contexts, evidence = reading.context.contexts, reading.context.evidence
+    count = max(len(contexts), len(evidence))
+    numbers = [int(number) for found in CITATION.findall(sentence.plain) for number in re.findall(r"\d+", found)]
+    texts = [
+        contexts[number - 1] if number <= len(contexts) else ""
+        for number in numbers
+        if 1 <= number <= count or (not count and number >= 1)
+    ]
+    named = _NAMED.findall(sentence.plain)
+    texts += [_text_of(place, contexts) for place, one in enumerate(evidence) if _mentions(sentence.plain, one)]
+    if named and not evidence:
+        texts += [""] * len(named)
+    return bool(numbers or named or texts), texts
+
+
+def _text_of(place: int, contexts: Sequence[str]) -> str:
+    return contexts[place] if place < len(contexts) else ""
+
+
+def _mentions(text: str, identifier: str) -> bool:
+    """An id in full, or the first eight characters of a long one."""
+    known = identifier.lower().strip()
+    shorter = known[:8] if len(known) >= 16 else known
+    return bool(shorter) and not shorter.isdigit() and re.search(rf"(?<![\w-]){re.escape(shorter)}", text) is not None
+
+
+def _bears_on(text: str, sentence: Sentence) -> bool:
+    words, there = sentence.content, content_words(text)
+    brands, brands_there = words & _BRANDS, there & _BRANDS
+    if brands and brands_there and not brands & brands_there:
+        return False
+    return bool(words) and len(words & there) / len(words) >= _LEAST_SHARED
+
+
+def _carries_figures(texts: list[str], sentence: Sentence) -> bool:
+    """Whether any figure of the sentence stands in what it cites; true where it has none."""
+    figures = set(_NUMBER.findall(sentence.bare))
+    return not figures or bool(figures & {number for text in texts for number in _NUMBER.findall(text)})

@@ -1,0 +1,101 @@
+"""How far do the contexts support what an answer claims?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from src.rag.heuristics.calibration import Calibrated, CalibrationFile, Shape, calibrate, load_calibration
+from src.rag.heuristics.claims import MAX_CLAIMS, claims
+from src.rag.heuristics.commitment import committal_parts
+from src.rag.heuristics.passages import passages
+from src.rag.heuristics.support import Support, claim_support
+from src.rag.heuristics.tokens import tokenize
+from src.rag.scores import MetricScore
+
+UNSUPPORTED_BELOW = 0.35
+"""A claim below this counts as not supported at all in the mean."""
+MEAN_SHARE = 0.8
+"""The rest is the weakest claim: one invention is not outweighed by many supported claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawFaithfulness:
+    """``value`` in 0–1 before calibration, and the support of each claim in order."""
+
+    value: float
+    claims: tuple[Support, ...]
+
+    @property
+    def unsupported(self) -> int:
+        """Claims that find next to nothing in the contexts."""
+        return sum(claim.value < UNSUPPORTED_BELOW for claim in self.claims)
+
+
+def raw_faithfulness(answer: str, contexts: Sequence[str]) -> RawFaithfulness | None:
+    """Faithfulness before calibration; None when the answer claims nothing or there is no context with words."""
+    read = [found for found in map(passages, contexts) if found.sentences]
+    made = claims(answer)
+    if not read or not made:
+        return None
+    supported = tuple(claim_support(claim, read) for claim in made)
+    return RawFaithfulness(mean_and_weakest([claim.value for claim in supported]), supported)
+
+
+def mean_and_weakest(values: Sequence[float]) -> float:
+    """Mostly the mean of what exceeds the least support, partly the weakest claim.
+
+    An added claim that is not supported adds 0 to the mean's sum and can only lower the weakest.
+    """
+    excess = [max(0.0, (value - UNSUPPORTED_BELOW) / (1 - UNSUPPORTED_BELOW)) for value in values]
+    return MEAN_SHARE * sum(excess) / len(excess) + (1 - MEAN_SHARE) * min(values)
+
+
+def faithfulness(
+    answer: str, contexts: Sequence[str], question: str = "", *, calibration: CalibrationFile | None = None
+) -> MetricScore:
+    """The calibrated probability that people would call the answer supported by the contexts.
+
+    None, with the reason: no contexts with words, an answer that claims nothing, or a regime in which such a
+    judgement without a model agrees with people too rarely. The configured tables apply by default.
+    """
+    if not any(passages(context).sentences for context in contexts):
+        return MetricScore(None, "there are no contexts with words")
+    if not claims(answer):
+        return MetricScore(None, "the answer claims nothing" if answer.strip() else "the answer is empty")
+    if len(claims(answer)) > MAX_CLAIMS:
+        return MetricScore(None, f"the answer makes {len(claims(answer)):,} claims, more than {MAX_CLAIMS}")
+    if not committal_parts(answer)[0]:
+        return MetricScore(None, "the answer claims nothing: it only says that nothing is known")
+    raw = raw_faithfulness(answer, contexts)
+    assert raw is not None  # contexts and claims were seen above
+    found = calibrate(raw.value, item_shape(answer, contexts, question), calibration or load_calibration())
+    if found.probability is None:
+        return MetricScore(None, _too_rarely(found), found.regime, found.agreement)
+    return MetricScore(found.probability, _grounds(raw, found), found.regime, found.agreement)
+
+
+def item_shape(answer: str, contexts: Sequence[str], question: str) -> Shape:
+    """What the regime of an item is recognised by."""
+    made = claims(answer)
+    tokens = sum(len(sentence) for context in contexts for sentence in passages(context).sentences)
+    return Shape(bool(tokenize(question)), tokens, len(made), max(map(len, made), default=0))
+
+
+def _too_rarely(found: Calibrated) -> str:
+    return (
+        f"regime {found.regime}: verdicts without a model agree with people in {found.agreement:.0%} of balanced "
+        f"cases, less than {found.least_agreement:.0%}"
+    )
+
+
+def _grounds(raw: RawFaithfulness, found: Calibrated) -> str:
+    parts = [f"{raw.unsupported} of {len(raw.claims)} claims without support"]
+    if numbers := sum(len(claim.unseen_numbers) for claim in raw.claims):
+        parts.append(f"{numbers} number{'s' if numbers > 1 else ''} not in the contexts")
+    if names := sum(len(claim.unseen_names) for claim in raw.claims):
+        parts.append(f"{names} name{'s' if names > 1 else ''} not in the contexts")
+    if opposite := sum(claim.contradicted for claim in raw.claims):
+        parts.append(f"{opposite} contradicted in direction or negation")
+    measured = f"regime {found.regime}, balanced agreement {found.agreement:.0%} on {found.items:,} labelled answers"
+    return f"{'; '.join(parts)}; {measured}"

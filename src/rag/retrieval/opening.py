@@ -1,0 +1,61 @@
+"""How is a retriever put together over a database?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from src.domain.vocabulary import Vocabulary, load_vocabulary
+from src.rag.configuration import RagConfig
+from src.rag.embeddings.provider import EmbeddingProvider
+from src.rag.embeddings.selection import open_embeddings
+from src.rag.retrieval.dense_arm import DenseArm
+from src.rag.retrieval.graph_arm import GraphArm
+from src.rag.retrieval.retriever import HybridRetriever
+from src.rag.retrieval.text_arm import TextArm
+from src.rag.retrieval.word_index_store import WordIndexStore
+from src.rag.retrieval_results import RetrievalConfig
+from src.resilience.outcomes import Unavailable
+from src.storage.database import Database
+from src.storage.postgres_gateway import PostgresGateway
+from src.storage.rag_chunks import ChunkRepository
+from src.storage.retrieval_configurations import RetrievalConfigRepository, StoredRetrievalConfig
+
+if TYPE_CHECKING:
+    from src.mlops.opik_connector import OpikConnector
+
+
+def open_retriever(
+    database: Database,
+    config: RagConfig,
+    *,
+    embeddings: EmbeddingProvider | Unavailable | None = None,
+    vocabulary: Vocabulary | None = None,
+    tracer: OpikConnector | None = None,
+) -> HybridRetriever:
+    """The three arms over that database. ``embeddings`` default to the configured model.
+
+    Nothing is loaded before the first query. Whoever passes embeddings closes them; those opened here are
+    closed by nobody, so pass them where the provider holds connections (openai).
+    """
+    chunks = ChunkRepository(database)
+    names = vocabulary or load_vocabulary()
+    model = open_embeddings(config.embedding, tracer=tracer) if embeddings is None else embeddings
+    repository = RetrievalConfigRepository(PostgresGateway(database))
+
+    async def active() -> RetrievalConfig:
+        return retrieval_config(await repository.active())
+
+    return HybridRetriever(
+        [DenseArm(chunks, model), TextArm(WordIndexStore(chunks, config.corpus.folder), names), GraphArm(chunks)],
+        chunks=chunks,
+        configuration=active,
+        settings=config.retrieval,
+        vocabulary=names,
+        tracer=tracer,
+    )
+
+
+def retrieval_config(stored: StoredRetrievalConfig) -> RetrievalConfig:
+    """The row as the retriever takes it."""
+    return RetrievalConfig(**asdict(stored))

@@ -1,0 +1,408 @@
+"""Does the retriever find what there is, say how, and name every arm that failed?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from src.domain.vocabulary import load_vocabulary
+from src.errors import ContractViolation, DataUnavailable
+from src.rag.embeddings.hashed import HashedEmbeddings
+from src.rag.retrieval import dense_arm
+from src.rag.retrieval.arms import ArmUnavailable, Hit
+from src.rag.retrieval.opening import open_retriever, retrieval_config
+from src.rag.retrieval.retriever import HybridRetriever
+from src.rag.retrieval_results import RetrievalFilters, RetrievalResult
+from src.resilience.outcomes import Unavailable
+from src.storage.database import Database
+from src.storage.postgres_gateway import PostgresGateway
+from src.storage.rag_chunks import ChunkFilter, ChunkRepository
+from src.storage.retrieval_configurations import RetrievalConfigRepository
+from tests.traces import memory_connector
+from tests.unit.test_rag.corpora import EMBEDDINGS, REPORTS, FakeArm, Text, add, rag_config, remove
+
+KISQALI = RetrievalFilters(brand="Kisqali")
+
+
+@pytest.fixture
+async def corpus(db: Database) -> Database:
+    await add(db, REPORTS, EMBEDDINGS)
+    return db
+
+
+@pytest.fixture
+def retriever(corpus: Database, tmp_path: Path) -> HybridRetriever:
+    return open_retriever(corpus, rag_config(tmp_path), embeddings=EMBEDDINGS)
+
+
+def faked(
+    database: Database, folder: Path, *arms: FakeArm, rerank: bool | None = False, **timeouts: float
+) -> HybridRetriever:
+    """A retriever over scripted arms; ``rerank`` None leaves it to the active configuration."""
+    repository = RetrievalConfigRepository(PostgresGateway(database))
+
+    async def active() -> Any:
+        return replace(retrieval_config(await repository.active()), **({} if rerank is None else {"rerank": rerank}))
+
+    return HybridRetriever(
+        arms,
+        chunks=ChunkRepository(database),
+        configuration=active,
+        settings=rag_config(folder, **timeouts).retrieval,
+        vocabulary=load_vocabulary(),
+    )
+
+
+def titles(result: RetrievalResult) -> list[str]:
+    return [chunk.title for chunk in result.chunks]
+
+
+def hit(text: Text, score: float = 1.0, chunk: int = 0) -> Hit:
+    return Hit(text.chunks()[chunk].chunk_id, score)
+
+
+async def test_the_chunk_that_has_words_and_meaning_comes_first_and_its_score_is_explained(
+    retriever: HybridRetriever,
+) -> None:
+    result = await retriever.retrieve("Fabhalta adoption and PNH testing")
+    assert result.degraded == ()
+    assert titles(result)[0] == "Fabhalta adoption"
+    assert {"dense", "text"} <= set(result.chunks[0].parts)
+    for chunk in result.chunks:
+        assert chunk.score == pytest.approx(sum(part.contribution for part in chunk.parts.values()))
+    assert {"dense", "text", "graph", "prepare", "fusion", "fetch", "total"} <= set(result.timings)
+    assert result.config.config_id
+    assert result.config_version == result.config.version
+
+
+async def test_a_chunk_knows_its_document_and_its_place(retriever: HybridRetriever) -> None:
+    found = (await retriever.retrieve("samples left with every visit", k=1)).chunks[0]
+    piece = REPORTS[4].chunks()[1]
+    assert (found.text, found.start, found.end) == (piece.content, piece.start, piece.end)
+    assert (found.document_id, found.source_type, found.source_id) == (REPORTS[4].id, "file", "Field force")
+
+
+@pytest.mark.parametrize(
+    ("filters", "left_out"),
+    [
+        (RetrievalFilters(brand="kisqali"), {"Fabhalta adoption", "Remibrutinib conversion"}),
+        (RetrievalFilters(region="west"), {"Kisqali in the northeast"}),
+        (RetrievalFilters(since=date(2025, 1, 1)), {"Speaker programs"}),
+        (RetrievalFilters(until=date(2024, 12, 31)), {"Fabhalta adoption"}),
+        (RetrievalFilters(source_types=("run_report",)), {text.title for text in REPORTS}),
+    ],
+)
+async def test_a_filter_leaves_out_what_contradicts_it_and_nothing_else(
+    retriever: HybridRetriever, filters: RetrievalFilters, left_out: set[str]
+) -> None:
+    query = "Kisqali Fabhalta Remibrutinib speaker programs rep calls samples"
+    result = await retriever.retrieve(query, filters=filters)
+    assert set(titles(result)) == {text.title for text in REPORTS} - left_out
+
+
+async def test_a_filter_costs_no_recall_where_better_chunks_are_filtered_out(db: Database, tmp_path: Path) -> None:
+    many = [Text(f"Note {n}", "growth growth growth", "Fabhalta") for n in range(150)]
+    wanted = Text("Wanted", "growth among many other words that make it a poor match", "Kisqali")
+    await add(db, [*many, wanted], EMBEDDINGS)
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=EMBEDDINGS)
+    found = (await retriever.retrieve("growth", filters=KISQALI)).chunks
+    assert [chunk.title for chunk in found] == ["Wanted"]
+    assert set(found[0].parts) == {"dense", "text"}
+
+
+@pytest.mark.parametrize(
+    ("query", "k", "filters", "message"),
+    [
+        ("  ", None, None, "no words"),
+        ("?!", None, None, "no words"),
+        ("x" * 3000, None, None, "3,000 characters"),
+        ("growth", 0, None, "between 1 and 100"),
+        ("growth", 101, None, "between 1 and 100"),
+        ("growth", None, RetrievalFilters(brand="Kisquali"), "did you mean 'Kisqali'"),
+        ("growth", None, RetrievalFilters(region="north"), "did you mean 'northeast'"),
+        ("growth", None, RetrievalFilters(source_types=("files",)), "did you mean 'file'"),
+        ("growth", None, RetrievalFilters(since=date(2025, 1, 2), until=date(2025, 1, 1)), "later than until"),
+    ],
+)
+async def test_a_request_that_cannot_be_met_is_refused_in_one_line(
+    retriever: HybridRetriever, query: str, k: int | None, filters: RetrievalFilters | None, message: str
+) -> None:
+    with pytest.raises(ContractViolation, match=message) as refused:
+        await retriever.retrieve(query, k=k, filters=filters)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (FakeArm("dense", RuntimeError("the model burst")), "RuntimeError: the model burst"),
+        (FakeArm("dense", ArmUnavailable("no model here")), "no model here"),
+        (FakeArm("dense", slow_s=30.0), "no answer within 0.2 s"),
+    ],
+    ids=["raises", "unavailable", "late"],
+)
+async def test_an_arm_that_fails_or_is_late_is_named_and_its_weight_goes_to_the_others(
+    corpus: Database, tmp_path: Path, broken: FakeArm, reason: str
+) -> None:
+    retriever = faked(corpus, tmp_path, broken, FakeArm("text", [hit(REPORTS[0])]), FakeArm("graph"), dense=0.2)
+    result = await retriever.retrieve("growth")
+    assert [(one.arm, one.reason) for one in result.degraded] == [("dense", reason)]
+    assert result.chunks[0].score == pytest.approx(1 / 61)
+
+
+async def test_when_every_arm_fails_the_retrieval_fails_and_says_why(corpus: Database, tmp_path: Path) -> None:
+    arms = [FakeArm("dense", ArmUnavailable("no model")), FakeArm("text", OSError("disk")), FakeArm("graph", OSError())]
+    with pytest.raises(DataUnavailable, match="dense: no model; text: OSError: disk; graph: OSError"):
+        await faked(corpus, tmp_path, *arms).retrieve("growth")
+
+
+async def test_an_arm_that_finds_nothing_is_no_failure(retriever: HybridRetriever) -> None:
+    result = await retriever.retrieve("zzzz qqqq", filters=RetrievalFilters(source_types=("run_report",)))
+    assert result.chunks == ()
+    assert result.degraded == ()
+
+
+async def test_without_a_model_words_answer_and_the_result_says_so(corpus: Database, tmp_path: Path) -> None:
+    switched_off = Unavailable("embeddings", "switched off")
+    result = await open_retriever(corpus, rag_config(tmp_path), embeddings=switched_off).retrieve("Fabhalta adoption")
+    assert titles(result)[0] == "Fabhalta adoption"
+    assert [(one.arm, one.reason) for one in result.degraded] == [("dense", "switched off")]
+
+
+async def test_vectors_of_another_model_are_never_compared(corpus: Database, tmp_path: Path) -> None:
+    other = HashedEmbeddings(64)
+    result = await open_retriever(corpus, rag_config(tmp_path), embeddings=other).retrieve("Fabhalta adoption")
+    assert result.degraded[0].reason == "no chunk is embedded by hashed-64: run 'e2i corpus reindex'"
+
+
+async def test_cosines_of_the_database_are_those_of_the_vectors(corpus: Database) -> None:
+    chunks = ChunkRepository(corpus)
+    (query,) = await EMBEDDINGS.embed(["hematologists adopt Fabhalta"])
+    texts = [(chunk.chunk_id, f"{text.title}\n{chunk.content}") for text in REPORTS for chunk in text.chunks()]
+    vectors = await EMBEDDINGS.embed([text for _, text in texts])
+    expected = {chunk_id: float(value) for (chunk_id, _), value in zip(texts, vectors @ query, strict=True)}
+    found = await chunks.nearest_exactly(
+        dense_arm.as_text(query), model=EMBEDDINGS.model, dims=EMBEDDINGS.dims, limit=10, among=ChunkFilter()
+    )
+    assert dict(found) == pytest.approx(expected, abs=1e-5)
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+
+
+async def test_the_index_for_many_vectors_finds_what_comparing_all_finds(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings = HashedEmbeddings(384)
+    embeddings.model = "all-MiniLM-L6-v2"  # the model that has an HNSW index
+    words = ["growth", "adoption", "calls", "samples", "triggers", "share", "west", "south"]
+    rng = np.random.default_rng(7)
+    await add(db, [Text(f"Note {n}", " ".join(rng.choice(words, 5))) for n in range(200)], embeddings)
+    (query,) = await embeddings.embed(["adoption of samples in the west"])
+    asked = {"model": embeddings.model, "dims": 384}
+    chunks, vector = ChunkRepository(db), dense_arm.as_text(query)
+    exact = await chunks.nearest_exactly(vector, limit=100, among=ChunkFilter(), **asked)
+    by_index = await chunks.nearest_by_index(vector, limit=100, **asked)
+    assert len(set(dict(exact)) & set(dict(by_index))) >= 90
+    monkeypatch.setattr(dense_arm, "COMPARED_AT_MOST", 100)
+    asked_which = []
+    monkeypatch.setattr(ChunkRepository, "nearest_by_index", _noting(asked_which, ChunkRepository.nearest_by_index))
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=embeddings)
+    assert (await retriever.retrieve("adoption of samples")).chunks
+    assert (await retriever.retrieve("adoption of samples", filters=KISQALI)).chunks
+    assert len(asked_which) == 1
+
+
+def _noting(calls: list[Any], function: Any) -> Any:
+    async def noting(*arguments: Any, **named: Any) -> Any:
+        calls.append(named)
+        return await function(*arguments, **named)
+
+    return noting
+
+
+async def test_a_document_is_found_as_soon_as_it_is_there_and_no_longer_when_it_is_gone(
+    retriever: HybridRetriever, corpus: Database
+) -> None:
+    late = Text("Pediatric zebrafish", "Zebrafish are out of scope.")
+    assert "Pediatric zebrafish" not in titles(await retriever.retrieve("zebrafish"))
+    await add(corpus, [late], EMBEDDINGS)
+    assert titles(await retriever.retrieve("zebrafish"))[0] == "Pediatric zebrafish"
+    await remove(corpus, late)
+    assert "Pediatric zebrafish" not in titles(await retriever.retrieve("zebrafish"))
+
+
+async def test_chunks_that_repeat_a_better_one_are_left_out(db: Database, tmp_path: Path) -> None:
+    await add(db, [Text("Same", "growth in the south"), Text("Other", "growth in the south")], EMBEDDINGS)
+    async with db.transaction() as session:
+        await session.execute("UPDATE rag_documents SET title = 'Same'")
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=EMBEDDINGS)
+    assert len((await retriever.retrieve("growth")).chunks) == 1
+
+
+async def test_equal_scores_are_ordered_by_chunk_id(corpus: Database, tmp_path: Path) -> None:
+    first, second = (hit(REPORTS[0]), hit(REPORTS[1]))
+    arms = (FakeArm("dense", [first]), FakeArm("graph", [second]))
+    await corpus.execute(
+        "UPDATE retrieval_configurations SET dense_weight = 0.5, graph_weight = 0.5, text_weight = 0 WHERE is_active"
+    )
+    found = (await faked(corpus, tmp_path, *arms).retrieve("growth")).chunks
+    assert [chunk.chunk_id for chunk in found] == sorted([first.chunk_id, second.chunk_id])
+    assert found[0].score == found[1].score
+
+
+async def test_a_newly_active_configuration_is_used_by_the_next_query(
+    retriever: HybridRetriever, corpus: Database
+) -> None:
+    before = await retriever.retrieve("Fabhalta adoption")
+    await corpus.execute("UPDATE retrieval_configurations SET is_active = false")
+    await corpus.execute(
+        "INSERT INTO retrieval_configurations (version, k, chunk_size, chunk_overlap, dense_weight, text_weight,"
+        " graph_weight, is_active) VALUES (99, 1, 200, 20, 0, 1, 0, true)"
+    )
+    after = await retriever.retrieve("Fabhalta adoption")
+    assert (before.config_version != 99, after.config_version, len(after.chunks)) == (True, 99, 1)
+    assert set(after.chunks[0].parts) == {"text"}
+
+
+async def test_the_rerank_flag_joins_scores_instead_of_ranks(corpus: Database, tmp_path: Path) -> None:
+    # By rank the first chunk wins; by score the second is far ahead in one arm and close behind in the other.
+    first, second = REPORTS[0], REPORTS[1]
+    dense = FakeArm("dense", [hit(first, 0.90), hit(second, 0.89)])
+    text = FakeArm("text", [hit(second, 30.0), hit(first, 1.0)])
+    retriever = faked(corpus, tmp_path, dense, text, rerank=None)
+    await corpus.execute(
+        "UPDATE retrieval_configurations SET dense_weight = 0.6, text_weight = 0.4, graph_weight = 0, rerank = false"
+    )
+    assert titles(await retriever.retrieve("growth")) == [first.title, second.title]
+    await corpus.execute("UPDATE retrieval_configurations SET rerank = true")
+    again = await retriever.retrieve("growth")
+    assert titles(again) == [second.title, first.title]
+    assert again.chunks[0].score == pytest.approx(0.6 * 1.89 / 1.9 + 0.4)
+
+
+async def add_path(database: Database, path_id: str, *nodes: str, status: str = "proceed", **columns: Any) -> None:
+    row = {"confidence_level": 0.9, "brand": None, **columns}
+    await database.execute(
+        "INSERT INTO causal_paths (path_id, discovery_date, start_node, end_node, intermediate_nodes, path_length,"
+        " causal_effect_size, method_used, validation_status, confidence_level, brand)"
+        " VALUES (%s, '2025-01-01', %s, %s, %s, %s, 0.2, 'twfe', %s, %s, %s)",
+        [path_id, nodes[0], nodes[-1], [*nodes[1:-1]], len(nodes) - 1, status, row["confidence_level"], row["brand"]],
+    )
+    await add(database, [Text(f"Path {path_id}", " to ".join(nodes), source_type="causal_path", source_id=path_id)])
+
+
+async def test_causal_paths_of_what_the_question_names_are_walked_surest_first(db: Database, tmp_path: Path) -> None:
+    await add_path(db, "p1", "rep_calls", "nrx", confidence_level=0.8)
+    await add_path(db, "p2", "samples", "trx", confidence_level=0.9)
+    await add_path(db, "p3", "nrx", "conversion", confidence_level=0.9)
+    await add_path(db, "p4", "rep_calls", "trx", status="block")
+    await add_path(db, "p5", "rep_calls", "trx", status="unvalidated")
+    await add_path(db, "p6", "rep_calls", "email_opens", "nrx", confidence_level=0.7, brand="Fabhalta")
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=Unavailable("embeddings", "off"))
+    result = await retriever.retrieve("Do rep calls drive new prescriptions of Kisqali?")
+    ranked = sorted((part.rank, c.source_id) for c in result.chunks if (part := c.parts.get("graph")) is not None)
+    # Both measures named, then one hop further; another brand's, the blocked and the untested path are not walked.
+    assert [path for _, path in ranked] == ["p1", "p3"]
+    assert result.entities["brands"] == ["Kisqali"]
+    assert result.entities["measures"] == ["rep_calls", "nrx"]
+
+
+async def test_a_path_more_than_three_hops_away_is_not_reached(db: Database, tmp_path: Path) -> None:
+    chain = ["samples", "a", "b", "c", "d"]
+    for number, (start, end) in enumerate(zip(chain, chain[1:], strict=False)):
+        await add_path(db, f"hop{number + 1}", start, end)
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=Unavailable("embeddings", "off"))
+    result = await retriever.retrieve("what do samples lead to")
+    assert [c.source_id for c in result.chunks if "graph" in c.parts] == ["hop1", "hop2", "hop3"]
+
+
+async def test_a_question_that_names_nothing_asks_no_path(db: Database, tmp_path: Path) -> None:
+    await add_path(db, "p1", "rep_calls", "nrx")
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=Unavailable("embeddings", "off"))
+    result = await retriever.retrieve("zebrafish embryos")
+    assert result.chunks == ()
+    assert [one.arm for one in result.degraded] == ["dense"]
+
+
+async def test_every_retrieval_is_a_span_with_one_child_for_each_arm(corpus: Database, tmp_path: Path) -> None:
+    connector, sink = memory_connector()
+    retriever = open_retriever(corpus, rag_config(tmp_path), embeddings=EMBEDDINGS, tracer=connector)
+    result = await retriever.retrieve("Fabhalta adoption, ask jane.doe@example.org")
+    await connector.flush()
+    spans = {span["operation_type"]: span for span in sink.spans}
+    parent = spans["retrieve"]
+    arms = [spans[f"retrieve {arm}"] for arm in ("dense", "text", "graph")]
+    assert {arm["parent_span_id"] for arm in arms} == {parent["span_id"]}
+    assert parent["attributes"]["retrieval_config_id"] == result.config.config_id
+    assert parent["attributes"]["timings_ms"]["total"] > 0
+    assert all(arm["attributes"]["found"] >= 0 for arm in arms)
+    assert "jane.doe" not in str(sink.spans)
+
+
+async def test_two_retrievers_at_once_make_one_index_and_find_the_same(corpus: Database, tmp_path: Path) -> None:
+    pair = [open_retriever(corpus, rag_config(tmp_path), embeddings=EMBEDDINGS) for _ in range(2)]
+    results = await asyncio.gather(*(one.retrieve("rep calls and samples") for one in pair))
+    assert results[0].chunks == results[1].chunks
+    assert len([*tmp_path.rglob("words.npz")]) == 1
+    assert not [*tmp_path.rglob(".words-*")]
+
+
+class TestCommand:
+    @pytest.fixture
+    def run(self, corpus: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        from src.cli.corpus import corpus_app
+
+        monkeypatch.setenv("DATABASE_URL", corpus.dsn)
+        monkeypatch.setenv("E2I_INDEX_DIR", str(tmp_path))
+        monkeypatch.setenv("E2I_EMBEDDINGS", "none")
+        monkeypatch.setenv("COLUMNS", "160")
+
+        async def run(*arguments: str) -> Any:
+            return await asyncio.to_thread(CliRunner().invoke, corpus_app, ["search", *arguments])
+
+        return run
+
+    async def test_prints_title_and_text_and_names_the_arm_that_failed(self, run: Any) -> None:
+        done = await run("PNH testing", "-k", "1")
+        assert done.exit_code == 0, done.output
+        assert "Fabhalta adoption" in done.stdout
+        assert "hematologists" in done.stdout
+        assert "without dense search: switched off" in done.stderr
+
+    async def test_explains_ranks_weights_entities_and_times(self, run: Any) -> None:
+        done = await run("Fabhalta adoption", "--explain")
+        assert "recognised: brand Fabhalta ('Fabhalta')" in done.stdout
+        assert "milliseconds: configuration" in done.stdout
+        assert "not found" in done.stdout
+
+    async def test_gives_json_for_programs(self, run: Any) -> None:
+        document = json.loads((await run("Fabhalta adoption", "--brand", "fabhalta", "--explain", "--json")).stdout)
+        best = document["chunks"][0]
+        assert (best["title"], best["brand"]) == ("Fabhalta adoption", "Fabhalta")
+        assert best["arms"]["text"]["rank"] == 1
+        assert document["filters"] == {"brand": "Fabhalta"}
+        assert document["degraded"] == [
+            {"arm": "dense", "reason": "switched off: embedding.provider is none in config/rag.yaml"}
+        ]
+
+    async def test_refuses_an_unknown_brand_before_anything_is_searched(self, run: Any) -> None:
+        done = await run("growth", "--brand", "Humira")
+        assert isinstance(done.exception, ContractViolation)
+        assert "there is no brand 'Humira'" in str(done.exception)
+
+
+async def test_an_empty_corpus_says_how_to_fill_it(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src.app.retrieval import SearchRequest, search_corpus
+
+    monkeypatch.setenv("DATABASE_URL", db.dsn)
+    with pytest.raises(DataUnavailable, match="e2i corpus add"):
+        await search_corpus(SearchRequest("growth"))
