@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from src.agents.feedback_learner.evaluation.drift import DriftReport, watch_drift
 from src.agents.feedback_learner.evaluation.rubric_evaluator import RubricEvaluator
 from src.app.tracing import traced_database
 from src.domain.rubric import RubricContext
@@ -19,6 +20,7 @@ from src.errors import DataUnavailable, E2IError, ServiceOutage
 from src.llm.configuration import load_llm_config
 from src.llm.detection import open_client
 from src.mlops.opik_connector import get_opik_connector
+from src.mlops.quality.alerts import DataQualityAlerter
 from src.mlops.tracing.ids import uuid7
 from src.mlops.tracing.recorder import share
 from src.rag.combined import COMBINED, CombinedEvaluationResult, EvaluatedAnswer
@@ -86,7 +88,7 @@ class AnswerScorer:
         result = await self._evaluator.scored(sample, self._scoring, trace)
         if result.error is not None and result.overall_score is None:
             raise DataUnavailable(f"no metric could be measured: {result.error}")
-        rubric = await self._rubric.evaluate(await self._rubric_context(interaction, contexts))
+        rubric = await self._rubric.evaluate(await self._rubric_context(interaction))
         self._evaluator.log_rubric_scores(rubric, interaction.trace_id)
         combined = CombinedEvaluationResult.of(
             result,
@@ -100,12 +102,17 @@ class AnswerScorer:
         await self._interactions.evaluated(interaction.interaction_id)
         return signal_id
 
-    async def _rubric_context(self, interaction: Interaction, contexts: Sequence[str]) -> RubricContext:
+    async def watch(self) -> DriftReport:
+        """Whether judge and rules differ as they used to; alerts where they do not."""
+        return await watch_drift(self._evaluations, self._rubric.config, DataQualityAlerter())
+
+    async def _rubric_context(self, interaction: Interaction) -> RubricContext:
+        evidence = _cited(interaction)
         return RubricContext(
             query=interaction.query,
             answer=interaction.answer,
-            contexts=contexts,
-            evidence=[str(one[key]) for one in interaction.citations for key in ("chunk_id", "run_id") if key in one],
+            contexts=[text for _, text in evidence],
+            evidence=[name for name, _ in evidence],
             expertise=interaction.user_expertise or EXPERTISE,
             component=interaction.component,
             user_rating=await self._signals.rating_of(interaction.interaction_id),
@@ -120,6 +127,13 @@ class AnswerScorer:
             self._evaluator.tracer.connector.log_feedback(
                 trace_id, combined.combined_score, COMBINED, reason, category=combined.method
             )
+
+
+def _cited(interaction: Interaction) -> list[tuple[str, str]]:
+    """Id and text of what the answer rests on: the cited chunk of each marker in turn, or all contexts."""
+    texts = {str(one.get("chunk_id")): str(one["text"]) for one in interaction.contexts if one.get("text")}
+    cited = [str(one["chunk_id"]) for one in interaction.citations if one.get("chunk_id") in texts]
+    return [(name, texts[name]) for name in cited] or list(texts.items())
 
 
 def _answer(interaction: Interaction) -> EvaluatedAnswer:
@@ -174,6 +188,7 @@ async def evaluate_pending(
                         scored.append(interaction.interaction_id)
                     else:
                         failed.append((interaction.interaction_id, problem))
+                await scorer.watch()
         return PendingReport(tuple(scored), tuple(failed), await interactions.waiting())
 
 

@@ -69,7 +69,8 @@ def _print_chunks(result: RetrievalResult) -> None:
 def _heading(chunk: RetrievedChunk) -> Any:
     from rich.text import Text
 
-    about = [chunk.source_type, chunk.brand, chunk.region, chunk.effective_date and chunk.effective_date.isoformat()]
+    day = chunk.effective_date.isoformat() if chunk.effective_date else None
+    about = [chunk.source_type, chunk.brand, chunk.region, day]
     text = Text(chunk.title, style="bold")
     if chunk.section and chunk.section != chunk.title:
         text.append(f"\n{chunk.section}", style="not bold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from scripts import run_materialization
 from src.app.feature_schedule import JobOutcome, interruptible, may_pass, run_due, run_round
 from src.app.retention import retain_for_ever
 from src.errors import (
@@ -348,28 +350,35 @@ async def next_round(child: subprocess.Popen[str], wanted: Callable[[dict[str, A
 
 
 @pytest.mark.parametrize(("option", "value"), [("--every", "-1"), ("--grace", "0"), ("--every", "nan")])
-def test_a_wrong_call_ends_with_2(tmp_path: Path, option: str, value: str) -> None:
-    wrong = script("--once", option, value, dsn="", folder=tmp_path)
-    assert f"{option} takes a positive number" in wrong.communicate()[1]
-    assert wrong.returncode == 2
+def test_a_wrong_call_ends_with_2(
+    option: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_materialization.py", "--once", option, value])
+    with pytest.raises(SystemExit) as ended:
+        run_materialization.main()
+    assert ended.value.code == 2
+    assert f"{option} takes a positive number" in capsys.readouterr().err
 
 
-def test_a_round_that_cannot_begin_ends_with_2_and_says_why_once(tmp_path: Path) -> None:
-    away = script("--once", "--json", dsn="postgresql://nobody:s3cret@127.0.0.1:1/none", folder=tmp_path)
-    output, problems = away.communicate()
+def test_a_round_that_cannot_begin_ends_with_2_and_says_why_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:s3cret@127.0.0.1:1/none")
+    monkeypatch.setenv("E2I_VAR_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["run_materialization.py", "--once", "--json"])
+    assert run_materialization.main() == 2
+    output, problems = capsys.readouterr()
     (why,) = problems.splitlines()
-    assert away.returncode == 2
     assert why.startswith("cannot connect to PostgreSQL at 127.0.0.1:1/none")
     assert json.loads(output) == {"jobs": [], "error": why}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_single_round_that_a_signal_ends_is_exit_1(tmp_path: Path, number: signal.Signals) -> None:
+async def test_a_single_round_that_a_signal_ends_is_exit_1(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         database = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
         child = script("--once", "--json", dsn=database, folder=tmp_path)
         connection, _ = await asyncio.to_thread(silent.accept)
-        child.send_signal(number)
+        child.send_signal(signal.SIGTERM)
         output, problems = await asyncio.to_thread(child.communicate)
         connection.close()
     assert (child.returncode, problems) == (1, "the round was interrupted\n")
@@ -427,14 +436,20 @@ async def test_the_loop_outlives_what_goes_wrong_and_ends_at_sigterm(
 
 
 async def test_one_failed_view_is_exit_1_and_the_others_are_carried_over(
-    db: Database, database_url: str, tmp_path: Path
+    db: Database,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("E2I_VAR_DIR", str(tmp_path))
     await apply_shipped_views(db, tmp_path)
-    other = FeatureJobs(db)
-    async with other.claim(VIEW):
-        child = script("--once", dsn=database_url, folder=tmp_path)
-        output, problems = await asyncio.to_thread(child.communicate)
-    assert (child.returncode, problems) == (1, "")
+    once = argparse.Namespace(once=True, loop=False, json=False, every=60.0, grace=60.0)
+    async with FeatureJobs(db).claim(VIEW):
+        code = await run_materialization.run(once)
+    output, problems = capsys.readouterr()
+    assert (code, problems) == (1, "")
     told = dict(line.split(" (full): ") for line in output.splitlines())
     assert "is being materialised by another process" in told.pop(VIEW)
     assert len(told) > 1
@@ -446,7 +461,7 @@ async def test_a_store_that_hangs_does_not_keep_the_loop_from_ending(database_ur
         registry = f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
         child = script("--loop", "--grace", "0.5", dsn=database_url, folder=tmp_path, FEAST_REGISTRY_URL=registry)
         connection, _ = await asyncio.to_thread(silent.accept)
-        child.send_signal(signal.SIGTERM)
+        child.send_signal(signal.SIGINT)
         try:
             output, problems = await asyncio.to_thread(child.communicate, timeout=60)
         finally:
