@@ -59,8 +59,8 @@ class Given:
 async def give_feedback(reference: str, feedback: Feedback) -> Kept:
     """Keep what is said of the answer with that run or trace id, and give its trace the scores.
 
-    Said again it replaces what was said before; a rated answer is scored again, knowing the rating. Raises ContractViolation for what cannot be kept, before anything
-    is written, and RunNotFound.
+    Said again it replaces what was said before; a rated answer is scored again, knowing the rating. Raises
+    ContractViolation for what cannot be kept, before anything is written, and RunNotFound.
     """
     check(feedback)
     async with traced_database() as database:

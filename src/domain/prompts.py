@@ -22,8 +22,13 @@ class Prompt:
 
     @property
     def fingerprint(self) -> str:
-        """What names this text on spans: the first 12 hex digits of its SHA-256."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+        """What names this text on spans."""
+        return fingerprint(self.text)
+
+
+def fingerprint(text: str) -> str:
+    """What names a version of a prompt on spans: the first 12 hex digits of its SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def load_prompt(component: str, folder: Path = PROMPTS) -> Prompt:

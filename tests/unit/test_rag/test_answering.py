@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.domain.prompts import load_prompt
-from src.errors import ConfigError
 from src.mlops.opik_connector import OpikConnector
 from src.mlops.tracing.records import MemorySink
 from src.rag.answering.extractive import extract_answer
@@ -131,7 +130,8 @@ INVENTED = [
                  id="no such document"),
     pytest.param(("Physicians are delighted with the samples they receive.", 1, "The placebo refutation passed"),
                  "support", id="unrelated claim"),
-    pytest.param(("Rep calls raised new prescriptions of Kisqali.", 1, "refutation passed"), "quotes", id="too short a quote"),
+    pytest.param(("Rep calls raised new prescriptions of Kisqali.", 1, "refutation passed"), "quotes",
+                 id="too short a quote"),
 ]  # fmt: skip
 
 
@@ -241,8 +241,3 @@ def test_equal_places_share_a_marker() -> None:
     made = ground([WrittenSentence(TRUE[0], (source,)), WrittenSentence(TRUE[0], (source,))], CORPUS, min_support=0.5)
     assert [one.markers for one in made.sentences] == [(1,), (1,)]
     assert len(made.citations) == 1
-
-
-def test_a_missing_prompt_is_one_clear_line(tmp_path: Any) -> None:
-    with pytest.raises(ConfigError, match="rag_answer.md: the prompt cannot be read"):
-        load_prompt("rag_answer", tmp_path)

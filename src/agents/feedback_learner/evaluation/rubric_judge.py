@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, Field, create_model
 
 from src.agents.feedback_learner.evaluation.rubric_configuration import ANCHORS, JudgeSettings, RubricSettings
+from src.domain.prompts import PROMPTS, load_prompt
 from src.domain.rubric import CRITERIA, Criterion, CriterionScore, RubricContext
 from src.errors import (
     BudgetExhausted,
@@ -26,9 +27,8 @@ from src.errors import (
 )
 from src.llm.client import LLMClient, LLMReply, Message
 from src.resilience.outcomes import Unavailable
-from src.settings import CONFIG_DIR
 
-PROMPT_FILE = CONFIG_DIR / "prompts" / "rubric_judge.md"
+COMPONENT, FOLDER = "rubric_judge", PROMPTS
 TRIES = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 4.0
 # No new try after this long, and none that would have to wait longer: the client has retried the outage itself.
@@ -170,13 +170,10 @@ class _Gone(ServiceOutage):
 
 def system_prompt(rubric: RubricSettings) -> str:
     """The judge's instructions with the anchors of the rubric in them. Raises ConfigError."""
-    try:
-        text = PROMPT_FILE.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{PROMPT_FILE}: the prompt cannot be read ({type(error).__name__})") from error
+    text = load_prompt(COMPONENT, FOLDER).text
     if "{anchors}" not in text:
         raise ConfigError(
-            f"{PROMPT_FILE}: the prompt has no place for the anchors: write {{anchors}} where they belong"
+            f"{FOLDER / COMPONENT}.md: the prompt has no place for the anchors: write {{anchors}} where they belong"
         )
     return text.replace("{anchors}", "\n".join(_anchor_lines(rubric)))
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from src.agents.ml_foundation.feature_analyzer.prompt import system_prompt
 from src.agents.runtime import Deps
 from src.agents.training_rows import SplitRows, TrainingRows
 from src.domain.modelling import TrainingSplit
+from src.domain.prompts import load_prompt
 from src.errors import DataUnavailable
 from src.llm.client import LLMClient
 from src.llm.configuration import load_llm_config
@@ -56,7 +56,7 @@ class Services:
     models: Models
     analyses: Analyses
     llm: LLMClient | None = None
-    prompt: str = field(default_factory=system_prompt)
+    prompt: str = field(default_factory=lambda: load_prompt("feature_analyzer").text)
     narration_seconds: float = 30.0
 
 

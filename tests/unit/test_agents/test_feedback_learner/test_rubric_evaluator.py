@@ -291,8 +291,8 @@ def test_the_judge_is_told_every_anchor() -> None:
 
 
 def test_a_prompt_without_a_place_for_the_anchors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "judge.md").write_text("Judge well.")
-    monkeypatch.setattr(rubric_judge, "PROMPT_FILE", tmp_path / "judge.md")
+    (tmp_path / "rubric_judge.md").write_text("Judge well.")
+    monkeypatch.setattr(rubric_judge, "FOLDER", tmp_path)
     with pytest.raises(ConfigError, match=r"write \{anchors\} where they belong"):
         RubricEvaluator(config(), scripted("")[0])
 

@@ -8,11 +8,11 @@ from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.feature_analyzer.facts import facts_of
 from src.agents.ml_foundation.feature_analyzer.narration import narrate
-from src.agents.ml_foundation.feature_analyzer.prompt import fingerprint
 from src.agents.ml_foundation.feature_analyzer.result import Narrative
 from src.agents.ml_foundation.feature_analyzer.services import PLACE, services_of
 from src.agents.ml_foundation.feature_analyzer.state import AnalyzeState, AnalyzeUpdate
 from src.agents.runtime import Deps, traced_node
+from src.domain.prompts import fingerprint
 from src.errors import DatabaseUnavailable
 
 TOP = 10

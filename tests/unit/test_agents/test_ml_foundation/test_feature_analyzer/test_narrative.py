@@ -8,11 +8,9 @@ import pytest
 
 from src.agents.ml_foundation.feature_analyzer.claims import NarrativeReply, unfounded
 from src.agents.ml_foundation.feature_analyzer.facts import facts_of, rounded
-from src.agents.ml_foundation.feature_analyzer.prompt import FILE, fingerprint, system_prompt
 from src.agents.ml_foundation.feature_analyzer.result import Interaction, RankedFeature, Removed, ShapSummary
 from src.agents.ml_foundation.feature_analyzer.state import AnalyzeState
 from src.agents.ml_foundation.feature_analyzer.template import from_template
-from src.errors import ConfigError
 from tests.unit.test_agents.test_ml_foundation.test_feature_analyzer.parts import request
 
 SHAP = ShapSummary(
@@ -168,21 +166,3 @@ def test_facts_hold_the_most_important_only() -> None:
     facts = facts_of(state(shap=ShapSummary("Tree", "log_odds", 0.0, many, 9, 0.0)))
     assert [one["name"] for one in facts.document["explanation"]["features"]] == [f"f{i}" for i in range(10)]
     assert "f39" in facts.names
-
-
-def test_the_prompt_is_the_file_and_its_fingerprint_follows_its_text() -> None:
-    assert system_prompt() == FILE.read_text("utf-8").strip()
-    assert fingerprint("a") != fingerprint("b")
-    assert len(fingerprint("a")) == 12
-
-
-@pytest.mark.parametrize(("content", "says"), [(None, "cannot be read"), ("  \n", "is empty")])
-def test_a_missing_or_empty_prompt_is_refused(
-    content: str | None, says: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "prompt.md"
-    if content is not None:
-        file.write_text(content, "utf-8")
-    monkeypatch.setattr("src.agents.ml_foundation.feature_analyzer.prompt.FILE", file)
-    with pytest.raises(ConfigError, match=says):
-        system_prompt()
