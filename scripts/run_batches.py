@@ -56,7 +56,7 @@ PHASES = (
     Phase("features", "unit/test_feature_store integration/test_feature_schedule.py integration/test_features_*.py"),
     Phase("resilience", "unit/test_resilience unit/test_scripted_servers"),
     Phase("models", "unit/test_llm integration/test_llm_command.py"),
-    Phase("mlflow", "unit/test_mlops/test_mlflow_*.py integration/test_mlflow_*.py"),
+    Phase("mlflow", f"{MLOPS}mlflow_*.py {MLOPS}processes.py integration/test_mlflow_*.py"),
     Phase("tracing", "unit/test_mlops/test_tracing_*.py"),
     Phase("opik", "unit/test_mlops/test_opik*.py unit/test_mlops/test_otlp.py"),
     Phase("tuning", f"{MLOPS}optuna_*.py {MLOPS}hpo_*.py {MLOPS}shared_*.py unit/test_execution"),

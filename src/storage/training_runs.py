@@ -14,6 +14,7 @@ from src.storage.records import Json
 
 TABLE = "ml_training_runs"
 HISTORY = "v_training_history"
+RUNNING = "running"
 ENDINGS = ("completed", "failed", "cancelled")
 METRICS = ("train_metrics", "validation_metrics", "test_metrics")
 
@@ -66,6 +67,28 @@ class TrainingRunRepository:
 
     def __init__(self, gateway: TableGateway) -> None:
         self._gateway = gateway
+
+    async def begin(self, row: Mapping[str, Any]) -> None:
+        """Record a training that runs from now on; ``add`` under the same ``id`` records its end in that row."""
+        await self._gateway.insert(TABLE, [{**row, "status": RUNNING}])
+
+    async def running(self, experiment_id: str) -> list[tuple[str, str]]:
+        """Trainings of an experiment that are called running: their ids, and those of their runs in MLflow."""
+        where = [Where("experiment_id", experiment_id), Where("status", RUNNING)]
+        rows = await self._gateway.select(TABLE, where=where, order_by=[OrderBy("started_at")])
+        return [(str(row["id"]), row["mlflow_run_id"]) for row in rows if row["mlflow_run_id"] is not None]
+
+    async def end_abandoned(
+        self, training_run_id: str, status: str, at: datetime, error_type: str | None, message: str
+    ) -> None:
+        """Say how a training ended that did not come to say so itself; one that did meanwhile stays as it is."""
+        where = [Where("id", training_run_id), Where("status", RUNNING)]
+        for row in await self._gateway.select(TABLE, where=where):
+            ended = max(at, row["started_at"])
+            lasted = (ended - row["started_at"]).total_seconds()
+            times = {"completed_at": ended, "duration_seconds": lasted}
+            told = {"status": status, "error_type": error_type, "error_message": message}
+            await self._gateway.update(TABLE, {**told, **times}, where=where)
 
     async def add(self, row: Mapping[str, Any]) -> str:
         """Record a training that has ended and return its id; keys are columns of the table.

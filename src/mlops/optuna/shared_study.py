@@ -21,7 +21,8 @@ from src.mlops.optuna.objectives import Fitting, ValidationObjective, ended_by
 from src.mlops.optuna.shared_rows import load_rows
 from src.mlops.optuna.storage import StorageAddress, close_storage, open_storage, reachable, storage_address
 from src.mlops.optuna.summary import OWNER
-from src.mlops.optuna.trials import fail_dead_trials, guarded, this_process
+from src.mlops.optuna.trials import fail_dead_trials, guarded
+from src.mlops.processes import this_process
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from src.errors import HPOError
 from src.mlops.mlflow.values import without_credentials
 from src.mlops.optuna.library import load_optuna
 from src.mlops.optuna.summary import ERROR, OWNER
+from src.mlops.processes import is_gone, this_process
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -58,41 +56,11 @@ def fail_dead_trials(study: Study) -> int:
     dead = [
         trial
         for trial in study.get_trials(deepcopy=False, states=(running,))
-        if not _may_live(trial.user_attrs.get(OWNER, ""))
+        if is_gone(trial.user_attrs.get(OWNER, ""))
     ]
     for trial in dead:
         study.tell(trial.number, state=fail, skip_if_finished=True)
     return len(dead)
-
-
-def this_process() -> str:
-    """Host, process id and the process's start, which tells it from a later one of the same id."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
-
-
-def _may_live(owner: str) -> bool:
-    host, _, process = owner.partition("/")
-    if not process or host != socket.gethostname():
-        return True
-    pid, _, started = process.partition("/")
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return _started(int(pid)) == started
-
-
-def _started(pid: int) -> str:
-    """When the process began, in the kernel's ticks; empty where there is no /proc, and for a process that is gone."""
-    try:
-        line = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""
-    after_name = line.rpartition(")")[2].split()
-    # A zombie waits for its parent and runs nothing.
-    return "" if after_name[0] == "Z" else after_name[19]
 
 
 def _reason(error: BaseException) -> str:

@@ -20,9 +20,8 @@ from src.agents.tiers import AGENT_TIERS
 from tests.suite_rules import FOLDER_MARKERS
 from tests.unit.test_project.checkout import ROOT
 
-PYTEST_INI = """[pytest]
-addopts = -p no:langsmith -p no:langsmith_plugin -p no:opik -p no:typeguard -p no:anyio -p no:cacheprovider
-"""
+# Started a dozen times: nothing is loaded but what distributes tests.
+PYTEST_INI = "[pytest]\naddopts = -p xdist.plugin -p no:cacheprovider\n"
 COUNTED = "from pathlib import Path\ndef test_a():\n    Path({log!r}).open('a').write('x')\n"
 FAILING = "import pytest\ndef test_a(): assert False\ndef test_b(): pass\n@pytest.mark.skip\ndef test_c(): pass\n"
 BLOCKS = "def test_a():\n    block = bytearray(b'x' * 250 * 2**20)\n    import time; time.sleep(1)\n"
@@ -60,6 +59,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
         monkeypatch.setattr(run_batches, "PHASES", phases)
         monkeypatch.setattr(run_batches, "ROOT", tmp_path)
         monkeypatch.setenv("E2I_VAR_DIR", str(tmp_path / "var"))
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         return tmp_path
 
     return make

@@ -45,12 +45,12 @@ def training_row(
     training: Training,
     state: TrainState,
     experiment_id: str,
-    ended_at: datetime,
+    ended_at: datetime | None,
     *,
     status: str = "completed",
     error: BaseException | None = None,
 ) -> Row:
-    """A row of ``ml_training_runs``; metrics only of a training that completed."""
+    """A row of ``ml_training_runs``; metrics only of a training that completed. ``ended_at`` is None while it runs."""
     request, run, hpo = state["request"], training.run, state.get("hpo")
     metrics = state["evaluation"].metrics if status == "completed" else {}
     counts = state.get("split_counts", {})
@@ -70,7 +70,7 @@ def training_row(
         "error_message": told_of(error)[:LONGEST_MESSAGE] if error is not None else None,
         "started_at": training.started_at,
         "completed_at": ended_at,
-        "duration_seconds": (ended_at - training.started_at).total_seconds(),
+        "duration_seconds": None if ended_at is None else (ended_at - training.started_at).total_seconds(),
         "compute_type": "cpu",
         "gpu_used": False,
         "optuna_study_name": training.study.study_name if training.study is not None else request.resume_study,

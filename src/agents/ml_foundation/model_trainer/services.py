@@ -58,6 +58,20 @@ class Experiments(Protocol):
 class TrainingRuns(Protocol):
     """Where trainings are kept; ``TrainingRunRepository`` in production."""
 
+    async def begin(self, row: Mapping[str, Any]) -> None:
+        """Record a training that runs from now on; ``add`` under the same ``id`` records its end in that row."""
+        ...
+
+    async def running(self, experiment_id: str) -> list[tuple[str, str]]:
+        """Trainings of an experiment that are called running: their ids, and those of their runs in MLflow."""
+        ...
+
+    async def end_abandoned(
+        self, training_run_id: str, status: str, at: datetime, error_type: str | None, message: str
+    ) -> None:
+        """Say how a training ended that did not come to say so itself."""
+        ...
+
     async def add(self, row: Mapping[str, Any]) -> str:
         """Record a training that has ended; the same ``id`` again changes that one row."""
         ...

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from langgraph.runtime import Runtime
 
 from src.agents.ml_foundation.model_trainer.balance import balance
-from src.agents.ml_foundation.model_trainer.rows import experiment_of
+from src.agents.ml_foundation.model_trainer.beginning import begin
 from src.agents.ml_foundation.model_trainer.services import Training, made, services_of, training_of
 from src.agents.ml_foundation.model_trainer.state import TrainState, TrainUpdate
 from src.agents.ml_foundation.model_trainer.steps import step
@@ -33,8 +33,7 @@ async def tune_hyperparameters(state: TrainState, runtime: Runtime[Deps]) -> Tra
     deps, request = runtime.context, state["request"]
     services, training = services_of(deps), training_of(deps)
     training.run = await _opened(services.connector, training, state)
-    if services.records is not None and request.enable_checkpointing:
-        await experiment_of(services.records.experiments, training, state)
+    await begin(services, training, state)
     optimizer = training.optimizer = services.optimizer(experiment_name(request))
     if not request.enable_mlflow:
         optimizer.config = optimizer.config.changed(mlflow={"log_trials": False})

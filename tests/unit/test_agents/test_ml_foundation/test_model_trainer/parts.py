@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,18 @@ class TrainingRuns:
         self.kept: dict[str, dict[str, Any]] = {}
         self.linked: dict[str, str] = {}
         self.failure = failure
+
+    async def begin(self, row: Mapping[str, Any]) -> None:
+        assert row["id"] not in self.kept
+        self.kept[row["id"]] = dict(row)
+
+    async def running(self, experiment_id: str) -> list[tuple[str, str]]:
+        found = [row for row in self.kept.values() if row["experiment_id"] == experiment_id]
+        return [(row["id"], row["mlflow_run_id"]) for row in found if row["status"] == "running"]
+
+    async def end_abandoned(self, training_run_id: str, status: str, at: datetime, *error: str | None) -> None:
+        said = dict(zip(("error_type", "error_message"), error, strict=True))
+        self.kept[training_run_id] |= {"status": status, "completed_at": at, **said}
 
     async def add(self, row: Mapping[str, Any]) -> str:
         if self.failure is not None:

@@ -132,12 +132,39 @@ async def test_a_database_that_is_lost_at_the_end_leaves_no_success(db: Database
     result = await around.run(enable_hpo=False)
     assert result.error is not None
     assert result.error.type == "DatabaseUnavailable"
-    assert await count(db, "ml_training_runs") == 0
+    (left,) = await TrainingRunRepository(PostgresGateway(db)).recent()
+    assert (left.status, left.test_metrics) == ("running", {})
     assert around.connector is not None
     runs = await around.connector.search_runs()
     assert isinstance(runs, list)
     assert [run.status for run in runs] == [RunStatus.FAILED]
+    around.changes["records"] = original
+    assert (await around.run(enable_hpo=False)).error is None
+    ended = await TrainingRunRepository(PostgresGateway(db)).get(left.id)
+    assert ended is not None
+    assert (ended.status, ended.error_type) == ("failed", "DatabaseUnavailable")
+    assert ended.completed_at is not None
 
+
+async def test_a_training_that_was_killed_is_one_cancelled_row_once_the_next_one_begins(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = on_real_parts(db, tmp_path)
+    trainings = TrainingRunRepository(PostgresGateway(db))
+    # This process's id, begun at another time: a process that is gone.
+    gone = "/".join((*this_process().split("/")[:-1], "1"))
+    while_it_ran: list[TrainingRun] = []
+
+    async def killed(*_: object) -> None:
+        while_it_ran.extend(await trainings.recent())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("src.mlops.mlflow_connector.this_process", lambda: gone)
+        patch.setattr(ending, "_closed", lambda *_: no_trouble())
+        patch.setattr(ending, "_failed", killed)
+        patch.setattr("src.agents.ml_foundation.model_trainer.nodes.tune_hyperparameters.balance", killed_here)
+        with pytest.raises(KilledHere):
+            await around.run(enable_hpo=False)
 
 async def test_a_store_that_was_away_is_linked_to_its_row_when_it_is_back(db: Database, tmp_path: Path) -> None:
     around = on_real_parts(db, tmp_path)
