@@ -42,8 +42,11 @@ def content_id(query: str, ground_truth: str | None, contexts: Sequence[str]) ->
 
 
 def dataset_hash(samples: Sequence[EvaluationSample]) -> str:
-    """Version of a set of samples: a digest of ids, expectations and answers given, in any order."""
+    """Version of a set of samples: a digest of ids, expectations, and answers and contexts given, in any order."""
     lines = sorted(
-        orjson.dumps([one.sample_id, one.query, one.ground_truth, list(one.contexts), one.answer]) for one in samples
+        orjson.dumps(
+            [one.sample_id, one.query, one.ground_truth, list(one.contexts), one.answer, one.retrieved_contexts]
+        )
+        for one in samples
     )
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
