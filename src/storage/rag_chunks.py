@@ -17,22 +17,21 @@ _FILTERED = (
     " AND (%(until)s::date IS NULL OR d.effective_date IS NULL OR d.effective_date <= %(until)s)"
     " AND (cardinality(%(source_types)s::text[]) = 0 OR d.source_type = ANY(%(source_types)s))"
 )
-# Materialised: all vectors are compared, so that a filter costs no recall.
+# Materialised: all vectors are compared, so that a filter costs no recall. Only distances are kept, not vectors.
 _EXACT = f"""
-WITH allowed AS MATERIALIZED (
-  SELECT e.chunk_id, e.embedding FROM rag_embeddings AS e
+WITH compared AS MATERIALIZED (
+  SELECT e.chunk_id, e.embedding <=> %(vector)s::vector AS distance FROM rag_embeddings AS e
   JOIN rag_chunks AS c USING (chunk_id) JOIN rag_documents AS d USING (document_id)
   WHERE e.model = %(model)s AND e.dims = %(dims)s AND {_FILTERED}
 )
-SELECT chunk_id, 1 - (embedding <=> %(vector)s::vector) AS score FROM allowed
-ORDER BY embedding <=> %(vector)s::vector, chunk_id LIMIT %(limit)s
+SELECT chunk_id, 1 - distance AS score FROM compared ORDER BY distance, chunk_id LIMIT %(limit)s
 """
 _EXACT_ALL = """
-WITH allowed AS MATERIALIZED (
-  SELECT chunk_id, embedding FROM rag_embeddings WHERE model = %(model)s AND dims = %(dims)s
+WITH compared AS MATERIALIZED (
+  SELECT chunk_id, embedding <=> %(vector)s::vector AS distance FROM rag_embeddings
+  WHERE model = %(model)s AND dims = %(dims)s
 )
-SELECT chunk_id, 1 - (embedding <=> %(vector)s::vector) AS score FROM allowed
-ORDER BY embedding <=> %(vector)s::vector, chunk_id LIMIT %(limit)s
+SELECT chunk_id, 1 - distance AS score FROM compared ORDER BY distance, chunk_id LIMIT %(limit)s
 """
 # The model stands in the text of the query: the index covers the rows of one model and is not used otherwise.
 _NEAREST = """
@@ -136,7 +135,8 @@ class ChunkRepository:
     async def vector_count(self, model: str, *, limit: int) -> int:
         """How many vectors of ``model`` there are, counted up to ``limit``."""
         row = await self._database.fetchrow(
-            "SELECT count(*) AS n FROM (SELECT 1 FROM rag_embeddings WHERE model = %s LIMIT %s) AS counted", [model, limit]
+            "SELECT count(*) AS n FROM (SELECT 1 FROM rag_embeddings WHERE model = %s LIMIT %s) AS counted",
+            [model, limit],
         )
         return int(row["n"]) if row else 0
 

@@ -189,7 +189,7 @@ def _searched(card: ModelCard) -> Section:
 
 
 def _search_words(search: CardSearch) -> str:
-    warm = f"; it began with {search.warm_starts} earlier bests" if search.warm_starts else ""
+    warm = f"; it began with {search.warm_starts} settings that earlier searches liked" if search.warm_starts else ""
     return (
         f"Study {search.study}: {search.completed} trials complete, {search.pruned} pruned, {search.failed} failed in "
         f"{search.seconds:.0f} s, ended by {search.stopped_because}; best {search.metric} "

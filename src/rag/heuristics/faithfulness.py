@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from src.rag.heuristics.calibration import Calibrated, CalibrationFile, Shape, calibrate, load_calibration
 from src.rag.heuristics.claims import MAX_CLAIMS, claims
 from src.rag.heuristics.commitment import committal_parts
+from src.rag.heuristics.doubt import counts_for
 from src.rag.heuristics.passages import passages
 from src.rag.heuristics.support import Support, claim_support
 from src.rag.heuristics.tokens import tokenize
 from src.rag.scores import MetricScore
 
 UNSUPPORTED_BELOW = 0.35
-"""A claim below this counts as not supported at all in the mean."""
-MEAN_SHARE = 0.8
+"""A claim whose words are found to less than this is reported as without support."""
+NOTHING_BELOW = 0.1
+"""Support beyond doubt below this counts as none in the mean."""
+MEAN_SHARE = 0.7
 """The rest is the weakest claim: one invention is not outweighed by many supported claims."""
 
 
@@ -39,16 +42,21 @@ def raw_faithfulness(answer: str, contexts: Sequence[str]) -> RawFaithfulness | 
     if not read or not made:
         return None
     supported = tuple(claim_support(claim, read) for claim in made)
-    return RawFaithfulness(mean_and_weakest([claim.value for claim in supported]), supported)
+    counted = [counts_for(claim) for claim in made]
+    return RawFaithfulness(mean_and_weakest([claim.beyond_doubt for claim in supported], counted), supported)
 
 
-def mean_and_weakest(values: Sequence[float]) -> float:
-    """Mostly the mean of what exceeds the least support, partly the weakest claim.
+def mean_and_weakest(values: Sequence[float], counted: Sequence[int]) -> float:
+    """Mostly the weighted mean of what exceeds the least support, partly the weakest claim.
 
-    An added claim that is not supported adds 0 to the mean's sum and can only lower the weakest.
+    Talk counts for nothing, unless there is nothing else. An added claim that is not supported adds 0 to the mean's
+    sum and can only lower the weakest.
     """
-    excess = [max(0.0, (value - UNSUPPORTED_BELOW) / (1 - UNSUPPORTED_BELOW)) for value in values]
-    return MEAN_SHARE * sum(excess) / len(excess) + (1 - MEAN_SHARE) * min(values)
+    weight = counted if any(counted) else [1] * len(values)
+    excess = [max(0.0, (value - NOTHING_BELOW) / (1 - NOTHING_BELOW)) for value in values]
+    mean = sum(one * part for one, part in zip(excess, weight, strict=True)) / sum(weight)
+    weakest = min(value for value, part in zip(values, weight, strict=True) if part)
+    return MEAN_SHARE * mean + (1 - MEAN_SHARE) * weakest
 
 
 def faithfulness(

@@ -160,3 +160,17 @@ VAGUE = _words(
     additionally furthermore however also make made provide provides provided aspects things ways role major key
     particularly especially widely well-known famous beautiful interesting unique great good"""
 )
+DENIALS = _words(
+    """unable incapable uninvolved independent inaccurate ineffective unaffected unrelated unlikely insufficient
+    inadequate dispensable unnecessary unimportant irrelevant unchanged uncommon insensitive unsafe invalid useless
+    nonexistent absent lack refuse deny denies denied contrary"""
+)
+"""Words that deny without "not"."""
+ABSOLUTES = _words("solely exclusively only entirely completely always never every all none")
+TALK = _words(
+    """know think believe guess sure really love like enjoy great cool nice awesome interesting fun agree hear heard
+    read favorite favourite wow yeah yes haha actually maybe probably definitely sorry thing things lot lots tell want
+    hope feel good right pretty exactly true amazing wonderful though remember see look looks seem seems thats im
+    didnt dont also well understand mean course"""
+)
+"""Words of conversation that claim nothing about the world."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
+from src.rag.heuristics.doubt import kept_in_doubt
 from src.rag.heuristics.passages import Passages, Sentence, Window, best_windows, joined, matches, weights
 from src.rag.heuristics.polarity import compare
 from src.rag.heuristics.tokens import Sort
@@ -35,9 +36,13 @@ _OWNERS = ("brand:", "region:")
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """``value`` in 0–1, and what kept it down: forms of numbers and names found nowhere, and contradictions."""
+    """``value`` in 0–1, and what kept it down: forms of numbers and names found nowhere, and contradictions.
+
+    ``beyond_doubt``: ``value`` less what speaks against the claim (doubt.py); what faithfulness is made of.
+    """
 
     value: float
+    beyond_doubt: float = 0.0
     unseen_numbers: tuple[str, ...] = ()
     unseen_names: tuple[str, ...] = ()
     contradicted: bool = False
@@ -55,7 +60,8 @@ def claim_support(claim: Sentence, contexts: Sequence[Passages]) -> Support:
     value = anywhere**COVERAGE_POWER * (1 + WINDOW_SHARE * said) / (1 + WINDOW_SHARE)
     value *= 1 - UNSEEN_NUMBER * _share(len(numbers), _count_numbers(claim))
     value *= 1 - UNSEEN_NAME * _share(len(names), sum(token.named for token in claim))
-    return Support(min(1.0, max(0.0, value)), numbers, names, contradicted)
+    value = min(1.0, max(0.0, value))
+    return Support(value, value * kept_in_doubt(claim, contexts, found), numbers, names, contradicted)
 
 
 def _share(part: int, whole: int) -> float:

@@ -8,7 +8,7 @@ from src.rag.embeddings.provider import EmbeddingProvider, Vectors
 from src.rag.retrieval.arms import ArmUnavailable, Asked, Hit
 from src.rag.retrieval_results import Arm
 from src.resilience.outcomes import Unavailable
-from src.storage.rag_chunks import ChunkRepository
+from src.storage.rag_chunks import ChunkRepository, CorpusState
 
 # Up to here every vector is compared (about 10 ms at 20,000 of 384 numbers); beyond, the HNSW index is asked.
 COMPARED_AT_MOST = 20_000
@@ -23,13 +23,17 @@ class DenseArm:
         self._chunks = chunks
         self._embeddings = embeddings
         self._warm = False
+        self._counted: CorpusState | None = None
         self._count = 0
 
     async def prepare(self) -> None:
         """Load the model once, and see how many vectors there are."""
         if isinstance(self._embeddings, Unavailable):
             return
-        self._count = await self._chunks.vector_count(self._embeddings.model, limit=COMPARED_AT_MOST + 1)
+        state = await self._chunks.state()
+        if state != self._counted:
+            self._count = await self._chunks.vector_count(self._embeddings.model, limit=COMPARED_AT_MOST + 1)
+            self._counted = state
         if not self._warm and self._count:
             self._warm = not isinstance(await self._embeddings.embed(["warm"]), Unavailable)
 
