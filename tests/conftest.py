@@ -19,6 +19,7 @@ from hypothesis import settings
 
 from src.domain.agents import TIER_OF_AGENT
 from tests.bytecode import keep_bytecode
+from tests.memory_folder import folder_in_memory
 from tests.suite_rules import NoTier, folder_markers, refuse_foreign, skip_problem, tier_marker
 
 keep_bytecode()
@@ -62,6 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     folder = Path(tempfile.mkdtemp(prefix="e2i-tests-"))
     config.stash[_var_dir] = folder
+    if (in_memory := folder_in_memory()) is not None:
+        (folder / "pg").symlink_to(in_memory)
     os.environ["E2I_VAR_DIR"] = str(folder)
     for name in FOREIGN_VARIABLES:
         os.environ.pop(name, None)
@@ -74,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if (folder := config.stash.get(_var_dir, None)) is not None:
+        shutil.rmtree((folder / "pg").resolve(), ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

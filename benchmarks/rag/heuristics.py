@@ -15,6 +15,7 @@ import json
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ BEAT_BASELINES = SETS[:4]
 MEAN_AUROC, FAITH_PAIRS, RELEVANCY_PAIRS, MILLISECONDS = 0.73, 0.95, 0.70, 10.0
 LEAST_AGREEMENT = 0.60
 FOLDS = 5
+LEAST_ITEMS = 50
 _WORD = re.compile(r"[a-z0-9]+")
 
 Floats = NDArray[np.float64]
@@ -126,9 +128,9 @@ def auroc(labels: Sequence[int], scores: Sequence[float]) -> float:
 
 
 def balanced_weights(items: Sequence[Item]) -> Floats:
-    """Equal weight for supported and unsupported answers."""
-    labels = np.array([item.label for item in items])
-    return np.where(labels == 1, 0.5 / max(1, labels.sum()), 0.5 / max(1, (1 - labels).sum()))
+    """Equal weight for every set and, in each, for supported and unsupported answers."""
+    counted = Counter((item.name, item.label) for item in items)
+    return np.array([0.5 / counted[item.name, item.label] for item in items])
 
 
 def isotonic(raw: Floats, label: Floats, weight: Floats) -> tuple[Floats, Floats]:
@@ -169,7 +171,10 @@ def balanced_accuracy(items: Sequence[Item], said: Sequence[bool]) -> float:
 
 
 def held_out_agreement(items: Sequence[Item]) -> float:
-    """Balanced accuracy at 0.5 of tables fitted without the fold an item is in; a context is in one fold."""
+    """The least balanced accuracy of a set, at 0.5 of tables fitted without the fold an item is in.
+
+    A context is in one fold; sets of fewer than 50 items in the regime say too little.
+    """
     fold = [int(hashlib.sha256(f"fold {item.group}".encode()).hexdigest(), 16) % FOLDS for item in items]
     said = [False] * len(items)
     for number in range(FOLDS):
@@ -177,7 +182,18 @@ def held_out_agreement(items: Sequence[Item]) -> float:
         for place, item in enumerate(items):
             if fold[place] == number:
                 said[place] = float(np.interp(item.raw, raw, probability)) >= 0.5
-    return balanced_accuracy(items, said)
+    found = []
+    for name, count in Counter(item.name for item in items).items():
+        if count >= LEAST_ITEMS:
+            own = [(item, verdict) for item, verdict in zip(items, said, strict=True) if item.name == name]
+            found.append(balanced_accuracy([item for item, _ in own], [verdict for _, verdict in own]))
+    return min(found)
+
+
+def of_common_sets(items: Sequence[Item]) -> list[Item]:
+    """Items of the sets that have at least 50 of them: four items must not weigh as much as two thousand."""
+    counted = Counter(item.name for item in items)
+    return [item for item in items if counted[item.name] >= LEAST_ITEMS]
 
 
 def fitted() -> CalibrationFile:
@@ -185,7 +201,7 @@ def fitted() -> CalibrationFile:
     items = [item for name in SETS for item in scored(name, development=True)]
     regimes = {}
     for regime in Regime:
-        own = [item for item in items if regime_of(item.shape) is regime]
+        own = of_common_sets([item for item in items if regime_of(item.shape) is regime])
         raw, probability = fit(own)
         agreement = round(held_out_agreement(own), 4)
         regimes[regime] = RegimeTable(

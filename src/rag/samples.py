@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,15 +39,21 @@ class EvaluationSample:
 
 def content_id(query: str, ground_truth: str | None, contexts: Sequence[str]) -> str:
     """Sixteen hex digits that change with what is asked and expected."""
-    return hashlib.sha256(orjson.dumps([query, ground_truth, list(contexts)])).hexdigest()[:16]
+    return hashlib.sha256(_encoded([query, ground_truth, list(contexts)])).hexdigest()[:16]
 
 
 def dataset_hash(samples: Sequence[EvaluationSample]) -> str:
     """Version of a set of samples: a digest of ids, expectations, and answers and contexts given, in any order."""
     lines = sorted(
-        orjson.dumps(
-            [one.sample_id, one.query, one.ground_truth, list(one.contexts), one.answer, one.retrieved_contexts]
-        )
+        _encoded([one.sample_id, one.query, one.ground_truth, list(one.contexts), one.answer, one.retrieved_contexts])
         for one in samples
     )
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
+
+
+def _encoded(value: list[object]) -> bytes:
+    """JSON; what orjson refuses (half of a surrogate pair, cut from an emoji) with the escapes of plain JSON."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode("ascii")

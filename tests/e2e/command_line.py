@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.app.provenance import code_version
 from src.cli.main import main
 from src.mlops.opik_connector import reset_opik_connector
 
@@ -43,7 +44,8 @@ class CommandLine:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "E2I_VAR_DIR": str(self.var), "DATABASE_URL": self.dsn, "COLUMNS": "120"}
+        own = {"E2I_VAR_DIR": str(self.var), "DATABASE_URL": self.dsn, "COLUMNS": "120"}
+        return {**os.environ, **own, "E2I_TEST_CODE_VERSION": code_version()}
 
     def __call__(self, *arguments: str, text: str | None = None) -> Finished:
         done = subprocess.run(

@@ -60,15 +60,15 @@ def test_asking_again_resumes_the_interrupted_answer_instead_of_starting_another
     process.wait()
     wait_until_the_server_noticed(e2i)
     interrupted = rows(e2i, "SELECT run_id::text FROM analysis_runs")
-    again = e2i(*asked)
+    again = SameProcess(e2i.var, e2i.dsn)(*asked)
     assert again.code == 0, again.err
     assert again.document["run"]["run_id"] == interrupted[0][0]
     assert len(rows(e2i, "SELECT run_id FROM analysis_runs")) == 1
 
 
 def test_an_answer_survives_sigkill_of_the_database_server(tmp_path: Path, asked: tuple[str, ...]) -> None:
-    e2i = CommandLine(tmp_path / "var", "")
-    unbroken = e2i(*asked).document["run"]
+    e2i, within = CommandLine(tmp_path / "var", ""), SameProcess(tmp_path / "var", "")
+    unbroken = within(*asked).document["run"]
     server = EmbeddedPostgres(tmp_path / "var" / "pg")
     with server.attach() as lease:
         attached = CommandLine(tmp_path / "var", lease.dsn)
@@ -78,11 +78,11 @@ def test_an_answer_survives_sigkill_of_the_database_server(tmp_path: Path, asked
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         process.wait(timeout=120)
-    again = e2i(*asked)
+    again = within(*asked)
     assert again.code == 0, again.err
     assert again.document["run"]["status"] == "completed"
     assert again.document["run"]["analysis"] == unbroken["analysis"]
-    assert e2i("show", unbroken["run_id"], "--json").document["run"] == unbroken
+    assert within("show", unbroken["run_id"], "--json").document["run"] == unbroken
 
 
 def killed_after(e2i: CommandLine, arguments: tuple[str, ...], seconds: float) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from scripts import migrate as migrate_script
 from src.cli.db import app
 from src.errors import ConfigError
 from src.settings import PROJECT_ROOT
@@ -85,8 +86,8 @@ def test_migrate_applies_then_has_nothing_to_do(empty_database_url: str, monkeyp
     assert [file["filename"] for file in applied] == listed
     assert "up to date" in run("migrate")
     assert all(line.startswith("applied") for line in run("migrate", "--check").splitlines())
-    script = [sys.executable, str(PROJECT_ROOT / "scripts" / "migrate.py"), "--check"]
-    assert subprocess.run(script, check=False, capture_output=True).returncode == 0
+    monkeypatch.setattr(sys, "argv", ["migrate.py", "--check"])
+    assert migrate_script.main() == 0
 
 
 def test_the_migration_script_fails_with_one_line(empty_database_url: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
@@ -49,12 +51,15 @@ from src.storage.preparation import PreparationRepository
 from src.storage.quality_reports import QualityReportRepository
 from src.storage.training_runs import TrainingRunRepository
 from src.synthetic import generate_panel
+from tests.conftest import close_connector
 from tests.mlflow_store import local_connector
+from tests.shared_database import cloned_database
 from tests.traces import memory_connector
 from tests.unit.test_agents.test_ml_foundation.test_model_trainer import parts as trainer
 
 pytestmark = pytest.mark.integration
 
+_numbers = itertools.count(1)
 SCOPE = PrepareScope("false_positive_flag", ("confidence_score", "lead_time_days", "priority"))
 
 
@@ -64,11 +69,32 @@ def world() -> dict[str, pd.DataFrame]:
     return dict(generate_panel(150, 7).tables)
 
 
+@pytest.fixture(scope="module")
+def loaded(postgres_dsn: str, template_database: str, world: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """Name of a database that holds the tables features and questions come from."""
+    name = "pipeline_loaded"
+
+    async def fill(url: str) -> None:
+        async with Database.open(url) as db:
+            for table in ("hcp_profiles", "patient_journeys", "triggers", "business_metrics"):
+                await load_table(iter([world[table]]), table, db=db)
+
+    with cloned_database(postgres_dsn, template_database, name) as url:
+        asyncio.run(fill(url))
+        yield name
+
+
 @pytest.fixture
-async def filled(db: Database, world: dict[str, pd.DataFrame]) -> Database:
+def database_url(postgres_dsn: str, loaded: str) -> Iterator[str]:
+    """Address of the test's own copy of the loaded database."""
+    with cloned_database(postgres_dsn, loaded, f"pipeline_{next(_numbers)}") as url:
+        yield url
+        close_connector()
+
+
+@pytest.fixture
+def filled(db: Database) -> Database:
     """The tables that features and questions come from, loaded."""
-    for name in ("hcp_profiles", "patient_journeys", "triggers", "business_metrics"):
-        await load_table(iter([world[name]]), name, db=db)
     return db
 
 

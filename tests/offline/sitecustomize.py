@@ -1,4 +1,8 @@
-"""Child processes of tests stay on this machine: a connection to any other is refused, and noted."""
+"""Child processes of tests stay on this machine: a connection to any other is refused, and noted.
+
+Where ``E2I_TEST_CODE_VERSION`` names a version, they run as that one: sources edited while a test runs do not turn
+the process that resumes an answer into other code than the one that was killed.
+"""
 
 import os
 import sys
@@ -25,3 +29,8 @@ def _is_local(host: str) -> bool:
 
 
 sys.addaudithook(_offline)
+
+if _version := os.environ.get("E2I_TEST_CODE_VERSION"):
+    from src.app import provenance
+
+    provenance.code_version = lambda: _version

@@ -26,6 +26,8 @@ from src.settings import PROJECT_ROOT, var_dir
 
 COMPONENT = "serving"
 STATE, LOCK, LOG, MIRROR, EVIDENCE = "server.json", "lock", "server.log", "mirror.json", "evidence.json"
+# Loading the libraries takes ten seconds of a processor, which may be shared; an end while starting is noticed at once.
+START_TIMEOUT_S = 120.0
 _POLL_S = 0.05
 _LOCK_WAIT_S = 1.0
 # Processes started here: whoever started one must take note of its end.
@@ -65,7 +67,7 @@ def start_endpoint(
     environment: str = "development",
     role: Role = "primary",
     port: int | None = None,
-    timeout_s: float = 20.0,
+    timeout_s: float = START_TIMEOUT_S,
 ) -> Serving | Unavailable:
     """Serve a package from a process of its own, which goes on when this one ends; returns once it answers.
 
@@ -92,7 +94,8 @@ def start_endpoint(
     process.kill()
     process.wait()
     del _children[process.pid]
-    return Unavailable(COMPONENT, f"the server of {name} did not start within {timeout_s:g} s; see {folder / LOG}")
+    late = f"the server of {name} did not start within {timeout_s:g} s (the last it said: {_last_line(folder / LOG)})"
+    return Unavailable(COMPONENT, f"{late}: is the machine too busy? {folder / LOG}")
 
 
 def stop_endpoint(name: str, *, timeout_s: float = 10.0) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from src.mlops.serving import endpoints
-from src.mlops.serving.endpoints import Role, Serving
+from src.mlops.serving.endpoints import START_TIMEOUT_S, Role, Serving
 from src.mlops.serving.mirror import Observed
 from src.resilience.outcomes import Unavailable
 
@@ -15,7 +15,7 @@ from src.resilience.outcomes import Unavailable
 class LocalServing:
     """One process per endpoint, reached over the loopback interface. All calls block."""
 
-    def __init__(self, *, start_timeout_s: float = 20.0) -> None:
+    def __init__(self, *, start_timeout_s: float = START_TIMEOUT_S) -> None:
         self._start_timeout_s = start_timeout_s
 
     def start(

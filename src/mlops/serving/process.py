@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with held(asked.folder):
             serve(asked.folder, asked.package, environment=asked.environment, role=asked.role, port=asked.port)
     except (E2IError, OSError) as error:
-        sys.stderr.write(f"{' '.join(str(error).split())}\n")
+        _say(" ".join(str(error).split()))
         return 1
     return 0
 
@@ -38,16 +38,24 @@ def serve(folder: Path, package: Path, *, environment: str, role: str, port: int
 
     Raises E2IError for a package that cannot be used, OSError for a port that is taken.
     """
+    _say("reading the package")
     manifest = read_package(package)
     with socket.socket() as probe:
         # Loading the model takes seconds: a port that cannot be had is found out before.
         bind(probe, port)
     mirror = FileMirror(folder / MIRROR)
+    _say(f"loading version {manifest.version} of {manifest.model_name}")
     with PredictionServer(load_served(package, manifest), port=port, mirror=mirror) as server:
         _on_signal(server)
+        _say(f"listening at {server.url}")
         write_state(folder, _serving(folder, manifest, server, environment, role))
         server.serve_forever(poll_interval=0.1)
     mirror.close()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _serving(folder: Path, manifest: Manifest, server: PredictionServer, environment: str, role: str) -> Serving:

@@ -2,8 +2,8 @@
 
 A kind of item (regime) is recognised by what no corruption of an answer can turn to its profit: whether a question is
 asked, how long the contexts are, how many claims are made, how long a single claim is. In each regime a monotone
-table, fitted by isotonic regression on labelled development halves with equal weight for supported and unsupported
-answers, turns the raw score into a probability. Where a corruption could move an item from one regime to another,
+table, fitted by isotonic regression on labelled development halves with equal weight for every set and for supported
+and unsupported answers, turns the raw score into a probability. Where a corruption could move an item from one regime to another,
 the lower of their probabilities counts; where the calibrated verdicts agree with people too rarely, none is given.
 """
 
@@ -55,7 +55,10 @@ class Shape:
 
 
 class RegimeTable(ConfigModel):
-    """Probability at rising raw scores, and how often its verdicts at 0.5 agreed with people on held-out folds."""
+    """Probability at rising raw scores, and how often its verdicts at 0.5 agreed with people on held-out folds.
+
+    ``agreement`` is that of the labelled set in which they agreed least: nothing in an item tells which set it is like.
+    """
 
     items: PositiveInt
     agreement: Share

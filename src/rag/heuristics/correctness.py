@@ -29,7 +29,7 @@ def answer_correctness(answer: str, ground_truth: str) -> MetricScore:
     whole = passages_of(expected)
     right = [_exact_support(claim, whole) for claim in said]
     kept = [claim for claim, value in zip(said, right, strict=True) if value >= UNSUPPORTED_BELOW]
-    precision = mean_and_weakest(right)
+    precision = mean_and_weakest(right, [1] * len(right), nothing_below=UNSUPPORTED_BELOW)
     answered = passages_of(kept)
     recall = sum(_exact_support(claim, answered) for claim in expected) / len(expected)
     value = 2 * precision * recall / (precision + recall) if precision + recall else 0.0

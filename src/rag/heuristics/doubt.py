@@ -45,10 +45,10 @@ def kept_in_doubt(claim: Sentence, contexts: Sequence[Passages], found: Sequence
 
 
 def counts_for(claim: Sentence) -> int:
-    """How much a claim counts among the claims of an answer: 0 for talk ("that is great") to 4."""
+    """How much a claim counts among the claims of an answer: from 1 for talk ("that is great") to 5."""
     words = sum(token.content and token.norm not in _talk() for token in claim)
     exact = any(token.named or token.sort is Sort.NUMBER for token in claim)
-    return min(words + exact, ENOUGH_WORDS)
+    return 1 + min(words + exact, ENOUGH_WORDS)
 
 
 @lru_cache(maxsize=1)

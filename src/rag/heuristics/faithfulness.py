@@ -46,17 +46,14 @@ def raw_faithfulness(answer: str, contexts: Sequence[str]) -> RawFaithfulness | 
     return RawFaithfulness(mean_and_weakest([claim.beyond_doubt for claim in supported], counted), supported)
 
 
-def mean_and_weakest(values: Sequence[float], counted: Sequence[int]) -> float:
+def mean_and_weakest(values: Sequence[float], counted: Sequence[int], *, nothing_below: float = NOTHING_BELOW) -> float:
     """Mostly the weighted mean of what exceeds the least support, partly the weakest claim.
 
-    Talk counts for nothing, unless there is nothing else. An added claim that is not supported adds 0 to the mean's
-    sum and can only lower the weakest.
+    An added claim that is not supported adds 0 to the mean's sum and can only lower the weakest.
     """
-    weight = counted if any(counted) else [1] * len(values)
-    excess = [max(0.0, (value - NOTHING_BELOW) / (1 - NOTHING_BELOW)) for value in values]
-    mean = sum(one * part for one, part in zip(excess, weight, strict=True)) / sum(weight)
-    weakest = min(value for value, part in zip(values, weight, strict=True) if part)
-    return MEAN_SHARE * mean + (1 - MEAN_SHARE) * weakest
+    excess = [max(0.0, (value - nothing_below) / (1 - nothing_below)) for value in values]
+    mean = sum(one * part for one, part in zip(excess, counted, strict=True)) / sum(counted)
+    return MEAN_SHARE * mean + (1 - MEAN_SHARE) * min(values)
 
 
 def faithfulness(
@@ -93,7 +90,7 @@ def item_shape(answer: str, contexts: Sequence[str], question: str) -> Shape:
 def _too_rarely(found: Calibrated) -> str:
     return (
         f"regime {found.regime}: verdicts without a model agree with people in {found.agreement:.0%} of balanced "
-        f"cases, less than {found.least_agreement:.0%}"
+        f"cases of one labelled set, less than {found.least_agreement:.0%}"
     )
 
 
@@ -105,5 +102,8 @@ def _grounds(raw: RawFaithfulness, found: Calibrated) -> str:
         parts.append(f"{names} name{'s' if names > 1 else ''} not in the contexts")
     if opposite := sum(claim.contradicted for claim in raw.claims):
         parts.append(f"{opposite} contradicted in direction or negation")
-    measured = f"regime {found.regime}, balanced agreement {found.agreement:.0%} on {found.items:,} labelled answers"
+    measured = (
+        f"regime {found.regime}, balanced agreement at least {found.agreement:.0%} in each set of "
+        f"{found.items:,} labelled answers"
+    )
     return f"{'; '.join(parts)}; {measured}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +17,13 @@ from src.errors import ConfigError, HPOError, ServiceOutage
 from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.storage import open_storage, storage_address
 from src.mlops.optuna.summary import OWNER
-from src.mlops.optuna.trials import this_process
 from src.mlops.optuna_optimizer import OptunaOptimizer, StudySubject
+from src.mlops.processes import this_process
 from src.settings import PROJECT_ROOT, var_dir
 from tests.mlflow_store import closed_port
 from tests.unit.test_mlops.tuning import C_ONLY, optimizer, parabola, tuned, two_classes
+
+NAMES_ITSELF = "from src.mlops.processes import this_process; print(this_process())"
 
 # A search that says when its third trial runs and then never ends.
 HANGING = """
@@ -163,9 +164,8 @@ async def test_trials_of_a_dead_process_count_towards_the_number_asked_for() -> 
     tuner, rows = optimizer(), two_classes(120)
     first, _ = await tuned(rows, n_trials=2, optimizer=tuner)
     left = (await tuner.load_study(first.study_name)).ask()
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    left.set_user_attr(OWNER, f"{socket.gethostname()}/{child.pid}/1")
+    child = subprocess.run([sys.executable, "-c", NAMES_ITSELF], cwd=PROJECT_ROOT, capture_output=True, check=True)
+    left.set_user_attr(OWNER, child.stdout.decode().strip())
     summary, trials = await tuned(rows, n_trials=5, optimizer=tuner, resume_study=first.study_name)
     assert (summary.trials.total, summary.trials.failed) == (5, 1)
     assert [trial.number for trial in trials] == list(range(5))

@@ -398,6 +398,20 @@ def test_a_changed_package_is_never_started(package: Path, tmp_path: Path) -> No
         endpoints.start_endpoint(folder)
 
 
+def test_the_process_says_how_far_it_is_with_starting(endpoint: Serving) -> None:
+    said = (endpoints.serving_folder() / endpoint.name / endpoints.LOG).read_text("utf-8").splitlines()
+    assert said == ["reading the package", f"loading version 3 of {NAME}", f"listening at {endpoint.url}"]
+
+
+def test_a_process_that_is_too_slow_is_ended_and_the_answer_says_where_to_look(package: Path) -> None:
+    refused = endpoints.start_endpoint(package, environment="late", timeout_s=0.01)
+    assert isinstance(refused, Unavailable)
+    log = endpoints.serving_folder() / endpoints.endpoint_name(NAME, "late", 3) / endpoints.LOG
+    assert "did not start within 0.01 s" in refused.reason
+    assert str(log) in refused.reason
+    assert endpoints.running_endpoints(NAME, "late") == []
+
+
 @pytest.mark.slow
 def test_a_process_killed_from_outside_is_no_endpoint_any_more_and_its_pid_is_not_hit(package: Path) -> None:
     started = endpoints.start_endpoint(package, environment="production", timeout_s=120)

@@ -28,7 +28,7 @@ from src.rag.heuristics.precision import average_precision, context_precision
 from src.rag.heuristics.recall import context_recall
 from src.rag.heuristics.relevancy import answer_relevancy
 from src.rag.heuristics.scoring import heuristic_scores
-from src.rag.samples import EvaluationSample
+from src.rag.samples import EvaluationSample, dataset_hash
 from src.rag.scores import METRICS, Metric, MetricScore
 
 BRANDS = ("Kisqali", "Fabhalta", "Remibrutinib")
@@ -81,7 +81,7 @@ def distinct(told: list[Fact]) -> bool:
 
 
 several = st.lists(facts, min_size=2, max_size=3).filter(distinct)
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+quick = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 
 @quick
@@ -174,7 +174,7 @@ def test_copying_every_context_does_not_win(told: list[Fact], known: bool) -> No
     assert overall(copied) < overall(concise)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300), st.lists(st.text(max_size=300), max_size=3), st.text(max_size=200))
 def test_any_text_gives_the_same_scores_within_bounds_twice(
     q: str, answer: str, contexts: list[str], truth: str
@@ -240,6 +240,65 @@ def test_a_cause_claimed_of_an_association_scores_below_the_association() -> Non
     assert causal is not None
     assert observed is not None
     assert causal.value < observed.value
+
+
+@pytest.mark.parametrize(
+    ("said", "denied"),
+    [
+        ("Rep calls affect new prescriptions of Kisqali.", "Rep calls do not affect new prescriptions of Kisqali."),
+        ("Rep calls affect new prescriptions of Kisqali.", "Rep calls never affect new prescriptions of Kisqali."),
+        ("Kisqali is able to gain share.", "Kisqali is unable to gain share."),
+        ("Calls explain the growth of Kisqali.", "Only calls explain the growth of Kisqali."),
+    ],
+)
+def test_a_denial_or_an_absolute_that_the_contexts_do_not_know_halves_the_score(said: str, denied: str) -> None:
+    plain, other = raw_faithfulness(said, [said]), raw_faithfulness(denied, [said])
+    backed = raw_faithfulness(denied, [said, denied])
+    assert plain is not None
+    assert other is not None
+    assert backed is not None
+    assert other.value < 0.75 * plain.value
+    assert backed.value > 0.9
+
+
+def test_a_speaker_who_does_not_know_denies_nothing() -> None:
+    modest = raw_faithfulness("I do not know the rest, but TRx rose by 12%.", ["TRx rose by 12%, the rest is unknown."])
+    denying = raw_faithfulness(
+        "Reps do not know the rest, but TRx rose by 12%.", ["TRx rose by 12%, the rest is unknown."]
+    )
+    assert modest is not None
+    assert denying is not None
+    assert modest.value > denying.value
+
+
+def test_talk_beside_a_fact_costs_less_than_an_invention() -> None:
+    talk, invention = (
+        raw_faithfulness(f"{extra} {BASE}", [BASE]) for extra in ("That is great!", "Competitors left every market.")
+    )
+    assert talk is not None
+    assert invention is not None
+    assert talk.value > invention.value
+
+
+def test_many_words_found_nowhere_weigh_more_than_the_same_share_of_few() -> None:
+    short = raw_faithfulness("Calls doubled.", ["Calls were planned."])
+    long = raw_faithfulness(
+        "Calls visits samples letters doubled tripled vanished surprisingly.",
+        ["Calls visits samples letters were planned."],
+    )
+    assert short is not None
+    assert long is not None
+    assert long.claims[0].beyond_doubt / long.claims[0].value < short.claims[0].beyond_doubt / short.claims[0].value
+
+
+@pytest.mark.parametrize("place", ["query", "answer", "ground_truth", "contexts"])
+def test_half_a_surrogate_pair_is_scored_and_gets_an_id(place: str) -> None:
+    cut: str | tuple[str, ...] = f"{BASE} \ud83d"
+    fields = {"query": "How?", "answer": BASE, "ground_truth": BASE, "contexts": (BASE,)}
+    sample = EvaluationSample(**{**fields, place: (cut,) if place == "contexts" else cut})  # type: ignore[arg-type]
+    assert len(sample.sample_id) == 16
+    assert dataset_hash([sample]) != dataset_hash([EvaluationSample(**fields)])  # type: ignore[arg-type]
+    assert tuple(heuristic_scores(sample)) == METRICS
 
 
 QUESTION = "How did Kisqali TRx change in the Northeast?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ import pytest
 from src.errors import ContractViolation
 from src.storage.gateway import TableGateway
 from src.storage.training_runs import TrainingCounts, TrainingRunRepository
-from tests.unit.test_storage.lifecycle_rows import experiment, registered, training
+from tests.unit.test_storage.lifecycle_rows import NOW, experiment, registered, training
 
 pytestmark = pytest.mark.integration
 
@@ -36,6 +37,31 @@ async def test_a_training_recorded_again_under_its_id_stays_one_row(
     row = training(await experiment(gateway), id=str(uuid4()))
     assert await runs.add(row) == await runs.add(row | {"mlflow_run_id": "abc"}) == row["id"]
     assert [run.mlflow_run_id for run in await runs.recent()] == ["abc"]
+
+
+async def test_a_training_that_runs_and_ends_is_one_row(runs: TrainingRunRepository, gateway: TableGateway) -> None:
+    owner, own = await experiment(gateway), str(uuid4())
+    row = training(owner, id=own, mlflow_run_id="abc")
+    await runs.begin(row | {"train_metrics": {}, "completed_at": None})
+    assert await runs.running(owner) == [(own, "abc")]
+    await runs.add(row)
+    await runs.end_abandoned(own, "cancelled", NOW, None, "too late")
+    (found,) = await runs.recent()
+    assert (found.status, found.error_message, await runs.running(owner)) == ("completed", None, [])
+
+
+@pytest.mark.parametrize("seconds", [-1, 90])
+async def test_an_abandoned_training_ends_when_it_last_gave_a_sign_of_life(
+    runs: TrainingRunRepository, gateway: TableGateway, seconds: int
+) -> None:
+    row = training(await experiment(gateway), id=str(uuid4()), mlflow_run_id="abc", completed_at=None)
+    await runs.begin(row)
+    await runs.end_abandoned(row["id"], "cancelled", NOW + timedelta(seconds=seconds), "ProcessEnded", "it ended")
+    found = await runs.get(row["id"])
+    assert found is not None
+    assert (found.status, found.error_type, found.error_message) == ("cancelled", "ProcessEnded", "it ended")
+    assert found.duration_seconds == max(seconds, 0)
+    assert (await runs.history()) == {"lightgbm": TrainingCounts(0, 0)}
 
 
 @pytest.mark.parametrize(

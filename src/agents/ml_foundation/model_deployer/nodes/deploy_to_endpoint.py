@@ -29,6 +29,7 @@ async def deploy_to_endpoint(state: DeployState, runtime: Runtime[Deps]) -> Depl
     running = await asyncio.to_thread(services.serving.running, request.model_name, request.environment)
     primaries = [serving for serving in running if serving.role == "primary"]
     await _out_of_shadow(services, request, state["version"], running)
+    runtime.context.on_progress(f"{OUTCOME}: starting the server; on a busy machine that takes a minute")
     started = await _start(services, request, Path(state["package"].path), primaries)
     row = await _begin(services, request, state["version"])
     if isinstance(started, Unavailable):

@@ -364,6 +364,13 @@ class TestEndings:
         assert was.tags["error_message"] == "the process ended before the run did"
         assert (was.tags["resumed_study"], now.tags.get("resumed_study")) == ("study_1", None)
 
+    def test_a_training_is_one_row_from_its_search_to_its_end(self, tmp_path: Path) -> None:
+        around = world(connector=local_connector(tmp_path))
+        seen: list[str] = []
+        around.hooks.append(lambda told: seen.append(around.row["status"]) if told == "train_model" else None)
+        asyncio.run(around.run(enable_hpo=False))
+        assert (seen, around.row["status"]) == (["running"], "completed")
+
     def test_a_later_failure_ends_the_run_as_failed_with_its_reason(self, tmp_path: Path) -> None:
         around = world(connector=local_connector(tmp_path))
         around.tables[1].failure = DatabaseUnavailable("PostgreSQL is away")

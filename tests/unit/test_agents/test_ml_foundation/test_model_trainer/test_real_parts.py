@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from src.agents.ml_foundation.model_trainer.services import Records
+from src.agents.ml_foundation.model_trainer.beginning import begin
+from src.agents.ml_foundation.model_trainer.services import Records, Training
+from src.agents.ml_foundation.model_trainer.tracking import open_run
 from src.errors import DatabaseUnavailable
 from src.mlops.hpo_pattern_memory import HPOPatternMemory, PostgresPatterns
 from src.mlops.mlflow_connector import RunInfo, RunStatus
 from src.mlops.modelling.bundle import as_bundle
 from src.mlops.optuna.configuration import WarmStartSettings
+from src.mlops.processes import this_process
 from src.storage.database import Database
 from src.storage.experiments import ExperimentRepository
 from src.storage.hpo import HPORepository
@@ -21,7 +25,7 @@ from src.storage.postgres_gateway import PostgresGateway
 from src.storage.training_runs import TrainingRunRepository
 from tests.mlflow_store import local_connector
 
-from .parts import LOGISTIC, SHUT, World, journeys, world
+from .parts import LOGISTIC, SHUT, World, journeys, request, world
 
 
 def on_real_parts(db: Database, folder: Path) -> World:
@@ -146,25 +150,27 @@ async def test_a_database_that_is_lost_at_the_end_leaves_no_success(db: Database
     assert ended.completed_at is not None
 
 
-async def test_a_training_that_was_killed_is_one_cancelled_row_once_the_next_one_begins(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("lives", "status"), [(False, "cancelled"), (True, "running")])
+async def test_a_training_whose_process_was_killed_is_ended_by_the_next_one_and_one_that_lives_is_not(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, lives: bool, status: str
 ) -> None:
-    around = on_real_parts(db, tmp_path)
-    trainings = TrainingRunRepository(PostgresGateway(db))
+    around, asked, training = on_real_parts(db, tmp_path), request(), Training(datetime.now(UTC))
+    assert around.connector is not None
     # This process's id, begun at another time: a process that is gone.
-    gone = "/".join((*this_process().split("/")[:-1], "1"))
-    while_it_ran: list[TrainingRun] = []
-
-    async def killed(*_: object) -> None:
-        while_it_ran.extend(await trainings.recent())
-
+    owner = this_process() if lives else "/".join((*this_process().split("/")[:-1], "1"))
     with monkeypatch.context() as patch:
-        patch.setattr("src.mlops.mlflow_connector.this_process", lambda: gone)
-        patch.setattr(ending, "_closed", lambda *_: no_trouble())
-        patch.setattr(ending, "_failed", killed)
-        patch.setattr("src.agents.ml_foundation.model_trainer.nodes.tune_hyperparameters.balance", killed_here)
-        with pytest.raises(KilledHere):
-            await around.run(enable_hpo=False)
+        patch.setattr("src.mlops.mlflow_connector.this_process", lambda: owner)
+        training.run = await open_run(around.connector, asked, training.started_at, "dataset")
+    await begin(around.services, training, {"request": asked, "split_counts": {"train": 360, "validation": 120}})
+    trainings = TrainingRunRepository(PostgresGateway(db))
+    (begun,) = await trainings.recent()
+    assert (begun.id, begun.status, begun.completed_at) == (training.id, "running", None)
+    assert (await around.run(enable_hpo=False)).error is None
+    completed, left = await trainings.recent()
+    assert (completed.status, left.id, left.status) == ("completed", training.id, status)
+    told = (None, None) if lives else ("ProcessEnded", "the process ended before the run did")
+    assert (left.error_type, left.error_message) == told
+
 
 async def test_a_store_that_was_away_is_linked_to_its_row_when_it_is_back(db: Database, tmp_path: Path) -> None:
     around = on_real_parts(db, tmp_path)

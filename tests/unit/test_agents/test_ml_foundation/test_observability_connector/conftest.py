@@ -1,10 +1,11 @@
-"""A connector that stores in a PostgreSQL database of the test's own, and the agent on it."""
+"""A connector that stores in a PostgreSQL database without spans, and the agent on it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from src.agents.ml_foundation.observability_connector.agent import ObservabilityConnectorAgent
@@ -17,7 +18,22 @@ from src.mlops.tracing.records import MemorySink
 from src.resilience.circuit_breaker import CircuitBreaker, CircuitBreakerConfig
 from src.storage.database import Database
 from src.storage.traces import TraceRepository
+from tests.shared_database import cloned_database
 from tests.unit.test_agents.test_ml_foundation.test_observability_connector.parts import TTL, Clock, NoDatasets
+
+
+@pytest.fixture(scope="module")
+def shared_database_url(postgres_dsn: str, template_database: str) -> Iterator[str]:
+    with cloned_database(postgres_dsn, template_database, "observability_connector") as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(shared_database_url: str) -> str:
+    """Address of a database without spans: nothing else is written here."""
+    with psycopg.connect(shared_database_url) as connection:
+        connection.execute("TRUNCATE ml_observability_spans CASCADE")
+    return shared_database_url
 
 
 @pytest.fixture

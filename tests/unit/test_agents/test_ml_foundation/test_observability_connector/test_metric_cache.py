@@ -20,10 +20,9 @@ from src.agents.runtime import Deps
 from src.errors import ConfigError, ServiceOutage, ServiceRefused
 from src.mlops.opik_connector import OpikConnector
 from src.mlops.tracing.configuration import CacheSettings
-from src.storage.connection import MIGRATIONS
 from src.storage.database import Database
-from src.storage.migrate import migrate
 from src.storage.traces import TraceRepository
+from tests.shared_database import cloned_database
 from tests.unit.test_agents.test_ml_foundation.test_observability_connector.parts import TTL, Clock, finished
 
 pytestmark = pytest.mark.integration
@@ -144,11 +143,11 @@ async def test_a_kept_value_that_cannot_be_read_is_replaced_by_a_computed_one(
 
 
 async def test_databases_that_share_a_cache_keep_their_metrics_apart(
-    connector: OpikConnector, db: Database, deps: Deps, empty_database_url: str
+    connector: OpikConnector, db: Database, deps: Deps, postgres_dsn: str, template_database: str
 ) -> None:
     cache = MemoryCache(10)
     await agent_with(cache, connector, db).run(ObserveRequest((finished(),)), deps)
-    async with Database.open(empty_database_url) as other:
-        await migrate(other, MIGRATIONS)
-        found = await agent_with(cache, connector, other).run(ObserveRequest(), deps)
-        assert found.metrics is None
+    with cloned_database(postgres_dsn, template_database, "another_with_the_same_cache") as url:
+        async with Database.open(url) as other:
+            found = await agent_with(cache, connector, other).run(ObserveRequest(), deps)
+    assert found.metrics is None
