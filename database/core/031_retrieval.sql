@@ -134,7 +134,9 @@ BEGIN
         region = excluded.region,
         rubric_decision = excluded.rubric_decision,
         retrieved_chunks = excluded.retrieved_chunks,
-        retrieval_scores = excluded.retrieval_scores;
+        retrieval_scores = excluded.retrieval_scores,
+        created_at = now(),
+        processed_at = NULL;
     PERFORM update_learning_signal_evaluation(kept, given.ragas_scores, given.rubric_scores);
     DELETE FROM evaluation_results WHERE learning_signal_id = kept;
     measured.learning_signal_id := kept;
@@ -143,11 +145,13 @@ BEGIN
 END
 $$;
 
--- The run that gave an answer, so that a person who knows the run can rate it; and the worker that evaluates it.
+-- The run that gave an answer, so that a person who knows the run can rate it; whether it is in the sample that is
+-- scored unasked; and the claim of the worker that evaluates it.
 ALTER TABLE rag_interactions
     ADD COLUMN run_id uuid,
     ADD COLUMN method text,
     ADD COLUMN declined text,
+    ADD COLUMN sampled boolean NOT NULL DEFAULT true,
     ADD COLUMN evaluation_claimed_at timestamptz;
 
 CREATE INDEX rag_interactions_run_id_idx ON rag_interactions (run_id);

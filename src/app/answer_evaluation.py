@@ -7,13 +7,15 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import psycopg
 
 from src.agents.feedback_learner.evaluation.drift import DriftReport, watch_drift
+from src.agents.feedback_learner.evaluation.applicability import speaks_of_effects
 from src.agents.feedback_learner.evaluation.rubric_evaluator import RubricEvaluator
+from src.app.interactions import in_sample
 from src.app.tracing import traced_database
 from src.domain.rubric import RubricContext
 from src.errors import DataUnavailable, E2IError, ServiceOutage
@@ -22,12 +24,13 @@ from src.llm.detection import open_client
 from src.mlops.opik_connector import get_opik_connector
 from src.mlops.quality.alerts import DataQualityAlerter
 from src.mlops.tracing.ids import uuid7
-from src.mlops.tracing.recorder import share
-from src.rag.combined import COMBINED, CombinedEvaluationResult, EvaluatedAnswer
+from src.rag.combined import CombinedEvaluationResult, EvaluatedAnswer
 from src.rag.configuration import load_rag_config
 from src.rag.evaluator import TRACE_ID, RAGASEvaluator
+from src.rag.judging.batch import in_parallel
+from src.rag.judging.configuration import EvaluationConfig
 from src.rag.judging.declined import DECLINED
-from src.rag.judging.opening import JudgeChoice, Scoring
+from src.rag.judging.opening import JudgeChoice, Scoring, batch_budget
 from src.rag.opik_integration import EvaluationTraceContext, OpikEvaluationTracer
 from src.rag.samples import EvaluationSample
 from src.storage.database import Database
@@ -71,9 +74,10 @@ class AnswerScorer:
         self._signals = UserSignalRepository(database)
         self._evaluator, self._rubric, self._scoring = evaluator, rubric, scoring
 
-    async def score(self, interaction: Interaction, trace: EvaluationTraceContext | None = None) -> str:
-        """Score one answer and return the id of its signal.
+    async def score(self, interaction: Interaction, trace: EvaluationTraceContext | None = None) -> str | None:
+        """Score one claimed answer and return the id of its signal.
 
+        None when it was rated or taken over meanwhile: these scores do not know that, and it waits to be scored again.
         Raises DataUnavailable when nothing could be measured: the answer then stays to be scored.
         """
         began = time.perf_counter()
@@ -89,7 +93,6 @@ class AnswerScorer:
         if result.error is not None and result.overall_score is None:
             raise DataUnavailable(f"no metric could be measured: {result.error}")
         rubric = await self._rubric.evaluate(await self._rubric_context(interaction))
-        self._evaluator.log_rubric_scores(rubric, interaction.trace_id)
         combined = CombinedEvaluationResult.of(
             result,
             rubric,
@@ -97,9 +100,12 @@ class AnswerScorer:
             timestamp=datetime.now(UTC),
             evaluation_time_seconds=time.perf_counter() - began,
         )
-        self._give_combined(combined, interaction.trace_id)
+        if not await self._interactions.holds(interaction):
+            return None
+        if self._evaluator.tracer.enabled:
+            combined.log_to_opik(self._evaluator.tracer.connector, interaction.trace_id)
         signal_id = await self._evaluations.store(combined.to_rows(_answer(interaction)))
-        await self._interactions.evaluated(interaction.interaction_id)
+        await self._interactions.evaluated(interaction)
         return signal_id
 
     async def watch(self) -> DriftReport:
@@ -115,18 +121,13 @@ class AnswerScorer:
             evidence=[name for name, _ in evidence],
             expertise=interaction.user_expertise or EXPERTISE,
             component=interaction.component,
+            declined=interaction.declined is not None,
+            causal=speaks_of_effects(interaction.query, interaction.answer),
             user_rating=await self._signals.rating_of(interaction.interaction_id),
             recent_weaknesses=await self._evaluations.recent_weaknesses(
                 interaction.component, other_than=interaction.interaction_id
             ),
         )
-
-    def _give_combined(self, combined: CombinedEvaluationResult, trace_id: str) -> None:
-        if combined.combined_score is not None and self._evaluator.tracer.enabled:
-            reason = f"{combined.method} metrics and the rubric by {combined.rubric_method}"
-            self._evaluator.tracer.connector.log_feedback(
-                trace_id, combined.combined_score, COMBINED, reason, category=combined.method
-            )
 
 
 def _cited(interaction: Interaction) -> list[tuple[str, str]]:
@@ -152,12 +153,20 @@ def _answer(interaction: Interaction) -> EvaluatedAnswer:
 
 @asynccontextmanager
 async def open_scorer(database: Database, provider: JudgeChoice = "auto") -> AsyncIterator[AnswerScorer]:
-    """The configured judge, or without one the heuristics. Raises ConfigError for a judge that cannot be had."""
+    """The configured judge, or without one the heuristics; metrics and rubric spend from one budget.
+
+    Raises ConfigError for a judge that cannot be had.
+    """
     connector = get_opik_connector()
-    evaluator = RAGASEvaluator(llm_provider=provider, tracer=OpikEvaluationTracer(connector=connector))
+    settings = load_llm_config()
+    if provider not in ("auto", "none"):
+        settings = settings.model_copy(update={"provider": provider})
+    limits = EvaluationConfig()
+    budget = batch_budget(settings, limits)
+    evaluator = RAGASEvaluator(limits, provider, tracer=OpikEvaluationTracer(connector=connector), budget=budget)
     client = None
     if provider != "none":
-        client = open_client(load_llm_config(), prices=connector.config.prices, tracer=connector)
+        client = open_client(settings, prices=connector.config.prices, tracer=connector, budget=budget)
     try:
         async with evaluator.opened() as scoring:
             yield AnswerScorer(database, evaluator, RubricEvaluator(llm=client), scoring)
@@ -171,47 +180,101 @@ async def evaluate_pending(
     limit: int = 100,
     provider: JudgeChoice = "auto",
     only: Sequence[str] | None = None,
+    unsampled: bool = False,
     on_progress: Progress = lambda step, share: None,
 ) -> PendingReport:
-    """Score up to ``limit`` answers that wait, oldest first; several workers share them without doubling any."""
+    """Score up to ``limit`` answers that wait, oldest first; several workers share them without doubling any.
+
+    Answers outside the sample are scored only with ``unsampled``. Raises ConfigError for a judge that cannot be had,
+    before any answer is claimed.
+    """
     async with traced_database() as database:
         interactions = InteractionRepository(database)
-        claimed = await interactions.claim(limit, only=only)
-        scored: list[str] = []
-        failed: list[tuple[str, str]] = []
-        if claimed:
-            async with open_scorer(database, provider) as scorer, _traced(len(claimed)) as trace:
-                for number, interaction in enumerate(claimed):
-                    on_progress(f"{number + 1} of {len(claimed)}", number / len(claimed))
-                    problem = await _score_or_release(scorer, interactions, interaction, trace)
-                    if problem is None:
-                        scored.append(interaction.interaction_id)
-                    else:
-                        failed.append((interaction.interaction_id, problem))
+        wanted = _Wanted(only, unsampled, min(limit, await interactions.waiting(only=only, unsampled=unsampled)))
+        done = _Done()
+        if wanted.limit:
+            async with open_scorer(database, provider) as scorer, _traced() as trace:
+                await _score_all(scorer, interactions, trace, wanted, done, on_progress)
+                trace.set_sample_count(len(done.tried))
                 await scorer.watch()
-        return PendingReport(tuple(scored), tuple(failed), await interactions.waiting())
+        waiting = await interactions.waiting(unsampled=unsampled)
+        return PendingReport(tuple(done.scored), tuple(done.failed.items()), waiting)
 
 
-async def _score_or_release(
-    scorer: AnswerScorer, interactions: InteractionRepository, interaction: Interaction, trace: EvaluationTraceContext
-) -> str | None:
-    """Why an answer could not be scored; None when it was. Whatever happens, it is not held any longer."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    only: Sequence[str] | None
+    unsampled: bool
+    limit: int
+
+
+@dataclass(slots=True)
+class _Done:
+    """What became of the answers, by id. Each is tried once."""
+
+    tried: list[str] = field(default_factory=list)
+    scored: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+async def _score_all(
+    scorer: AnswerScorer,
+    interactions: InteractionRepository,
+    trace: EvaluationTraceContext,
+    wanted: _Wanted,
+    done: _Done,
+    on_progress: Progress,
+) -> None:
+    """Claim as many as are scored at a time, again and again: no claim is held while others are scored."""
+    settings = load_rag_config().evaluation
+
+    async def score(interaction: Interaction) -> None:
+        await _score_one(scorer, interaction, trace, done)
+        count = len(done.scored) + len(done.failed)
+        on_progress(f"{count} of {wanted.limit}", min(1.0, count / wanted.limit))
+
+    while (room := wanted.limit - len(done.tried)) > 0:
+        claimed = await _claimed(interactions, min(room, settings.max_concurrent), wanted, done.tried)
+        if not claimed:
+            return
+        done.tried += [one.interaction_id for one in claimed]
+        try:
+            await in_parallel(claimed, score, max_concurrent=settings.max_concurrent)
+        finally:
+            await asyncio.shield(
+                interactions.release([one for one in claimed if one.interaction_id not in done.scored])
+            )
+
+
+async def _claimed(
+    interactions: InteractionRepository, limit: int, wanted: _Wanted, tried: Sequence[str]
+) -> list[Interaction]:
+    """Claim answers; whoever is stopped in the middle of it gives them back."""
+    claiming = asyncio.ensure_future(
+        interactions.claim(limit, only=wanted.only, but_not=tried, unsampled=wanted.unsampled)
+    )
     try:
-        await scorer.score(interaction, trace)
-    except (E2IError, ServiceOutage, psycopg.Error) as error:
-        await interactions.release(interaction.interaction_id)
-        return f"{type(error).__name__}: {error}"
-    except BaseException:
-        await asyncio.shield(interactions.release(interaction.interaction_id))
+        return await asyncio.shield(claiming)
+    except asyncio.CancelledError:
+        await interactions.release(await claiming)
         raise
-    return None
+
+
+async def _score_one(
+    scorer: AnswerScorer, interaction: Interaction, trace: EvaluationTraceContext, done: _Done
+) -> None:
+    """Score an answer, or note why it could not be."""
+    try:
+        if await scorer.score(interaction, trace) is not None:
+            done.scored.append(interaction.interaction_id)
+    except (E2IError, ServiceOutage, psycopg.Error) as error:
+        done.failed[interaction.interaction_id] = f"{type(error).__name__}: {error}"
 
 
 @asynccontextmanager
-async def _traced(count: int) -> AsyncIterator[EvaluationTraceContext]:
+async def _traced() -> AsyncIterator[EvaluationTraceContext]:
     tracer = OpikEvaluationTracer(connector=get_opik_connector())
     async with tracer.trace_evaluation(str(uuid7()), {"what": "answers given"}) as trace:
-        trace.set_sample_count(count)
         yield trace
 
 
@@ -221,7 +284,7 @@ async def evaluate_soon(trace_id: str) -> bool:
     Never raises for what goes wrong: the answer is given, and stays to be scored by ``evaluate_pending``.
     """
     settings = load_rag_config().evaluation
-    if share(trace_id) >= settings.sampling_rate or not settings.drain_seconds:
+    if not settings.drain_seconds or not in_sample(trace_id):
         return False
     try:
         async with asyncio.timeout(settings.drain_seconds), traced_database() as database:

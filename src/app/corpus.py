@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from src.app.tracing import traced_database
-from src.errors import ContractViolation
+from src.errors import ContractViolation, DataUnavailable
 from src.rag.configuration import RagConfig, load_rag_config
 from src.rag.corpus.chunking import Cutting
 from src.rag.corpus.corpus import Corpus
@@ -119,13 +119,19 @@ async def show_document(key: str) -> DocumentInFull:
 
 
 async def remove_documents(
-    keys: Sequence[str], *, on_progress: Progress = lambda step, share: None
+    keys: Sequence[str], *, below: Sequence[Path] = (), on_progress: Progress = lambda step, share: None
 ) -> list[DocumentSummary]:
-    """Delete documents with their chunks, all or none; files themselves stay. Raises as ``show_document``."""
+    """Delete documents with their chunks, all or none; files themselves stay.
+
+    ``below`` are files and folders, there or not: every document that came from one of them goes. Raises as
+    ``show_document``, and DataUnavailable for one that no document came from.
+    """
     async with traced_database() as database:
         repository = RagDocumentRepository(database)
         async with repository.writing(lambda who: on_progress(f"waiting: {who}", 0.0)) as writer:
-            found = {summary.document_id: summary for summary in [await repository.find(key) for key in keys]}
+            chosen = [await repository.find(key) for key in keys]
+            chosen += _came_from(below, await repository.summaries(source_type=SourceType.FILE)) if below else []
+            found = {summary.document_id: summary for summary in chosen}
             await writer.apply(CorpusChange(deleted=[*found]), model=None)
             return [*found.values()]
 
@@ -171,6 +177,20 @@ async def _deleted(document_ids: Sequence[str], corpus: Corpus) -> IngestReport:
     if document_ids:
         await corpus.writer.apply(CorpusChange(deleted=document_ids), model=None)
     return IngestReport(deleted=len(document_ids))
+
+
+def _came_from(places: Sequence[Path], stored: Sequence[DocumentSummary]) -> list[DocumentSummary]:
+    paths = {summary.document_id: path_of(summary.uri) for summary in stored if summary.uri is not None}
+    chosen = []
+    for place in places:
+        whole = place.expanduser().resolve()
+        found = [one for one in stored if one.document_id in paths and paths[one.document_id].is_relative_to(whole)]
+        if not found:
+            raise DataUnavailable(
+                f"no document of the corpus came from {place}; 'e2i corpus list --json' shows each uri"
+            )
+        chosen += found
+    return chosen
 
 
 def _is_gone(uri: str, found: FoundFiles) -> bool:

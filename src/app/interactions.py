@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -11,7 +12,9 @@ import psycopg
 from src.app.report.small_cells import hidden_segments
 from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
 from src.errors import E2IError
+from src.mlops.tracing.recorder import share
 from src.rag.answers import RAGAnswer
+from src.rag.configuration import load_rag_config
 from src.storage.database import Database
 from src.storage.interactions import Interaction, InteractionRepository
 from src.storage.records import RunRecord
@@ -133,10 +136,16 @@ def _refutation(report: RefutationReport) -> str:
     return f"Refutation tests, {report.gate.value}: {'; '.join(results)}."
 
 
+def in_sample(trace_id: str) -> bool:
+    """Whether the answer of a trace is in the share that is scored unasked; the same every time for one rate."""
+    return share(trace_id) < load_rag_config().evaluation.sampling_rate
+
+
 async def keep(database: Database, interaction: Interaction) -> bool:
     """Store an answer. An answer that cannot be kept is still given: False, and the reason in the log."""
     try:
-        await InteractionRepository(database).add(interaction)
+        sampled = in_sample(interaction.trace_id)
+        await InteractionRepository(database).add(replace(interaction, sampled=sampled))
     except (E2IError, psycopg.Error) as error:
         _log.warning("the answer of trace %s was not kept (%s)", interaction.trace_id, type(error).__name__)
         return False

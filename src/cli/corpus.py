@@ -155,17 +155,27 @@ corpus_app.command()(search)
 
 @corpus_app.command()
 def remove(
-    documents: Annotated[list[str], typer.Argument(metavar="DOCUMENT…", help="Ids, sources, titles or addresses.")],
+    documents: Annotated[
+        list[str] | None, typer.Argument(metavar="DOCUMENT…", help="Ids, sources, titles or addresses.")
+    ] = None,
+    below: Annotated[
+        list[Path] | None,
+        typer.Option("--below", help="Documents of files in this folder, whether or not it is still there."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Remove documents with their chunks and embeddings; the files themselves stay.
 
     Example: e2i corpus remove reports/march.md
+
+    Example: e2i corpus remove --below reports/
     """
+    if not (documents or below):
+        raise ContractViolation("name the documents to remove, or a folder with --below")
     from src.app.corpus import remove_documents
 
     with output.bar("removing", quiet=json) as report:
-        gone = output.run(remove_documents(documents, on_progress=report))
+        gone = output.run(remove_documents(documents or [], below=below or [], on_progress=report))
     if json:
         output.print_json({"removed": [_document(summary) for summary in gone]})
         return

@@ -27,6 +27,7 @@ def pending(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most answers to score now.")] = 100,
     provider: Annotated[str, typer.Option(help="Judge: auto, anthropic, openai, or none for heuristics.")] = "auto",
     loop: Annotated[float | None, typer.Option(min=1, help="Look again every so many seconds, until stopped.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Those outside the sample too (E2I_EVALUATION_RATE).")] = False,
     json: Json = False,
 ) -> None:
     """Score the answers that wait for it; exit 1 when some could not be scored.
@@ -35,7 +36,7 @@ def pending(
     """
     _one_of(provider, PROVIDERS, "judge")
     while True:
-        report = _score(limit, provider, quiet=json)
+        report = _score(limit, provider, unsampled=every, quiet=json)
         _print(report, json)
         if loop is None:
             break
@@ -109,13 +110,14 @@ def _one_of(name: str, known: Sequence[str], what: str) -> str:
     return name
 
 
-def _score(limit: int, provider: str, *, quiet: bool) -> PendingReport:
+def _score(limit: int, provider: str, *, unsampled: bool, quiet: bool) -> PendingReport:
     from src.app.answer_evaluation import evaluate_pending
     from src.rag.judging.opening import JudgeChoice
 
     async def work() -> PendingReport:
         with output.bar("Scoring", quiet=quiet) as step:
-            return await evaluate_pending(limit=limit, provider=cast(JudgeChoice, provider), on_progress=step)
+            judge = cast(JudgeChoice, provider)
+            return await evaluate_pending(limit=limit, provider=judge, unsampled=unsampled, on_progress=step)
 
     return output.run(work())
 

@@ -36,7 +36,11 @@ class RubricDecision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RubricContext:
-    """What a judge sees. ``evidence`` are the ids the answer cites; ``user_rating`` is 1–5 where somebody gave one."""
+    """What a judge sees. ``evidence`` are the ids the answer cites; ``user_rating`` is 1–5 where somebody gave one.
+
+    ``declined``: the answer says that it cannot be given. ``causal``: question or answer is about causes or what to do;
+    None is not known, and then every criterion applies.
+    """
 
     query: str
     answer: str
@@ -44,6 +48,8 @@ class RubricContext:
     evidence: Sequence[str] = ()
     expertise: str = "analyst"
     component: str = "explainer"
+    declined: bool = False
+    causal: bool | None = None
     user_rating: int | None = None
     recent_weaknesses: Sequence[Sequence[str]] = ()
     """Weak criteria of the component's last evaluations, newest first."""
@@ -60,7 +66,11 @@ class CriterionScore:
 
 @dataclass(frozen=True, slots=True)
 class RubricEvaluation:
-    """Scores, their weighted mean (1–5, unrounded) and the decision, never softer than the overrides demand."""
+    """Scores, their weighted mean (1–5, unrounded) and the decision, never softer than the overrides demand.
+
+    A criterion that does not apply to the answer has no score and stands in ``inapplicable`` with the reason; the
+    weights of the others are re-normalised.
+    """
 
     scores: Mapping[Criterion, CriterionScore]
     weighted: float
@@ -76,6 +86,7 @@ class RubricEvaluation:
     metadata: Mapping[str, str] = field(default_factory=dict)
     heuristic_scores: Mapping[Criterion, float] = field(default_factory=dict)
     """What the rules gave for the same text, also where a model judged."""
+    inapplicable: Mapping[Criterion, str] = field(default_factory=dict)
 
 
 class Rubric(Protocol):

@@ -301,7 +301,7 @@ class OpikConnector:
             return _not_enabled()
         from src.mlops.tracing.opik_experiments import OpikExperiments
 
-        experiments = OpikExperiments(self.config.opik, breaker=self._breaker)
+        experiments = OpikExperiments(self.config.opik, breaker=self._breaker, redact=self.config.spans.redact)
         try:
             return await asyncio.to_thread(experiments.record, experiment)
         finally:

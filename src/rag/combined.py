@@ -116,7 +116,12 @@ class CombinedEvaluationResult:
             for name in METRICS
             if self.ragas[name] is None
         }
-        return missing | {name: "the rubric was not applied" for name in CRITERIA if self.rubric_scores[name] is None}
+        without = {} if self.rubric is None else self.rubric.inapplicable
+        return missing | {
+            name: f"does not apply: {without[name]}" if name in without else "the rubric was not applied"
+            for name in CRITERIA
+            if self.rubric_scores[name] is None
+        }
 
     @property
     def cost_dollars(self) -> float | None:
@@ -179,7 +184,7 @@ def _signal(combined: CombinedEvaluationResult, answer: EvaluatedAnswer, signal_
         "ragas_scores": dict(combined.ragas),
         "ragas_weighted": combined.ragas_aggregate,
         "rubric_scores": scores,
-        "rubric_total": None if rubric is None else sum(rubric.scores[name].score for name in CRITERIA),
+        "rubric_total": _total(combined.rubric_scores),
         "rubric_weighted": combined.rubric_weighted,
         "rubric_decision": None if rubric is None else str(rubric.decision),
         "combined_score": combined.combined_score,
@@ -251,7 +256,14 @@ def _result(combined: CombinedEvaluationResult, answer: EvaluatedAnswer, signal_
 
 
 def _criteria(rubric: RubricEvaluation | None) -> dict[Criterion, float | None]:
-    return {name: rubric.scores[name].score if rubric is not None else None for name in CRITERIA}
+    scores = {} if rubric is None else rubric.scores
+    return {name: scores[name].score if name in scores else None for name in CRITERIA}
+
+
+def _total(scores: Mapping[Criterion, float | None]) -> float | None:
+    """Of all five criteria, or none."""
+    known = [one for one in scores.values() if one is not None]
+    return sum(known) if len(known) == len(CRITERIA) else None
 
 
 def _named(scores: Mapping[Any, float | None]) -> dict[str, float | None]:

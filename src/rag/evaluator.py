@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from src.domain.rubric import Rubric, RubricContext, RubricEvaluation
+from src.llm.budget import Budget
 from src.llm.client import LLMClient
 from src.mlops.tracing.ids import uuid7
 from src.rag.combined import CombinedEvaluationResult
@@ -38,7 +39,7 @@ class RAGASEvaluator:
     With ``openai`` or ``anthropic`` that judge is used or ConfigError raised; ``none``, and ``auto`` without a model,
     score by the heuristic. A metric that the judge could not measure is not filled in by the heuristic. ``llm``,
     ``embeddings`` and ``heuristic`` go before those of the configuration; a given client keeps its own budget and is
-    not closed here.
+    not closed here. A given ``budget`` stands for that of each batch, so that other calls can share it.
     """
 
     def __init__(
@@ -52,10 +53,11 @@ class RAGASEvaluator:
         heuristic: Heuristic | None = None,
         tracer: OpikEvaluationTracer | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        budget: Budget | None = None,
     ) -> None:
         self.config = config if config is not None else EvaluationConfig()
         self.tracer = tracer if tracer is not None else OpikEvaluationTracer(enabled=enable_opik_tracing)
-        self._choice = Choice(llm_provider, llm, embeddings, heuristic, self.tracer.enabled, sleep)
+        self._choice = Choice(llm_provider, llm, embeddings, heuristic, self.tracer.enabled, sleep, budget)
 
     async def evaluate_sample(self, sample: EvaluationSample, run_id: str | None = None) -> EvaluationResult:
         """Score one sample, in a trace of its own or below the span that is open.

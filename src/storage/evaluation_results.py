@@ -68,7 +68,7 @@ class StoredEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class JudgedTwice:
-    """The criteria of one answer as a model judged them and as the rules read them."""
+    """The criteria that apply to one answer as a model judged them and as the rules read them."""
 
     judge: Mapping[str, float]
     rules: Mapping[str, float]
@@ -122,7 +122,7 @@ class EvaluationRepository:
         )
         return [
             JudgedTwice(
-                {name: row[name] for name in RUBRIC_COLUMNS},
+                {name: row[name] for name in RUBRIC_COLUMNS if row[name] is not None},
                 row["rubric_heuristic"],
                 row["rubric_model"],
                 row["created_at"],

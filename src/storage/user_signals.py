@@ -18,7 +18,7 @@ VALUES (%(signal_id)s, %(session_id)s, %(interaction_id)s, %(trace_id)s, %(compo
         %(is_training_example)s)
 ON CONFLICT (signal_id) DO UPDATE SET
     signal_type = excluded.signal_type, signal_value = excluded.signal_value,
-    signal_details = excluded.signal_details, processed_at = NULL
+    signal_details = excluded.signal_details, created_at = now(), processed_at = NULL
 """
 _GIVEN = """
 SELECT signal.signal_id, signal.signal_type, signal.signal_value, signal.signal_details, signal.created_at,

@@ -162,6 +162,8 @@ def _quiet_environment() -> dict[str, str]:
         "DO_NOT_TRACK": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        # MLflow's server imports LiteLLM, which asks the internet for prices as it is loaded, and without one hangs.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     }
 
 

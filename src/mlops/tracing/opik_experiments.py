@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from src.domain.identifiers import without_identifiers
 from src.errors import ServiceOutage
 from src.mlops.tracing.configuration import OpikSettings
 from src.mlops.tracing.ids import uuid_text
 from src.mlops.tracing.json_http import JsonHttp, in_batches
 from src.mlops.tracing.opik_sink import BYTES_PER_REQUEST, CONFLICT, ITEMS_PER_REQUEST, opik_http
 from src.mlops.tracing.opik_wire import Body, mirror_id
+from src.mlops.tracing.privacy import Redactor
 from src.resilience.circuit_breaker import CircuitBreaker, CircuitOpenError
 from src.resilience.outages import retry_after_seconds
 from src.resilience.outcomes import Unavailable
@@ -69,7 +71,8 @@ class OpikExperiments:
     """Writes datasets and experiments to an Opik server; blocking.
 
     Ids are made from names, so that recording a run again changes nothing and an interrupted recording is completed
-    by the next. Raises ConfigError at once for settings without a usable address or key.
+    by the next. Secrets and what looks like an identifier of a person leave the samples before they are sent;
+    ``redact`` are further keys never sent. Raises ConfigError at once for settings without a usable address or key.
     """
 
     def __init__(
@@ -80,9 +83,11 @@ class OpikExperiments:
         most_items: int = ITEMS_PER_REQUEST,
         most_bytes: int = BYTES_PER_REQUEST,
         client: httpx.Client | None = None,
+        redact: Iterable[str] = (),
     ) -> None:
         self._project = settings.project_name
         self._most, self._most_bytes = most_items, most_bytes
+        self._redactor = Redactor(redact)
         self._http: JsonHttp = opik_http(settings, breaker=breaker, client=client)
 
     def record(self, experiment: Experiment) -> RecordedExperiment | Unavailable:
@@ -99,7 +104,7 @@ class OpikExperiments:
                 "/v1/private/datasets/items",
                 {"dataset_name": experiment.dataset_name, "project_name": project},
                 "items",
-                dataset_items(experiment),
+                dataset_items(replace(experiment, samples=[self._cleaned(one) for one in experiment.samples])),
             )
             self._make("/v1/private/experiments", experiment_body(experiment, project))
             self._send("POST", "/v1/private/experiments/items", {}, "experiment_items", links)
@@ -109,6 +114,9 @@ class OpikExperiments:
         return RecordedExperiment(
             experiment_id(experiment), experiment.dataset_name, len(experiment.samples), len(links)
         )
+
+    def _cleaned(self, sample: ExperimentSample) -> ExperimentSample:
+        return replace(sample, data=_without_identifiers(self._redactor.clean({**sample.data})))
 
     def close(self) -> None:
         """Let go of connections."""
@@ -122,6 +130,15 @@ class OpikExperiments:
         for batch in in_batches(encoded, most=self._most, most_bytes=self._most_bytes):
             content = orjson.dumps({**fixed, key: [orjson.Fragment(item) for item in batch]})
             self._http.call(method, path, body=content, accept=(CONFLICT,))
+
+
+def _without_identifiers(value: Any) -> Any:
+    """A copy of a JSON-like value; the redactor's patterns are for short texts, a document's tables need more."""
+    if isinstance(value, str):
+        return without_identifiers(value)
+    if isinstance(value, Mapping):
+        return {key: _without_identifiers(item) for key, item in value.items()}
+    return [_without_identifiers(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def dataset_body(experiment: Experiment, project: str) -> Body:

@@ -9,12 +9,13 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from src.domain.identifiers import find_identifiers
 from src.domain.vocabulary import load_vocabulary
 from src.errors import E2IError, UnreadableFile
 from src.rag.corpus.ingestion import Unreadable
 from src.rag.corpus.labels import Labeller
 from src.rag.corpus.reading import KNOWN_ENDINGS, READERS, read_file
-from src.rag.corpus.reading.contents import FileContents
+from src.rag.corpus.reading.contents import FileContents, tidy
 from src.rag.documents import SourceDocument, SourceType
 
 _SHOWN_IDENTIFIERS = 3
@@ -68,10 +69,15 @@ def find_files(paths: Sequence[Path]) -> FoundFiles:
                 raise UnreadableFile(f"{path}: the folder holds no file to read; there are {KNOWN_ENDINGS}")
             folders.append(whole)
             skipped += others
-        elif whole.exists():
+        elif whole.is_file():
             found = [FoundFile(whole, _normal(whole.name), None)]
+        elif whole.exists():
+            raise UnreadableFile(f"{path}: it is neither a file nor a folder")
         else:
-            raise UnreadableFile(f"{path}: there is no such file or folder")
+            raise UnreadableFile(
+                f"{path}: there is no such file or folder; "
+                f"'e2i corpus remove --below {path}' removes the documents that came from there"
+            )
         for file in found:
             files.setdefault(file.path, file)
     return FoundFiles(tuple(files.values()), tuple(folders), skipped)
@@ -127,8 +133,8 @@ def _below(folder: Path) -> tuple[list[FoundFile], int]:
 
 
 def _normal(path: str) -> str:
-    """The same name has the same letters, whatever the file system made of its accents."""
-    return unicodedata.normalize("NFC", path.encode("utf-8", "replace").decode("utf-8"))
+    """The same name has the same letters, whatever the file system made of its accents; no line ends, no controls."""
+    return unicodedata.normalize("NFC", tidy(path))
 
 
 def _names(file: FoundFile) -> Iterator[str]:
@@ -149,8 +155,8 @@ def _is_free(name: str, file: FoundFile, stored: Mapping[str, str | None], taken
 def _document(
     file: FoundFile, source_id: str, contents: FileContents, given: Given, labeller: Labeller
 ) -> SourceDocument:
-    title = contents.title or file.path.stem.replace("_", " ")
-    _refuse_identifiers(replace(contents, title=title))
+    title = tidy(contents.title or _normal(file.path.stem).replace("_", " ")) or "untitled"
+    _refuse_identifiers(replace(contents, title=title), (file.relative, source_id))
     labels = labeller.label(title, given.brand or contents.brand, given.region or contents.region)
     return SourceDocument(
         source_type=SourceType.FILE,
@@ -165,8 +171,9 @@ def _document(
     )
 
 
-def _refuse_identifiers(contents: FileContents) -> None:
-    found = list(dict.fromkeys(f"{kind} {place}" for kind, place in contents.identifiers()))
+def _refuse_identifiers(contents: FileContents, names: Iterable[str]) -> None:
+    named = [(found.kind, "in its path") for name in names for found in find_identifiers(name)]
+    found = list(dict.fromkeys(f"{kind} {place}" for kind, place in (*named, *contents.identifiers())))
     if not found:
         return
     more = f" and {len(found) - _SHOWN_IDENTIFIERS} more" if len(found) > _SHOWN_IDENTIFIERS else ""

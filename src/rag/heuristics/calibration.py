@@ -3,8 +3,9 @@
 A kind of item (regime) is recognised by what no corruption of an answer can turn to its profit: whether a question is
 asked, how long the contexts are, how many claims are made, how long a single claim is. In each regime a monotone
 table, fitted by isotonic regression on labelled development halves with equal weight for every set and for supported
-and unsupported answers, turns the raw score into a probability. Where a corruption could move an item from one regime to another,
-the lower of their probabilities counts; where the calibrated verdicts agree with people too rarely, none is given.
+and unsupported answers, turns the raw score into a probability. Where a corruption could move an item from one regime
+to another, the lower of their probabilities counts; where the calibrated verdicts agree with people too rarely, none
+is given.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What an evaluator was given. ``llm`` and ``embeddings`` go before those of the configuration."""
+    """What an evaluator was given. ``llm``, ``embeddings`` and ``budget`` go before those of the configuration."""
 
     provider: JudgeChoice
     llm: LLMClient | None = None
@@ -60,6 +60,7 @@ class Choice:
     heuristic: Heuristic | None = None
     traced: bool = True
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    budget: Budget | None = None
 
 
 @asynccontextmanager
@@ -84,7 +85,7 @@ async def open_scoring(choice: Choice, config: EvaluationConfig) -> AsyncIterato
             embeddings = await _embeddings(stack, choice, "", None, None)
         else:
             assert settings is not None
-            tracer, budget = _tracer(choice), _budget(settings, config)
+            tracer, budget = _tracer(choice), choice.budget or batch_budget(settings, config)
             client = _client(settings, config, tracer, budget)
             stack.push_async_callback(client.aclose)
             judge = Judge(client, _limits(config), metered=True, sleep=choice.sleep)
@@ -127,7 +128,7 @@ def _tracer(choice: Choice) -> MeteringTracer:
     return MeteringTracer(get_opik_connector() if choice.traced else None)
 
 
-def _budget(settings: LLMSettings, config: EvaluationConfig) -> Budget:
+def batch_budget(settings: LLMSettings, config: EvaluationConfig) -> Budget:
     """Of one batch: the lower of the evaluation's limit and that of every run."""
     limits = [one for one in (settings.budget.max_dollars, config.max_dollars) if one is not None]
     return Budget(settings.budget.max_tokens, min(limits) if limits else None)

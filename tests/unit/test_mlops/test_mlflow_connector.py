@@ -564,6 +564,12 @@ def test_the_ui_command_names_the_store_but_not_on_the_command_line(tmp_path: Pa
     assert "hunter2" not in repr(command)
 
 
+def test_the_ui_asks_nothing_of_the_internet_when_it_starts(connector: MLflowConnector) -> None:
+    """LiteLLM, which MLflow's server loads, would fetch prices: without a network it hangs while it is imported."""
+    environment = connector.server_command().environment
+    assert (environment["LITELLM_LOCAL_MODEL_COST_MAP"], environment["MLFLOW_DISABLE_TELEMETRY"]) == ("True", "true")
+
+
 def test_a_tracking_server_needs_no_ui_of_ours(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"open http://\*\*\*@host:5000"):
         MLflowConnector("http://me:pw@host:5000", config_path=configuration(tmp_path)).server_command()

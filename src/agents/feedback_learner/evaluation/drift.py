@@ -56,15 +56,27 @@ class DriftReport:
 def judge_drift(
     reference: Sequence[JudgedTwice], recent: Sequence[JudgedTwice], settings: DriftSettings, rng: np.random.Generator
 ) -> DriftReport:
-    """Compare two periods, resampling the answers of each; the level is shared among the five criteria (Bonferroni)."""
+    """Compare two periods, resampling the answers of each; the level is shared among the five criteria (Bonferroni).
+
+    A criterion that applied to less than half of the answers of a period is not compared.
+    """
     if len(reference) < settings.reference or len(recent) < settings.recent:
         reason = (
             f"{settings.reference} evaluations and {settings.recent} after them are needed that a model judged; "
             f"there are {len(reference)} and {len(recent)}"
         )
         return DriftReport((), len(reference), len(recent), reason)
-    found = tuple(_compared(name, reference, recent, settings, rng) for name in CRITERIA)
-    return DriftReport(found, len(reference), len(recent))
+    compared = (
+        _compared(name, *(_both(name, those) for those in (reference, recent)), settings, rng)
+        for name in CRITERIA
+        if len(_both(name, reference)) >= settings.reference / 2 and len(_both(name, recent)) >= settings.recent / 2
+    )
+    return DriftReport(tuple(compared), len(reference), len(recent))
+
+
+def _both(name: Criterion, those: Sequence[JudgedTwice]) -> list[JudgedTwice]:
+    """Evaluations to which a criterion applied."""
+    return [one for one in those if name in one.judge and name in one.rules]
 
 
 async def watch_drift(

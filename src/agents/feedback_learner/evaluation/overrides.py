@@ -33,11 +33,11 @@ class _Circumstances:
 def decide(scores: Scores, context: RubricContext, rubric: RubricSettings) -> Decided:
     """The band of the weighted mean, or the strictest decision an override demands if that is stricter.
 
-    A criterion is weak below the threshold of a suggestion. ``overrides_applied`` names every override whose
+    ``scores`` holds the criteria that apply, at least one. A criterion is weak below the threshold of a suggestion. ``overrides_applied`` names every override whose
     circumstance holds, also where the band alone is as strict.
     """
     weighted = weighted_mean(scores, rubric)
-    weak = tuple(name for name in rubric.weights if scores[name] < rubric.thresholds.suggestion)
+    weak = tuple(name for name in rubric.weights if name in scores and scores[name] < rubric.thresholds.suggestion)
     found = _Circumstances(scores, weak, context)
     holding = [one for one in rubric.overrides if _HOLDS[one.name](found, one)]
     strictest = max([rubric.thresholds.band(weighted), *(one.at_least for one in holding)], key=lambda d: d.severity)
@@ -45,10 +45,12 @@ def decide(scores: Scores, context: RubricContext, rubric: RubricSettings) -> De
 
 
 def weighted_mean(scores: Scores, rubric: RubricSettings) -> float:
-    """Mean of the five scores by the rubric's weights, 1 to 5, unrounded."""
+    """Mean of the scores by the rubric's weights, 1 to 5, unrounded; weights of what does not apply are left out."""
     weighted = total = 0.0
     # Summed as the database does, so that both decide alike at the edge of a band.
     for name, weight in rubric.weights.items():
+        if name not in scores:
+            continue
         weighted += weight * scores[name]
         total += weight
     return weighted / total

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from dataclasses import dataclass
 
+from src.agents.feedback_learner.evaluation.applicability import inapplicable
 from src.agents.feedback_learner.evaluation.overrides import decide
 from src.agents.feedback_learner.evaluation.rubric_configuration import (
     ANCHORS,
@@ -21,7 +22,7 @@ from src.agents.feedback_learner.evaluation.rubric_judge import (
     Sleep,
     system_prompt,
 )
-from src.domain.rubric import CRITERIA, Criterion, CriterionScore, RubricContext, RubricEvaluation, RubricMethod
+from src.domain.rubric import Criterion, CriterionScore, RubricContext, RubricEvaluation, RubricMethod
 from src.llm.client import LLMClient
 
 
@@ -60,23 +61,26 @@ class RubricEvaluator:
         self._metadata = _metadata(self._rubric, with_prompt=self._judge is not None)
 
     async def evaluate(self, context: RubricContext) -> RubricEvaluation:
-        """Judge one answer."""
+        """Judge one answer by the criteria that apply to it."""
         read = await asyncio.to_thread(heuristic_scores, context)
         scored = await self._scored(context, read)
-        decided = decide({name: one.score for name, one in scored.scores.items()}, context, self._rubric)
+        without = await asyncio.to_thread(inapplicable, context)
+        scores = {name: one for name, one in scored.scores.items() if name not in without}
+        decided = decide({name: one.score for name, one in scores.items()}, context, self._rubric)
         return RubricEvaluation(
-            scores=scored.scores,
+            scores=scores,
             weighted=decided.weighted,
             decision=decided.decision,
             overrides_applied=decided.overrides_applied,
             weaknesses=decided.weaknesses,
-            suggestion=scored.suggestion or _suggestion(scored.scores, self._rubric),
+            suggestion=scored.suggestion or _suggestion(scores, self._rubric),
             method=scored.method,
             model=scored.model,
             notes=scored.notes,
             cost_dollars=scored.cost,
             metadata=self._metadata,
-            heuristic_scores={name: one.score for name, one in read.items()},
+            heuristic_scores={name: one.score for name, one in read.items() if name not in without},
+            inapplicable=without,
         )
 
     async def _scored(self, context: RubricContext, read: dict[Criterion, CriterionScore]) -> _Scored:
@@ -84,6 +88,8 @@ class RubricEvaluator:
             return _by_rules(read, self._no_judge)
         if not context.answer.strip():
             return _by_rules(read, "an empty answer needs no model")
+        if context.declined:
+            return _by_rules(read, "an answer that declines needs no model")
         try:
             return _by_model(await self._judge.judge(context))
         except JudgeFailed as error:
@@ -111,8 +117,8 @@ def _why_no_judge(llm: LLMClient | None, wanted: str) -> str:
 
 def _suggestion(scores: dict[Criterion, CriterionScore], rubric: RubricSettings) -> str:
     """What the next anchor asks of the criterion that loses most by its weight; empty where nothing is missing."""
-    lost = {name: rubric.weights[name] * (ANCHORS[-1] - scores[name].score) for name in CRITERIA}
-    name = max(CRITERIA, key=lambda one: lost[one])
+    lost = {name: rubric.weights[name] * (ANCHORS[-1] - one.score) for name, one in scores.items()}
+    name = max(lost, key=lambda one: lost[one])
     if lost[name] <= 0:
         return ""
     score = scores[name].score

@@ -22,7 +22,7 @@ ASSOCIATES = re.compile(
     r"\b(?:associat\w+|correlat\w+|coincid\w+|(?:go|goes|went) (?:along )?with|linked (?:to|with)|related to"
     r"|co-?mov\w+)\b"
 )
-_DISCLAIMS = re.compile(
+DISCLAIMS = re.compile(
     r"\b(?:association|correlation)s?\b[^.]{0,20}\b(?:not|no|rather than|never)\b[^.]{0,25}\b(?:caus\w+|effect|impact)"
     r"|\bnot (?:evidence|proof) of (?:an? )?(?:caus\w+|effect)|\bnot (?:an? )?(?:caus\w+|causal) (?:effect|claim"
     r"|estimate)"
@@ -117,9 +117,9 @@ def _without_method(reading: Reading, limits: bool) -> float:
     """1 for causes claimed, 2 for association, up to 2.9 where confounders are named or adjusted for in general."""
     if not reading.sentences:
         return 1.0
-    disclaimed = reading.has(_DISCLAIMS)
+    disclaimed = reading.has(DISCLAIMS)
     claims = any(
-        one.says(CAUSES) and not one.has(_DISCLAIMS) and not one.says(_CONFOUNDERS) for one in reading.sentences
+        one.says(CAUSES) and not one.has(DISCLAIMS) and not one.says(_CONFOUNDERS) for one in reading.sentences
     )
     score = 1.0 if claims else 2.0 if reading.says(ASSOCIATES) or disclaimed else 1.5
     score += 0.25 * (disclaimed or limits)
@@ -175,7 +175,7 @@ def _overlooks_confounders(reading: Reading) -> bool:
 
 
 def _leaps(sentence: Sentence) -> bool:
-    return sentence.has(_LEAP) and sentence.says(CAUSES) and not sentence.has(_DISCLAIMS)
+    return sentence.has(_LEAP) and sentence.says(CAUSES) and not sentence.has(DISCLAIMS)
 
 
 def _words_for(

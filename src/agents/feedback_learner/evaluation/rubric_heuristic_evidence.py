@@ -29,7 +29,12 @@ _SOURCE_IN_WORDS = re.compile(
     r"|data) (?:shows?|says?))"
 )
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_LEAST_SHARED = 0.1
+# A figure of its own: not the 2 of Q2.
+_FIGURE = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
+_MISSING = re.compile(r"\b(?:no|none|not|nothing|nobody|without|lack\w*|missing|cannot|neither)\b|n't\b")
+_SOURCES = re.compile(r"\b(?:documents?|corpus|sources?|data|figures?|passages?)\b")
+# Of a claim's words besides its brands.
+_LEAST_SHARED = 0.4
 _BRANDS = frozenset(stem(brand.lower()) for brand in Brand)
 # Citations that nobody can look up.
 _UNVERIFIED = 3.9
@@ -40,12 +45,17 @@ class _Claim:
     sentence: Sentence
     key: bool
     support: float
-    """0 not cited, -1 cited in vain, 0.5 cited without its figures, 1 cited."""
+    """0 not cited, -1 cited in vain, 0.5 cited without all of its figures, 1 cited."""
     traced: bool
 
 
 def evidence_chain(reading: Reading) -> CriterionScore:
-    """Anchors: no evidence, unrelated evidence, some claims cited, all key claims, each claim traceable."""
+    """Anchors: no evidence, unrelated evidence, some claims cited, all key claims, each claim traceable.
+
+    An answer that declines has no claims to cite; it is asked whether it says what is missing.
+    """
+    if reading.context.declined:
+        return _declining(reading)
     claims = [_claim(one, reading) for one in reading.sentences if _is_claim(one)]
     supported = [one for one in claims if one.support > 0]
     if not supported:
@@ -63,6 +73,14 @@ def evidence_chain(reading: Reading) -> CriterionScore:
     score -= 0.3 * (in_vain > 0)
     said = f"{len(supported)} of {len(claims)} claims cited" + (f", {in_vain} in vain" if in_vain else "")
     return CriterionScore(max(2.0, score), said, supported[0].sentence.quote)
+
+
+def _declining(reading: Reading) -> CriterionScore:
+    asked = content_words(reading.context.query)
+    for one in reading.all_sentences:
+        if one.has(_MISSING) and (one.has(_SOURCES) or one.content & asked):
+            return CriterionScore(5.0, "claims nothing and says what is missing", one.quote)
+    return CriterionScore(2.0, "declines without saying what is missing")
 
 
 def _without_support(reading: Reading, claims: list[_Claim]) -> CriterionScore:
@@ -92,9 +110,11 @@ def _claim(sentence: Sentence, reading: Reading) -> _Claim:
     if not texts:
         known = bool(reading.context.evidence or reading.context.contexts)
         return _Claim(sentence, key, 1.0, known or _NAMED.search(sentence.plain) is not None)
-    if not any(_bears_on(text, sentence) for text in texts):
+    bearing = [text for text in texts if _bears_on(text, sentence)]
+    carried = _carried_figures(bearing, sentence)
+    if not bearing or not carried:
         return _Claim(sentence, key, -1.0, False)
-    return _Claim(sentence, key, 1.0 if _carries_figures(texts, sentence) else 0.5, True)
+    return _Claim(sentence, key, 1.0 if carried == 1 else 0.5, True)
 
 
 def _cited(sentence: Sentence, reading: Reading) -> tuple[bool, list[str]]:
@@ -130,10 +150,17 @@ def _bears_on(text: str, sentence: Sentence) -> bool:
     brands, brands_there = words & _BRANDS, there & _BRANDS
     if brands and brands_there and not brands & brands_there:
         return False
-    return bool(words) and len(words & there) / len(words) >= _LEAST_SHARED
+    named = words - _BRANDS or words
+    return bool(named) and len(named & there) / len(named) >= _LEAST_SHARED
 
 
-def _carries_figures(texts: list[str], sentence: Sentence) -> bool:
-    """Whether any figure of the sentence stands in what it cites; true where it has none."""
-    figures = set(_NUMBER.findall(sentence.bare))
-    return not figures or bool(figures & {number for text in texts for number in _NUMBER.findall(text)})
+def _carried_figures(texts: list[str], sentence: Sentence) -> float:
+    """Share of the figures of a sentence that stand in what it cites; 1 where it has none."""
+    figures = {_plain(number) for number in _FIGURE.findall(sentence.bare)}
+    given = {_plain(number) for text in texts for number in _NUMBER.findall(text)}
+    return len(figures & given) / len(figures) if figures else 1.0
+
+
+def _plain(number: str) -> str:
+    """Without thousands separators."""
+    return re.sub(r",(?=\d{3}\b)", "", number)

@@ -49,6 +49,7 @@ _CERTAIN = re.compile(
     r"|no question"
     r"|no uncertainty|every time|unquestionabl[ey])\b"
 )
+_ESTIMATES = (_RANGE, _CONFIDENCE, re.compile(r"\b(?:estimat|forecast|predict|project(?:ed|ion)|extrapolat)\w*"))
 _CERTAIN_DENIED = re.compile(r"\b(?:not|never|cannot|nor|no|n't)\s+(?:\w+\s+){0,2}$")
 _SMALL_INTEGERS = re.compile(r"[(\[]\s*\d{1,2}\s*[,;–-]\s*\d{1,2}\s*[\])]")
 
@@ -81,6 +82,11 @@ def uncertainty_communication(reading: Reading) -> CriterionScore:
 def has_interval(sentence: Sentence) -> bool:
     """Whether two numbers bound a figure; a pair of citation marks does not."""
     return re.search(_INTERVAL, _SMALL_INTEGERS.sub(_unless_interval(sentence), sentence.plain)) is not None
+
+
+def has_estimate(sentence: Sentence) -> bool:
+    """Whether a sentence gives an estimate or claims certainty, rather than a figure as it was reported."""
+    return has_interval(sentence) or _is_certain(sentence) or any(sentence.says(one) for one in _ESTIMATES)
 
 
 def is_reservation(sentence: Sentence) -> bool:

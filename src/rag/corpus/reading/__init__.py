@@ -49,6 +49,8 @@ def read_file(path: Path, *, max_mb: float) -> FileContents:
 
 def _bytes(path: Path, max_mb: float) -> bytes:
     try:
+        if not path.is_file():
+            raise UnreadableFile("it is no regular file")
         size = path.stat().st_size
         if size > max_mb * 1e6:
             raise UnreadableFile(

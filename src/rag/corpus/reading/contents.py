@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -12,6 +13,9 @@ from src.errors import UnreadableFile
 from src.rag.documents import Section
 
 _BETWEEN = "\n\n"
+_LINE_ENDS = re.compile(r"\r\n|[\r\x0b\x0c\x85]")
+# A terminal obeys these: it changes colours and titles, or presses keys. Line ends and tabs stay.
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,9 @@ def joined(parts: Iterable[tuple[tuple[str, ...], str]]) -> tuple[str, tuple[Sec
 
 
 def storable(text: str) -> str:
-    """``text`` with line ends \\n, without what PostgreSQL (NUL) or UTF-8 (lone surrogates) cannot hold."""
-    plain = text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
-    return plain.encode("utf-8", "replace").decode("utf-8")
+    """``text`` with line ends \\n, without control characters (C0, C1) and what UTF-8 cannot hold (lone surrogates)."""
+    plain = _LINE_ENDS.sub("\n", text)
+    return _CONTROLS.sub("", plain).encode("utf-8", "replace").decode("utf-8")
 
 
 def tidy(text: str) -> str:

@@ -40,6 +40,9 @@ def read_front_matter(text: str) -> FrontMatter:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 2}" if mark is not None else "the block between the dashes"
         raise UnreadableFile(f"its front matter is not YAML ({where})") from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        # A value of the form of a date or number that is none, such as 2025-02-30.
+        raise UnreadableFile(f"its front matter holds a value that is none of its kind: {tidy(str(error))}") from error
     if not isinstance(keys, dict):
         return FrontMatter()
     return FrontMatter(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
 
+from src.errors import UnreadableFile
 from src.rag.corpus.reading.contents import FileContents, Outline, as_date, joined, tidy
 from src.rag.corpus.reading.decoding import decode
 
@@ -45,14 +47,24 @@ def read_html(raw: bytes) -> FileContents:
     page.close()
     page.end_section()
     text, sections = joined(page.parts)
+    effective_date, notes = page.effective_date()
     return FileContents(
         text=text,
         sections=sections,
         title=page.first_heading or tidy(page.title) or None,
-        effective_date=page.effective_date(),
+        effective_date=effective_date,
         brand=page.meta.get("brand"),
         region=page.meta.get("region"),
+        notes=notes,
     )
+
+
+def _day(value: str) -> date:
+    """The day of a time in ISO 8601 or, as servers write it, RFC 2822. Raises UnreadableFile."""
+    try:
+        return parsedate_to_datetime(value).date()
+    except (ValueError, TypeError, IndexError):
+        return as_date(value, "the date in its <meta>")
 
 
 class _Page(HTMLParser):
@@ -71,10 +83,15 @@ class _Page(HTMLParser):
         self._preformatted = 0
         self._in_title = False
 
-    def effective_date(self) -> date | None:
-        """The day the page says it is of."""
+    def effective_date(self) -> tuple[date | None, tuple[str, ...]]:
+        """The day the page says it is of; a date that cannot be read is none, and is noted."""
         value = next((self.meta[name] for name in _DATES if self.meta.get(name)), None)
-        return None if value is None else as_date(value, "the date in its <meta>")
+        if value is None:
+            return None, ()
+        try:
+            return _day(value), ()
+        except UnreadableFile as error:
+            return None, (f"{error}; it counts as without a date",)
 
     def end_section(self) -> None:
         """What was read since the last heading is one section."""

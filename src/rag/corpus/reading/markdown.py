@@ -14,7 +14,8 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})[ \t]*$")
 _NO_HEADING = re.compile(r"^ {0,3}(?:[-*+>|]|\d{1,9}[.)])(?:\s|$)|^ {4}|^\s*$|^\|")
-_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|[*`]+|(?<!\w)_+|_+(?!\w)")
+# Bounded: a heading of nothing but brackets is read in linear time.
+_MARKUP = re.compile(r"!?\[([^\]\[]{0,300})\]\([^)]{0,1000}\)|[*`]+|(?<![\w])_{1,20}|_{1,20}(?!\w)")
 
 
 def read_markdown(raw: bytes) -> FileContents:

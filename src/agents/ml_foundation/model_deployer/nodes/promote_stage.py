@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from langgraph.runtime import Runtime
 
+from src.agents.ml_foundation.model_deployer.nodes.registry_manager import RegistryManager
 from src.agents.ml_foundation.model_deployer.registry import registry_of
 from src.agents.ml_foundation.model_deployer.result import DeployRequest, Promotion, ShadowEvidence
 from src.agents.ml_foundation.model_deployer.services import PLACE, Services, services_of
@@ -23,6 +25,7 @@ async def promote_stage(state: DeployState, runtime: Runtime[Deps]) -> DeployUpd
     request, services = state["request"], services_of(runtime.context)
     registry = registry_of(services)
     seen = await _seen(services, request.model_name, state["version"])
+    before = await _stages(registry, request.model_name)
     moved = await registry.promote(
         request.model_name,
         state["version"],
@@ -36,8 +39,25 @@ async def promote_stage(state: DeployState, runtime: Runtime[Deps]) -> DeployUpd
     return {
         "promotion": Promotion(moved.ok, reasons),
         "stage": stage.value,
-        "warnings": (*_set_aside(request, seen), *await registry.reconcile(request.model_name)),
+        "warnings": (
+            *_set_aside(request, seen),
+            *(_displaced(before, await _stages(registry, request.model_name), state["version"]) if moved else ()),
+            *await registry.reconcile(request.model_name),
+        ),
     }
+
+
+async def _stages(registry: RegistryManager, name: str) -> dict[int, ModelStage]:
+    return {version.version: version.stage for version in await registry.versions(name)}
+
+
+def _displaced(before: Mapping[int, ModelStage], after: Mapping[int, ModelStage], moved: int) -> tuple[str, ...]:
+    """Other versions that had to make room: a stage holds one."""
+    return tuple(
+        f"version {version} went from {before[version]} to {stage}: version {moved} takes its place"
+        for version, stage in sorted(after.items())
+        if version != moved and before.get(version, stage) is not stage
+    )
 
 
 def _set_aside(request: DeployRequest, seen: ShadowEvidence | None) -> tuple[str, ...]:

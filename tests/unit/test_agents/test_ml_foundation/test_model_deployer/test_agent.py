@@ -123,6 +123,14 @@ async def test_registering_with_a_target_stage_also_promotes(world: World) -> No
     assert (done.promotion.ok, done.stage) == (True, "staging")
 
 
+async def test_a_promotion_names_the_version_that_had_to_make_room(world: World) -> None:
+    await world.register(target_stage="staging")
+    second = await world.register(1, target_stage="staging")
+    assert [line for line in second.meta.warnings if "takes its place" in line] == [
+        "version 1 went from staging to archived: version 2 takes its place"
+    ]
+
+
 async def test_a_promotion_without_a_way_fails_before_it_is_tried(world: World) -> None:
     await world.register()
     done = await world.run("promote", target_stage="production", approval=approval())

@@ -534,20 +534,19 @@ async def test_a_used_up_budget_leaves_a_failed_training_behind() -> None:
     assert around.row["error_message"] == "the time budget was used up"
 
 
-@pytest.mark.parametrize(
-    ("asked", "budgets"), [(0.05, {}), (None, {"tune_hyperparameters": 1.0}), (60.0, {"tune_hyperparameters": 1.0})]
-)
+# What is left of the budget after nine tenths must be enough for the last trial on a busy machine.
+@pytest.mark.parametrize(("asked", "budgets"), [(0.05, {}), (60.0, {"tune_hyperparameters": 2.0})])
 async def test_a_search_that_runs_out_of_time_keeps_what_it_found(
     asked: float | None, budgets: dict[str, float]
 ) -> None:
     # More trials than the time allows on any machine; a linear one is never broken off.
     config = OptunaConfig(default_sampler="random", limits=LimitSettings(stop_after_no_improvement=500))
     around = world(optimizer=lambda name: OptunaOptimizer(name, "memory", config=config), budgets=budgets)
-    result = await around.run(hpo_timeout_s=asked, hpo_trials=450)
+    result = await around.run(hpo_timeout_s=asked, hpo_trials=500)
     assert result.error is None
     assert result.hpo is not None
     assert result.hpo.stopped_because == "timeout"
-    assert 0 < result.hpo.trials.total < 450
+    assert 0 < result.hpo.trials.total < 500
 
 
 async def test_a_cancelled_training_is_recorded_as_cancelled() -> None:
