@@ -1,13 +1,15 @@
 """Evaluate answers over a dataset: ``python scripts/run_ragas_eval.py [--dataset FILE] [--fail-on-threshold] …``.
 
-Exits with 0, with 1 when ``--fail-on-threshold`` is given and a threshold is not reached or a metric is worse than in
-the run it is compared with, and with 2 for a mistake in options, data or configuration.
+Exits with 0, with 1 when ``--fail-on-threshold`` is given and a threshold is not reached, or a metric is worse than in
+the run it is compared with, or nothing of the two runs can be compared, and with 2 for a mistake in options, data or
+configuration and for an error nobody expected.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -44,13 +46,22 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _writable(options.output, options.junit)
         with command_span("evaluate"), output.bar("evaluating", quiet=options.json) as report:
-            outcome = asyncio.run(evaluate_answers(request, lambda done, of: report(f"{done} of {of}", done / of)))
+            work = evaluate_answers(
+                request,
+                lambda done, of: report(f"{done} of {of}", done / of),
+                # Written at once: what was paid for outlasts a comparison that goes wrong.
+                on_report=lambda found: _write_files(found, options),
+            )
+            outcome = asyncio.run(work)
         _tell(outcome, options)
-    except E2IError as error:
-        print(error, file=sys.stderr)
+    except Exception as error:
+        if options.debug or os.environ.get("E2I_DEBUG"):
+            raise
+        expected = isinstance(error, E2IError)
+        said = f"{error}" if expected else f"unexpected {type(error).__name__}: {error} (--debug shows the traceback)"
+        print(" ".join(said.split()), file=sys.stderr)
         return MISTAKE
-    failed = bool(outcome.failures or outcome.inferior)
-    return NOT_REACHED if failed and options.fail_on_threshold else REACHED
+    return NOT_REACHED if outcome.failed and options.fail_on_threshold else REACHED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--compare", metavar="RUN_OR_FILE", help="an earlier run's id, or its report written by --output")
     made.add_argument("--run-id", metavar="UUID", help="continue the interrupted run of that id")
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     made.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     return made
 
@@ -100,23 +112,34 @@ def _share(text: str) -> float:
 
 
 def _writable(*files: Path | None) -> None:
-    """Raises UnreadableFile for a file whose folder is not there, before anything is paid for."""
-    for file in files:
-        if file is not None and not file.resolve().parent.is_dir():
+    """Raises UnreadableFile for what cannot be written as a file, before anything is paid for."""
+    wanted = [file for file in files if file is not None]
+    for file in wanted:
+        target = file.resolve()
+        if not target.parent.is_dir():
             raise UnreadableFile(f"{file}: the folder does not exist")
+        if target.is_dir():
+            raise UnreadableFile(f"{file}: is a folder, not a file to write to")
+        if not os.access(target if target.exists() else target.parent, os.W_OK):
+            raise UnreadableFile(f"{file}: cannot be written (no permission)")
+    if len({file.resolve() for file in wanted}) < len(wanted):
+        raise UnreadableFile(f"{wanted[0]}: is named for the report and for JUnit; give each a file of its own")
 
 
 def _tell(outcome: EvaluationOutcome, options: argparse.Namespace) -> None:
-    import orjson
-
-    document = outcome_document(outcome)
-    _write(options.output, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z))
-    _write(options.junit, junit(outcome))
+    _write_files(outcome, options)
     if options.json:
-        output.print_json(document)
+        output.print_json(outcome_document(outcome))
         return
     for line in outcome_lines(outcome, verbose=options.verbose):
         print(line)
+
+
+def _write_files(outcome: EvaluationOutcome, options: argparse.Namespace) -> None:
+    import orjson
+
+    _write(options.output, orjson.dumps(outcome_document(outcome), option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z))
+    _write(options.junit, junit(outcome))
 
 
 def _write(file: Path | None, content: bytes) -> None:

@@ -48,6 +48,7 @@ CREATE TABLE rag_evaluation_runs (
     dataset_hash text NOT NULL,
     pipeline_called boolean NOT NULL,
     method text NOT NULL,
+    judge text,
     model text,
     aggregates jsonb NOT NULL,
     thresholds jsonb NOT NULL,

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from src.agents.feedback_learner.evaluation.drift import DriftReport, watch_drift
 from src.agents.feedback_learner.evaluation.applicability import speaks_of_effects
+from src.agents.feedback_learner.evaluation.drift import DriftReport, watch_drift
 from src.agents.feedback_learner.evaluation.rubric_evaluator import RubricEvaluator
 from src.app.interactions import in_sample
 from src.app.tracing import traced_database
@@ -26,7 +26,7 @@ from src.mlops.quality.alerts import DataQualityAlerter
 from src.mlops.tracing.ids import uuid7
 from src.rag.combined import CombinedEvaluationResult, EvaluatedAnswer
 from src.rag.configuration import load_rag_config
-from src.rag.evaluator import TRACE_ID, RAGASEvaluator
+from src.rag.evaluator import RAGASEvaluator
 from src.rag.judging.batch import in_parallel
 from src.rag.judging.configuration import EvaluationConfig
 from src.rag.judging.declined import DECLINED
@@ -86,7 +86,8 @@ class AnswerScorer:
             query=interaction.query,
             answer=interaction.answer,
             retrieved_contexts=contexts,
-            metadata={TRACE_ID: interaction.trace_id, "brand": interaction.brand, DECLINED: interaction.declined},
+            # Without the answer's trace: it is given its scores once it is known that they are kept.
+            metadata={"brand": interaction.brand, DECLINED: interaction.declined},
             sample_id=interaction.interaction_id,
         )
         result = await self._evaluator.scored(sample, self._scoring, trace)
@@ -121,7 +122,7 @@ class AnswerScorer:
             evidence=[name for name, _ in evidence],
             expertise=interaction.user_expertise or EXPERTISE,
             component=interaction.component,
-            declined=interaction.declined is not None,
+            declined=bool(interaction.declined),
             causal=speaks_of_effects(interaction.query, interaction.answer),
             user_rating=await self._signals.rating_of(interaction.interaction_id),
             recent_weaknesses=await self._evaluations.recent_weaknesses(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from src.app.interactions import keep, of_documents
+from src.app.interactions import keep, of_documents, without_persons
 from src.app.tracing import traced_database
 from src.domain.vocabulary import load_vocabulary
 from src.llm.configuration import load_llm_config
@@ -47,18 +47,24 @@ async def answer_from_documents(
     *,
     filters: RetrievalFilters | None = None,
     k: int | None = None,
+    expertise: str | None = None,
+    keep_declined: bool = True,
     on_progress: Progress = lambda _: None,
 ) -> RAGAnswer:
-    """Answer from the corpus or decline; the answer is kept, to be scored.
+    """Answer from the corpus or decline; the answer is kept, to be scored for a reader of that ``expertise``.
 
+    Without ``keep_declined`` only an answer is kept. What identifies a person is taken out of the question first: it
+    reaches no model, trace or table.
     Raises DataUnavailable when the corpus is empty, ContractViolation for an empty question or unknown filters.
     """
+    asked = without_persons(question)
     on_progress("opening the database")
     async with traced_database() as database, open_pipeline(database) as pipeline:
         on_progress("reading the documents")
-        answer = await pipeline.answer(question, filters=filters, k=k)
-        labels = Labeller(load_vocabulary()).label(question, filters.brand if filters is not None else None, None)
-        await keep(database, of_documents(answer, brand=labels.brand))
+        answer = await pipeline.answer(asked, filters=filters, k=k)
+        labels = Labeller(load_vocabulary()).label(asked, filters.brand if filters is not None else None, None)
+        if keep_declined or answer.declined is None:
+            await keep(database, of_documents(answer, brand=labels.brand, expertise=expertise))
         return answer
 
 

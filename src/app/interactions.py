@@ -11,7 +11,9 @@ import psycopg
 
 from src.app.report.small_cells import hidden_segments
 from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
+from src.domain.identifiers import without_identifiers
 from src.errors import E2IError
+from src.mlops.tracing.privacy import Redactor
 from src.mlops.tracing.recorder import share
 from src.rag.answers import RAGAnswer
 from src.rag.configuration import load_rag_config
@@ -139,6 +141,11 @@ def _refutation(report: RefutationReport) -> str:
 def in_sample(trace_id: str) -> bool:
     """Whether the answer of a trace is in the share that is scored unasked; the same every time for one rate."""
     return share(trace_id) < load_rag_config().evaluation.sampling_rate
+
+
+def without_persons(question: str) -> str:
+    """A question without addresses, numbers, ids and names of persons, so far as patterns tell them."""
+    return Redactor().clean_text(without_identifiers(question))
 
 
 async def keep(database: Database, interaction: Interaction) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from src.app.answering import open_pipeline
 from src.app.tracing import traced_database
@@ -16,11 +16,12 @@ from src.errors import ContractViolation, DataUnavailable, UnreadableFile
 from src.rag.answers import AnswerPipeline
 from src.rag.evaluation_datasets import get_adversarial_dataset, get_default_evaluation_dataset, load_evaluation_dataset
 from src.rag.evaluation_pipeline import RAGEvaluationPipeline
+from src.rag.evaluation_report import judged_by
 from src.rag.judging.batch import OnProgress
 from src.rag.judging.configuration import EvaluationConfig
 from src.rag.judging.opening import JudgeChoice
 from src.rag.samples import EvaluationSample
-from src.rag.scores import METRICS, EvaluationReport, EvaluationResult
+from src.rag.scores import METRICS, EvaluationReport, EvaluationResult, Method
 from src.rag.statistics import ComparisonVerdict, PairedDifference, compare_runs
 from src.storage.database import Database
 from src.storage.postgres_gateway import PostgresGateway
@@ -66,11 +67,37 @@ class EvaluationOutcome:
             if one.verdict is ComparisonVerdict.INFERIOR
         ]
 
+    @property
+    def undecided(self) -> list[str]:
+        """Metrics whose mean fell without enough evidence to call it a loss or none, in one line each."""
+        return [
+            f"{one.metric}: fell by {-one.mean:.3f}, and whether that is a loss is not shown ({one.reason})"
+            for one in self.comparison
+            if one.verdict is ComparisonVerdict.INSUFFICIENT_EVIDENCE and one.mean is not None and one.mean < 0
+        ]
 
-async def evaluate_answers(request: EvaluationRequest, on_progress: OnProgress | None = None) -> EvaluationOutcome:
-    """Evaluate and keep the run in the database.
+    @property
+    def not_compared(self) -> list[str]:
+        """Why a comparison that was asked for compares nothing, in one line; empty when it compares something."""
+        if not self.comparison or any(one.pairs for one in self.comparison):
+            return []
+        return [f"comparison: no score of the two runs can be compared ({self.comparison[0].reason})"]
 
-    Raises DataUnavailable for an empty corpus and when nothing could be scored, UnreadableFile and ContractViolation
+    @property
+    def failed(self) -> bool:
+        """Whether a threshold is not reached, a metric is worse than before, or nothing could be compared."""
+        return bool(self.failures or self.inferior or self.not_compared)
+
+
+async def evaluate_answers(
+    request: EvaluationRequest,
+    on_progress: OnProgress | None = None,
+    *,
+    on_report: Callable[[EvaluationOutcome], None] | None = None,
+) -> EvaluationOutcome:
+    """Evaluate and keep the run in the database. ``on_report`` takes the outcome before it is compared.
+
+    What can be known to be wrong before anything is scored is raised before. Raises DataUnavailable for an empty corpus and when nothing could be scored, UnreadableFile and ContractViolation
     for dataset and comparison, ConfigError, DatabaseUnavailable.
     """
     config = EvaluationConfig(
@@ -84,6 +111,8 @@ async def evaluate_answers(request: EvaluationRequest, on_progress: OnProgress |
     async with traced_database() as database, _pipeline(request, database) as rag_pipeline:
         repository = RagEvaluationRepository(PostgresGateway(database))
         earlier = None if request.compare is None else await earlier_results(request.compare, repository)
+        if earlier is not None:
+            _comparable(earlier, samples, str(request.compare))
         evaluation = RAGEvaluationPipeline(
             config,
             llm_provider=request.provider,
@@ -92,10 +121,12 @@ async def evaluate_answers(request: EvaluationRequest, on_progress: OnProgress |
             repository=repository,
         )
         report = await evaluation.run_evaluation(rag_pipeline, run_id=request.run_id, on_progress=on_progress)
+    outcome = EvaluationOutcome(report, evaluation.check_thresholds(report)[1])
+    if on_report is not None:
+        on_report(outcome)
     if all(one.error is not None for one in report.results):
         raise DataUnavailable(f"none of {report.total_samples} samples could be scored: {report.results[0].error}")
-    comparison = () if earlier is None else _compared(earlier, report, config)
-    return EvaluationOutcome(report, evaluation.check_thresholds(report)[1], comparison)
+    return outcome if earlier is None else replace(outcome, comparison=_compared(earlier, report, config))
 
 
 def dataset_of(request: EvaluationRequest) -> list[EvaluationSample]:
@@ -140,34 +171,60 @@ def _from_file(file: Path) -> list[EvaluationResult]:
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"{file}: no readable report ({type(error).__name__})") from error
     try:
-        return [_earlier(one["sample_id"], one, one["overall_score"], one["method"]) for one in document["results"]]
+        results = [_earlier(one) for one in document["results"]]
     except (KeyError, TypeError, IndexError) as error:
         raise ContractViolation(f"{file}: no report of an evaluation, as --output writes it") from error
+    except ContractViolation as error:
+        raise ContractViolation(f"{file}: {error}") from error
+    if len({one.sample_id for one in results}) < len(results):
+        raise ContractViolation(f"{file}: a sample has two results, so it is no report as --output writes it")
+    return results
 
 
 def _from_row(row: Mapping[str, Any]) -> EvaluationResult:
     values = {metric: score["value"] for metric, score in row["scores"].items()}
-    return _earlier(row["sample_id"], values, row["overall_score"], row["method"])
+    details = {name: row["details"][name] for name in ("model", "metadata")}
+    return _earlier(
+        {**values, **details, **{name: row[name] for name in ("sample_id", "overall_score", "method", "error")}}
+    )
 
 
-def _earlier(sample_id: str, values: Mapping[str, Any], overall: float | None, method: Any) -> EvaluationResult:
-    """As much of an earlier result as a comparison needs."""
+def _earlier(found: Mapping[str, Any]) -> EvaluationResult:
+    """As much of an earlier result as a comparison needs. Raises ContractViolation, KeyError, TypeError."""
+    sample_id = found["sample_id"]
+    if not isinstance(sample_id, str) or not sample_id:
+        raise ContractViolation(f"the sample_id {sample_id!r:.40} is no text")
+    if found["method"] not in get_args(Method):
+        raise ContractViolation(f"the sample {sample_id} was scored by an unknown method")
+    for name in (*METRICS, "overall_score"):
+        value = found[name]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
+            raise ContractViolation(f"{name} of the sample {sample_id} is no number between 0 and 1")
     return EvaluationResult(
         sample_id=sample_id,
         query="",
-        **{metric: values[metric] for metric in METRICS},
-        overall_score=overall,
+        **{metric: found[metric] for metric in METRICS},
+        overall_score=found["overall_score"],
         passed_thresholds=False,
         failed_metrics=(),
-        method=method,
+        method=found["method"],
+        error=found["error"],
+        model=found["model"],
+        metadata=dict(found["metadata"]),
     )
+
+
+def _comparable(earlier: Sequence[EvaluationResult], samples: Sequence[EvaluationSample], named: str) -> None:
+    if not {one.sample_id for one in earlier} & {one.sample_id for one in samples}:
+        raise ContractViolation(f"'{named}' has no sample of this dataset: compare runs over the same dataset")
 
 
 def _compared(
     earlier: list[EvaluationResult], report: EvaluationReport, config: EvaluationConfig
 ) -> tuple[PairedDifference, ...]:
+    """What passed before is judged by the thresholds of now."""
     return compare_runs(
-        earlier,
+        [judged_by(one, config.thresholds) for one in earlier],
         report.results,
         draws=config.bootstrap_draws,
         random_state=config.random_state,

@@ -22,6 +22,7 @@ def outcome_document(outcome: EvaluationOutcome) -> dict[str, Any]:
         **report_document(outcome.report),
         "failures": outcome.failures,
         "comparison": [_difference_document(one) for one in outcome.comparison],
+        "undecided": [*outcome.undecided, *outcome.not_compared],
     }
 
 
@@ -41,6 +42,7 @@ def outcome_lines(outcome: EvaluationOutcome, *, verbose: bool = False) -> Itera
         yield from (_sample_line(one) for one in report.results)
     yield from (f"note: {note}" for note in report.notes)
     yield from (f"compared: {one.metric}: {one.verdict.value} ({one.reason})" for one in outcome.comparison)
+    yield from (f"undecided: {one}" for one in (*outcome.undecided, *outcome.not_compared))
     yield from (f"below threshold: {failure}" for failure in outcome.failures)
     if not outcome.failures:
         yield "every threshold is reached"
@@ -64,6 +66,13 @@ def junit(outcome: EvaluationOutcome) -> bytes:
     for worse in outcome.inferior:
         case = ET.SubElement(suite, "testcase", classname="comparison", name=worse.partition(":")[0], time="0.000")
         ET.SubElement(case, "failure", message=_xml(worse)).text = _xml(worse)
+    for reason in outcome.not_compared:
+        case = ET.SubElement(suite, "testcase", classname="comparison", name="pairs", time="0.000")
+        ET.SubElement(case, "failure", message=_xml(reason)).text = _xml(reason)
+    for open_one in outcome.undecided:
+        name = open_one.partition(":")[0]
+        case = ET.SubElement(suite, "testcase", classname="comparison", name=name, time="0.000")
+        ET.SubElement(case, "skipped", type="undecided", message=_xml(open_one)).text = _xml(open_one)
     for attribute, tag in (("errors", "error"), ("failures", "failure"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"./testcase/{tag}"))))
     suite.set("tests", str(len(suite)))

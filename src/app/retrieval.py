@@ -119,7 +119,7 @@ def search_document(result: RetrievalResult, *, explain: bool) -> dict[str, Any]
         "query": result.query,
         "filters": _given(result.filters),
         "chunks": [_chunk_document(one, explain=explain) for one in result.chunks],
-        "degraded": [{"arm": one.arm, "reason": one.reason} for one in result.degraded],
+        "degraded": [{"arm": one.arm, "reason": one.reason, "searched": one.share} for one in result.degraded],
         "config": {"id": result.config.config_id, "version": result.config_version},
     }
     if explain:

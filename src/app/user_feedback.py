@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from src.app.interactions import of_analysis
+from src.app.interactions import in_sample, of_analysis
 from src.app.tracing import traced_database
 from src.causal_engine.results import Analysis
 from src.causal_engine.serialise import from_json
@@ -122,7 +122,8 @@ async def _answer(database: Database, reference: str) -> Interaction:
         run = await RunRepository(PostgresGateway(database)).get(reference)
         if run.analysis is None:
             raise RunNotFound(f"run {run.run_id} is {run.status} and has no answer to rate") from None
-        await interactions.add(of_analysis(run, from_json(Analysis, run.analysis)))
+        kept = of_analysis(run, from_json(Analysis, run.analysis))
+        await interactions.add(replace(kept, sampled=in_sample(run.trace_id)))
         return await interactions.find(run.trace_id)
 
 

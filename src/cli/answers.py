@@ -62,7 +62,7 @@ def print_scores(scored: ScoredAnswer) -> None:
         output.add_row(table, name.replace("_", " "), _NOT_MEASURED if value is None else f"{value:.2f}", why)
     criteria = evaluation.details.get("rubric", {}).get("criteria", {})
     for name, value in evaluation.rubric.items():
-        why = criteria.get(name, {}).get("reasoning", "")
+        why = criteria.get(name, {}).get("reasoning", "") or evaluation.unmeasured.get(name, "")
         output.add_row(table, name.replace("_", " "), _NOT_MEASURED if value is None else f"{value:g} of 5", why)
     combined = _NOT_MEASURED if evaluation.combined_score is None else f"{evaluation.combined_score:.2f}"
     output.print_rich(

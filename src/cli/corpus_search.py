@@ -47,7 +47,8 @@ def search(
         return
     _print_chunks(result)
     for one in result.degraded:
-        typer.echo(f"without {one.arm} search: {one.reason}", err=True)
+        how = f"without {one.arm} search" if one.share == 0 else f"{one.arm} search in part"
+        typer.echo(f"{how}: {one.reason}", err=True)
     if explain:
         _print_explanation(result)
 

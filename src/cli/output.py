@@ -27,12 +27,13 @@ def print_json(document: Any) -> None:
 
 
 def print_rich(*renderables: Any) -> None:
-    """Print rich renderables to standard output."""
+    """Print text and rich renderables to standard output. A ``str`` is data: nothing in it is markup."""
     from rich.console import Console
+    from rich.text import Text
 
     console = Console()
     for renderable in renderables:
-        console.print(renderable)
+        console.print(Text(renderable) if isinstance(renderable, str) else renderable)
 
 
 def grid(*headings: str) -> Any:

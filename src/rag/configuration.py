@@ -55,11 +55,12 @@ class CorpusSettings(ConfigModel):
 
 
 class AnsweringSettings(ConfigModel):
-    """How long an answer may be and how much support each of its sentences needs."""
+    """How long an answer may be, how much support each of its sentences needs, and how long a model may write it."""
 
     max_sentences: PositiveInt
     min_support: Share
     max_context_chars: PositiveInt
+    model_timeout_seconds: PositiveFloat
 
 
 def _none_if_empty(value: Any) -> Any:

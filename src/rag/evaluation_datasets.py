@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ KIND = "kind"
 AFFECTED = "affected_metric"
 ILLUSTRATIVE = {"figures": "illustrative"}
 """Said of every sample here: the figures are plausible and describe nothing that was measured."""
+MAX_ID = 200
+"""Characters of a sample's id."""
 KEYS = ("query", "ground_truth", "contexts", "answer", "retrieved_contexts", "metadata", "sample_id")
 
 
@@ -55,8 +58,9 @@ _AFFECTED = {
 def load_evaluation_dataset(path: Path | str) -> list[EvaluationSample]:
     """Samples of a JSON array or of a file with one JSON object a line (``.jsonl``).
 
-    Raises UnreadableFile for a file that is missing or no JSON, ContractViolation for a wrong or missing key and for
-    a sample given twice; both name line or place.
+    Raises UnreadableFile for a file that is missing or no JSON, ContractViolation for a wrong, missing or repeated
+    key, for what no database keeps (NUL, NaN, half a surrogate pair) and for a sample given twice; both name line or
+    place.
     """
     file = Path(path)
     try:
@@ -138,17 +142,36 @@ def _array(file: Path, text: str) -> Iterable[tuple[str, Any]]:
 
 def _json(place: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         where = f" (line {error.lineno}, column {error.colno})" if "line " not in place else f" (column {error.colno})"
         raise UnreadableFile(f"{place}: no valid JSON: {error.msg}{where}") from error
+    except ValueError as error:  # a whole number of thousands of digits
+        raise UnreadableFile(f"{place}: holds a number that is too long to be read") from error
     except RecursionError as error:
         raise UnreadableFile(f"{place}: nested too deeply to be a sample") from error
+
+
+class _Repeated(dict[str, Any]):
+    """An object of which a key was given twice: the parser kept the last value."""
+
+    key = ""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    repeated = _Repeated(made)
+    repeated.key = next(key for key in made if sum(key == one for one, _ in pairs) > 1)
+    return repeated
 
 
 def _sample(place: str, document: Any) -> EvaluationSample:
     if not isinstance(document, dict):
         raise ContractViolation(f"{place}: expected an object with a 'query'")
+    if isinstance(document, _Repeated):
+        raise ContractViolation(f"{place}: the key '{document.key}' is given twice")
     if unknown := sorted(set(document) - set(KEYS)):
         raise ContractViolation(f"{place}: unknown key '{unknown[0]}'; {nearest_names(unknown[0], KEYS)}")
     if "query" not in document:
@@ -156,18 +179,39 @@ def _sample(place: str, document: Any) -> EvaluationSample:
     query = _text(place, "query", document["query"])
     if query is None or not query.strip():
         raise ContractViolation(f"{place}: 'query' is empty")
-    metadata = document.get("metadata") or {}
+    metadata = {} if (given := document.get("metadata")) is None else given
     if not isinstance(metadata, dict):
         raise ContractViolation(f"{place}: 'metadata' is no object")
+    if (problem := _not_kept(metadata)) is not None:
+        raise ContractViolation(f"{place}: 'metadata' holds {problem}")
     return EvaluationSample(
         query=query,
         ground_truth=_text(place, "ground_truth", document.get("ground_truth")),
-        contexts=_texts(place, "contexts", document.get("contexts") or ()),
+        contexts=_optional_texts(place, "contexts", document.get("contexts")) or (),
         answer=_text(place, "answer", document.get("answer")),
         retrieved_contexts=_optional_texts(place, "retrieved_contexts", document.get("retrieved_contexts")),
         metadata=metadata,
-        sample_id=_text(place, "sample_id", document.get("sample_id")) or "",
+        sample_id=_id(place, document.get("sample_id")),
     )
+
+
+def _id(place: str, value: Any) -> str:
+    given = _text(place, "sample_id", value) or ""
+    if len(given) > MAX_ID or given != given.strip():
+        raise ContractViolation(f"{place}: 'sample_id' has at most {MAX_ID} characters, none of them a space at an end")
+    return given
+
+
+def _not_kept(value: Any) -> str | None:
+    """What in JSON cannot be stored, None for nothing."""
+    if isinstance(value, str):
+        return None if _can_be_kept(value) else "a character that cannot be stored (NUL or half a pair)"
+    if isinstance(value, int | float):
+        return None if math.isfinite(value) and abs(value) < 2**63 else "a number that cannot be stored"
+    if isinstance(value, _Repeated):
+        return f"the key '{value.key}' twice"
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next((found for one in inner if (found := _not_kept(one)) is not None), None)
 
 
 def _text(place: str, key: str, value: Any) -> str | None:
@@ -198,11 +242,21 @@ def _refuse_duplicates(samples: Sequence[tuple[str, EvaluationSample]]) -> None:
     ids: dict[str, str] = {}
     contents: dict[tuple[str, str | None], str] = {}
     for place, sample in samples:
-        content = (content_id(sample.query, sample.ground_truth, sample.contexts), sample.answer)
-        for first, what in ((ids.get(sample.sample_id), sample.sample_id), (contents.get(content), "this question")):
-            if first is not None:
-                raise ContractViolation(f"{place}: {what} was given before ({first.rpartition(': ')[2]})")
+        derived = content_id(sample.query, sample.ground_truth, sample.contexts)
+        content = (derived, sample.answer)
+        file, _, here = place.rpartition(": ")
+        if (first := ids.get(sample.sample_id)) is not None and sample.sample_id != derived:
+            raise ContractViolation(f"{file}: two samples have the id {sample.sample_id}: {_of(first)} and {here}")
+        if (first := contents.get(content)) is not None:
+            raise ContractViolation(f"{file}: two samples ask the same: {_of(first)} and {here}")
+        if (first := ids.get(sample.sample_id)) is not None:
+            told = f"{file}: two samples ask the same: {_of(first)} and {here}"
+            raise ContractViolation(f"{told}; to keep both answers, give each a sample_id")
         ids[sample.sample_id] = contents[content] = place
+
+
+def _of(place: str) -> str:
+    return place.rpartition(": ")[2]
 
 
 _KISQALI_TREND = (

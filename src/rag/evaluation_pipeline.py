@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from src.errors import ContractViolation, DataUnavailable, E2IError
+from src.errors import ConfigError, ContractViolation, DataUnavailable
 from src.mlops.mlflow_connector import MLflowConnector, get_mlflow_connector
 from src.mlops.tracing.ids import uuid7
 from src.mlops.tracing.opik_experiments import RecordedExperiment
@@ -27,7 +27,7 @@ from src.rag.judging.declined import DECLINED, is_declined
 from src.rag.judging.mlflow_run import LoggedRun, log_report
 from src.rag.judging.opening import JudgeChoice, Scoring
 from src.rag.judging.scorer import described
-from src.rag.judging.stored_run import NotStored, RunStore, StoredRun
+from src.rag.judging.stored_run import RETRIEVAL_CONFIG, NotStored, RunStore, StoredRun
 from src.rag.opik_integration import EvaluationTraceContext, log_report_to_opik
 from src.rag.samples import EvaluationSample, dataset_hash
 from src.rag.scores import EvaluationReport, EvaluationResult
@@ -41,7 +41,8 @@ class RAGEvaluationPipeline:
     """Evaluates over the dataset at ``dataset_path``, the ``samples`` given, or the default questions.
 
     ``repository`` keeps the run in the database as it goes, so that an interrupted one can be continued. Raises as
-    ``load_evaluation_dataset`` does, and ContractViolation for two samples of one id.
+    ``load_evaluation_dataset`` does, ContractViolation for two samples of one id, and ConfigError for an evaluator
+    that judges by other thresholds than ``config``.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class RAGEvaluationPipeline:
     ) -> None:
         self.config = config if config is not None else EvaluationConfig() if evaluator is None else evaluator.config
         self.evaluator = evaluator or RAGASEvaluator(self.config, llm_provider, enable_opik_tracing)
+        if self.evaluator.config.thresholds != self.config.thresholds:
+            raise ConfigError("the evaluator has other thresholds than the pipeline: give both one configuration")
         self.samples = tuple(_samples(dataset_path, samples))
         self.dataset_name = dataset_name or (Path(dataset_path).stem if dataset_path is not None else DEFAULT_NAME)
         self._repository = repository
@@ -76,7 +79,8 @@ class RAGEvaluationPipeline:
 
         A question on which it fails is that sample's error. Without a pipeline the samples that carry an answer are
         scored. The ``run_id`` of an interrupted run over the same dataset continues it: what was scored is not asked
-        again. Raises DataUnavailable when there is nothing to score, ConfigError, DatabaseUnavailable.
+        again, but for what an outage, a time-out or the budget left unmeasured. Raises DataUnavailable when there is
+        nothing to score, ContractViolation for a run that began otherwise, ConfigError, DatabaseUnavailable.
         """
         chosen = self.samples if rag_pipeline is not None else tuple(filter(_has_answer, self.samples))
         if not chosen:
@@ -93,18 +97,19 @@ class RAGEvaluationPipeline:
         )
         async with self.evaluator.opened() as scoring:
             store = await self._store(facts, scoring)
+            facts = replace(facts, started_at=store.started_at or facts.started_at)
             facts, results = await self._scored(facts, chosen, rag_pipeline, scoring, store, on_progress)
         if left_out := len(self.samples) - len(chosen):
             facts = replace(facts, notes=(*facts.notes, f"{left_out} samples without an answer were left out"))
-        report = report_of(facts, results, self.config, seconds=time.perf_counter() - began)
-        report = await self._told(report)
+        seconds = store.seconds_before + time.perf_counter() - began
+        report = report_of(facts, results, self.config, seconds=seconds)
         await store.finish(report)
-        return report
+        return await self._told(report, store)
 
     async def _store(self, facts: RunFacts, scoring: Scoring) -> RunStore:
         if self._repository is None:
             return NotStored()
-        return await StoredRun.begin(self._repository, facts, self.samples, self.config, method=scoring.method)
+        return await StoredRun.begin(self._repository, facts, self.samples, self.config, scoring)
 
     async def _scored(
         self,
@@ -124,11 +129,15 @@ class RAGEvaluationPipeline:
             if on_progress is not None:
                 on_progress(len(chosen) - len(left) + done, len(chosen))
 
+        async def scored(sample: EvaluationSample) -> EvaluationResult:
+            result = await self._one(sample, rag_pipeline, scoring, trace)
+            return replace(result, cost=store.spent(sample.sample_id) + result.cost)
+
         async with tracer.trace_evaluation(facts.run_id, metadata) as trace, store:
             trace.set_sample_count(len(chosen))
             fresh = await in_parallel(
                 left,
-                lambda sample: self._one(sample, rag_pipeline, scoring, trace, store),
+                scored,
                 max_concurrent=self.config.max_concurrent,
                 on_done=store.add,
                 on_progress=report_progress,
@@ -146,7 +155,6 @@ class RAGEvaluationPipeline:
         rag_pipeline: AnswerPipeline | None,
         scoring: Scoring,
         trace: EvaluationTraceContext,
-        store: RunStore,
     ) -> EvaluationResult:
         if rag_pipeline is None:
             return await self.evaluator.scored(sample, scoring, trace)
@@ -156,21 +164,27 @@ class RAGEvaluationPipeline:
         except Exception as error:  # noqa: BLE001 - recorded as this sample's error; the others go on
             problem = f"the pipeline gave no answer: {described(error)}"
             return without_scores(sample, problem, scoring.method, self.config.thresholds)
-        store.retrieval_config_id = store.retrieval_config_id or answer.retrieval_config_id
         return await self.evaluator.scored(answered(sample, answer), scoring, trace)
 
-    async def _told(self, report: EvaluationReport) -> EvaluationReport:
+    async def _told(self, report: EvaluationReport, store: RunStore) -> EvaluationReport:
         """The report, logged where it is to be; what could not take it is noted."""
         if self.config.log_to_mlflow:
-            logged = await self.log_to_mlflow(report)
-            notes = report.notes if logged.problem is None else (*report.notes, f"MLflow: {logged.problem}")
-            report = replace(report, mlflow_run_id=logged.run_id, notes=notes)
+            try:
+                logged = await self.log_to_mlflow(report)
+                report = replace(report, mlflow_run_id=logged.run_id)
+                if logged.run_id is not None:
+                    await store.logged(logged.run_id)
+                problem = logged.problem
+            except Exception as error:  # noqa: BLE001 - noted in the report, which stands without the log
+                problem = described(error)
+            if problem is not None:
+                report = replace(report, notes=(*report.notes, f"MLflow: {problem}"))
         if self.evaluator.tracer.enabled and self.evaluator.tracer.connector.config.opik.enabled:
             try:
                 outcome = await self.log_to_opik(report)
                 problem = outcome.reason if isinstance(outcome, Unavailable) else None
-            except E2IError as error:
-                problem = f"{type(error).__name__}: {error}"
+            except Exception as error:  # noqa: BLE001 - as above
+                problem = described(error)
             if problem is not None:
                 report = replace(report, notes=(*report.notes, f"Opik: {problem}"))
         return report
@@ -205,8 +219,14 @@ async def quick_evaluate(
 
 def answered(sample: EvaluationSample, answer: RAGAnswer) -> EvaluationSample:
     """The sample with what the pipeline said and found, in place of what it carried."""
-    kept = {name: value for name, value in sample.metadata.items() if name not in (DECLINED, TRACE_ID)}
-    given = {DECLINED: answer.declined, TRACE_ID: answer.trace_id, "answer_method": answer.method}
+    own = (DECLINED, TRACE_ID, RETRIEVAL_CONFIG)
+    kept = {name: value for name, value in sample.metadata.items() if name not in own}
+    given = {
+        DECLINED: answer.declined,
+        TRACE_ID: answer.trace_id,
+        RETRIEVAL_CONFIG: answer.retrieval_config_id,
+        "answer_method": answer.method,
+    }
     return replace(
         sample,
         answer=answer.answer,

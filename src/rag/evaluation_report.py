@@ -24,7 +24,7 @@ from src.rag.scores import (
     MetricScore,
     unmeasured,
 )
-from src.rag.statistics import OVERALL, aggregate, reaches
+from src.rag.statistics import OVERALL, aggregate, at_least, reaches
 
 
 def result_of(
@@ -37,37 +37,46 @@ def result_of(
 ) -> EvaluationResult:
     """One sample's result.
 
-    A sample that must be declined passes exactly when it was; any other when every thresholded metric was measured
-    and reaches its threshold. ``failed_metrics`` are those measured below their threshold, and ``decline`` for an
-    answer to what must not be answered.
+    A sample that must be declined passes exactly when it was, without an error; any other when every thresholded
+    metric was measured and reaches its threshold. ``failed_metrics`` are those measured below their threshold, and
+    ``decline`` for an answer to what must not be answered.
     """
     values = {metric: scored.scores[metric].value for metric in METRICS}
     measured = [value for value in values.values() if value is not None]
-    overall = math.fsum(measured) / len(measured) if measured else None
-    required: dict[str, float | None] = {OVERALL: overall}
-    required.update((str(metric), value) for metric, value in values.items())
-    failed = [name for name, limit in thresholds.items() if (value := required[name]) is not None and value < limit]
-    passed = not failed and all(required[name] is not None for name in thresholds) and scored.error is None
-    metadata = dict(sample.metadata)
-    if must_decline(sample):
-        passed = is_declined(sample)
-        failed = [] if passed else [*failed, DECLINE]
-        metadata |= {DECLINED_RIGHTLY: True} if passed else {}
-    return EvaluationResult(
+    result = EvaluationResult(
         sample_id=sample.sample_id,
         query=sample.query,
         **values,
-        overall_score=overall,
-        passed_thresholds=passed,
-        failed_metrics=tuple(failed),
+        overall_score=math.fsum(measured) / len(measured) if measured else None,
+        passed_thresholds=False,
+        failed_metrics=(),
         method=method,
         scores=dict(scored.scores),
         error=scored.error,
         cost=scored.cost,
         duration_ms=duration_ms,
         model=scored.model,
-        metadata=metadata,
+        metadata=dict(sample.metadata),
     )
+    return judged_by(result, thresholds)
+
+
+def judged_by(result: EvaluationResult, thresholds: Mapping[str, float]) -> EvaluationResult:
+    """The result with its verdict by these thresholds, as ``result_of`` says."""
+    required: dict[str, float | None] = {OVERALL: result.overall_score}
+    required.update((str(metric), result.value(metric)) for metric in METRICS)
+    failed = [
+        name
+        for name, limit in thresholds.items()
+        if (value := required[name]) is not None and not at_least(value, limit)
+    ]
+    passed = not failed and all(required[name] is not None for name in thresholds) and result.error is None
+    metadata = {name: value for name, value in result.metadata.items() if name != DECLINED_RIGHTLY}
+    if must_decline(result):
+        passed = is_declined(result) and result.error is None
+        failed = [] if is_declined(result) else [*failed, DECLINE]
+        metadata |= {DECLINED_RIGHTLY: True} if passed else {}
+    return replace(result, passed_thresholds=passed, failed_metrics=tuple(failed), metadata=metadata)
 
 
 def without_scores(
@@ -123,14 +132,20 @@ def report_of(
 
 
 def aggregates_of(results: Sequence[EvaluationResult], config: EvaluationConfig) -> dict[str, Aggregate]:
-    """Every metric and ``overall`` over the results that count."""
+    """Every metric and ``overall`` over the results that count; no mean over scores of different methods."""
     counted = [one for one in results if not one.metadata.get(DECLINED_RIGHTLY)]
     columns: dict[str, list[float | None]] = {metric: [one.value(metric) for one in counted] for metric in METRICS}
     columns[OVERALL] = [one.overall_score for one in counted]
+    if _mixed(results):
+        columns = {name: [None] * len(counted) for name in columns}
     return {
         name: aggregate(values, draws=config.bootstrap_draws, random_state=config.random_state)
         for name, values in columns.items()
     }
+
+
+def _mixed(results: Sequence[EvaluationResult]) -> bool:
+    return len({one.method for one in results if one.overall_score is not None}) > 1
 
 
 def check_thresholds(report: EvaluationReport, *, min_coverage: float) -> tuple[bool, list[str]]:
@@ -165,6 +180,8 @@ def _notes(results: Sequence[EvaluationResult]) -> tuple[str, ...]:
         if not score.measured and not one.metadata.get(DECLINED_RIGHTLY)
     )
     notes = [f"{text} ({count} of {len(results)} samples)" for text, count in reasons.most_common(10)]
+    if _mixed(results):
+        notes.insert(0, "scores of different methods are no one measure: no mean is formed and no threshold reached")
     if rightly := sum(bool(one.metadata.get(DECLINED_RIGHTLY)) for one in results):
         notes.append(f"{rightly} samples were rightly declined; they pass and stand in no mean")
     return tuple(notes)

@@ -17,7 +17,7 @@ from src.rag.embeddings.provider import EmbeddingProvider
 from src.rag.evaluation_report import result_of, without_scores
 from src.rag.judging.batch import OnProgress, in_parallel
 from src.rag.judging.configuration import EvaluationConfig
-from src.rag.judging.declined import declined_scores, is_declined, without_answer
+from src.rag.judging.declined import declined_scores, is_declined, is_judged, without_answer
 from src.rag.judging.opening import Choice, Heuristic, JudgeChoice, Scored, Scoring, open_scoring
 from src.rag.judging.scorer import described
 from src.rag.opik_integration import (
@@ -139,7 +139,7 @@ async def _scored(sample: EvaluationSample, scoring: Scoring) -> Scored:
     if not is_declined(sample):
         return await scoring.score(sample)
     found = await scoring.score(without_answer(sample))
-    return Scored(declined_scores(found.scores), found.cost, found.model, found.error)
+    return Scored(declined_scores(found.scores, judged=is_judged(sample)), found.cost, found.model, found.error)
 
 
 def _rubric_context(sample: EvaluationSample, answer: str) -> RubricContext:
@@ -148,4 +148,5 @@ def _rubric_context(sample: EvaluationSample, answer: str) -> RubricContext:
         name: sample.metadata[name] for name in ("component", "expertise", "user_rating") if name in sample.metadata
     }
     evidence = tuple(sample.metadata.get("evidence", ()))
-    return RubricContext(sample.query, answer, sample.scored_contexts, evidence, **known)
+    declined = is_declined(sample)
+    return RubricContext(sample.query, answer, sample.scored_contexts, evidence, declined=declined, **known)

@@ -57,10 +57,12 @@ class RetrievedChunk:
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """An arm that gave nothing, and why."""
+    """An arm that gave less than it should, and why. ``share`` in 0–1 is how much of the corpus it searched: 0 for
+    one that gave nothing."""
 
     arm: Arm
     reason: str
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class RetrievalConfig:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalResult:
-    """Chunks best first. ``timings`` are milliseconds by step; ``degraded`` lists every arm that failed."""
+    """Chunks best first. ``timings`` are milliseconds by step; ``degraded`` lists every arm that failed, if in part."""
 
     query: str
     chunks: tuple[RetrievedChunk, ...]

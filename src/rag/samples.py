@@ -10,6 +10,9 @@ from typing import Any
 
 import orjson
 
+DECIDING = ("expects", "kind", "declined")
+"""Metadata that decides how a sample is judged."""
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSample:
@@ -44,11 +47,12 @@ def content_id(query: str, ground_truth: str | None, contexts: Sequence[str]) ->
 
 def dataset_hash(samples: Sequence[EvaluationSample]) -> str:
     """Version of a set of samples: a digest of ids, expectations, and answers and contexts given, in any order."""
-    lines = sorted(
-        _encoded([one.sample_id, one.query, one.ground_truth, list(one.contexts), one.answer, one.retrieved_contexts])
-        for one in samples
-    )
-    return hashlib.sha256(b"\n".join(lines)).hexdigest()
+    return hashlib.sha256(b"\n".join(sorted(map(_version, samples)))).hexdigest()
+
+
+def _version(one: EvaluationSample) -> bytes:
+    given = [one.sample_id, one.query, one.ground_truth, list(one.contexts), one.answer, one.retrieved_contexts]
+    return _encoded([*given, [str(one.metadata.get(name) or "") for name in DECIDING]])
 
 
 def _encoded(value: list[object]) -> bytes:

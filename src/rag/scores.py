@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from src.errors import ContractViolation
+
 Metric = Literal["faithfulness", "answer_relevancy", "context_precision", "context_recall", "answer_correctness"]
 METRICS: tuple[Metric, ...] = (
     "faithfulness",
@@ -32,13 +34,21 @@ class MetricScore:
     """One metric of one answer: a value in 0–1, or None with the reason why it was not measured.
 
     ``reason`` of a measured score says in words what it rests on (never text of the answer's prompt).
-    ``agreement`` is the calibrated balanced accuracy of a heuristic in this regime, None for a judge.
+    ``agreement`` is the calibrated balanced accuracy of a heuristic in this regime, None for a judge. ``transient``:
+    not measured for an outage, a time-out or a spent budget, so that asking again later may bring a value. Raises
+    ContractViolation for a value that is no number in 0–1.
     """
 
     value: float | None
     reason: str
     regime: str | None = None
     agreement: float | None = None
+    transient: bool = False
+
+    def __post_init__(self) -> None:
+        # NaN compares with nothing, so it would reach every threshold.
+        if self.value is not None and not 0 <= self.value <= 1:
+            raise ContractViolation(f"a score lies between 0 and 1, not at {self.value}")
 
     @property
     def measured(self) -> bool:
@@ -46,9 +56,9 @@ class MetricScore:
         return self.value is not None
 
 
-def unmeasured(reason: str) -> MetricScore:
+def unmeasured(reason: str, *, transient: bool = False) -> MetricScore:
     """The state of a metric that could not be computed."""
-    return MetricScore(None, reason)
+    return MetricScore(None, reason, transient=transient)
 
 
 @dataclass(frozen=True, slots=True)

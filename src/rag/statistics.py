@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
 
@@ -12,13 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import ContractViolation
+from src.rag.judging.declined import DECLINED_RIGHTLY
 from src.rag.scores import METRICS, Aggregate, EvaluationResult, Interval
 
 LEVEL = 0.95
 DEFAULT_MARGIN = 0.02
 MIN_PAIRS = 20
 """Below this a percentile interval covers too little (Efron & Tibshirani 1993, chapter 14.3)."""
+EXACT_PAIRS = range(6, 21)
+"""So many pairs can show a loss by an exact test; fewer never reach its level, more are enough for an interval."""
 OVERALL = "overall"
+PASSED = "passed"
+"""Compared beside the metrics: the share of samples that passed."""
+ROUNDING = 1e-9
+"""A mean of values that all lie at a threshold may fall below it by a last digit."""
 _DRAWN_AT_ONCE = 2_000_000
 
 
@@ -65,7 +72,12 @@ def aggregate(values: Sequence[float | None], *, draws: int, random_state: int) 
 
 def reaches(one: Aggregate, threshold: float, min_coverage: float) -> bool:
     """Whether the mean reaches the threshold and enough samples were measured to say so."""
-    return one.mean is not None and one.mean >= threshold and one.coverage >= min_coverage
+    return one.mean is not None and at_least(one.mean, threshold) and one.coverage >= min_coverage
+
+
+def at_least(value: float, threshold: float) -> bool:
+    """Whether a score reaches a threshold, but for rounding."""
+    return value >= threshold - ROUNDING
 
 
 class ComparisonVerdict(StrEnum):
@@ -79,7 +91,7 @@ class ComparisonVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PairedDifference:
-    """New minus old over the samples both runs measured; ``shared`` counts the samples in both runs.
+    """New minus old over the samples both runs measured; ``shared`` counts those that could have been pairs.
 
     ``pairs_needed`` is how many pairs would show non-inferiority of an equal run at this spread with power 0.8.
     """
@@ -106,25 +118,27 @@ def compare_values(
     margin: float = DEFAULT_MARGIN,
     min_pairs: int = MIN_PAIRS,
     min_coverage: float = 0.8,
+    size: int | None = None,
 ) -> PairedDifference:
     """Compare two runs sample by sample (values in the same order).
 
     Non-inferior: the lower end of the interval of the mean difference lies at or above ``-margin``; better: above 0;
-    inferior: the upper end lies below ``-margin`` (Piaggio et al., CONSORT extension, JAMA 2012). Anything else, too
-    few pairs, or too few of the shared samples measured in both, is insufficient evidence. Raises ContractViolation
-    for a margin that is not above 0.
+    inferior: the upper end lies below ``-margin`` (Piaggio et al., CONSORT extension, JAMA 2012). Below ``min_pairs``
+    only a loss can be shown, by an exact test. Anything else, too few pairs, or too few of the ``size`` samples of
+    the earlier run (default: those given) measured in both, is insufficient evidence. Raises ContractViolation for a
+    margin that is not above 0.
     """
     if not margin > 0:
         raise ContractViolation(f"a margin of non-inferiority lies above 0, not at {margin:g}")
     differences = [b - a for a, b in zip(old, new, strict=True) if a is not None and b is not None]
-    pairs, shared = len(differences), len(old)
+    pairs, shared = len(differences), len(old) if size is None else size
     mean = math.fsum(differences) / pairs if pairs else None
     interval = bootstrap_interval(differences, draws=draws, random_state=random_state)
     sd = float(np.std(differences, ddof=1)) if pairs > 1 else None
-    if pairs < min_pairs:
-        verdict, reason = _insufficient(f"{pairs} pairs were measured in both runs, {min_pairs} are needed")
-    elif pairs < min_coverage * shared:
-        verdict, reason = _insufficient(f"only {pairs} of {shared} shared samples were measured in both runs")
+    if pairs < min_coverage * shared:
+        verdict, reason = _insufficient(f"only {pairs} of {shared} samples were measured in both runs")
+    elif pairs < min_pairs:
+        verdict, reason = _few(differences, margin, min_pairs)
     else:
         verdict, reason = _judge(interval, margin)
     needed = None if sd is None else pairs_needed(margin, sd)
@@ -133,6 +147,31 @@ def compare_values(
 
 def _insufficient(reason: str) -> tuple[ComparisonVerdict, str]:
     return ComparisonVerdict.INSUFFICIENT_EVIDENCE, reason
+
+
+def _few(differences: Sequence[float], margin: float, min_pairs: int) -> tuple[ComparisonVerdict, str]:
+    pairs, level = len(differences), (1 - LEVEL) / 2
+    needed = f"{pairs} pairs were measured in both runs, {min_pairs} are needed"
+    if pairs not in EXACT_PAIRS:
+        return _insufficient(needed)
+    p = probability_of_loss(differences, margin)
+    if p > level:
+        return _insufficient(f"{needed}, and an exact test shows no loss of {margin:g} (p = {p:.3f})")
+    shown = f"an exact test of {pairs} pairs shows a loss of more than {margin:g} (p = {p:.3f})"
+    return ComparisonVerdict.INFERIOR, shown
+
+
+def probability_of_loss(differences: Sequence[float], margin: float) -> float:
+    """One-sided p value of differences this low or lower were their centre at ``-margin``: exact, over all signs.
+
+    Fisher's randomisation test for pairs (The Design of Experiments, 1935, section 21): it takes the distribution of
+    the differences to be symmetric. The work doubles with every pair.
+    """
+    shifted = np.asarray(differences, float) + margin
+    sums = np.zeros(1)
+    for one in np.abs(shifted):
+        sums = np.concatenate([sums + one, sums - one])
+    return float(np.mean(sums <= shifted.sum() + ROUNDING))
 
 
 def _judge(interval: Interval | None, margin: float) -> tuple[ComparisonVerdict, str]:
@@ -158,33 +197,57 @@ def compare_runs(
     min_pairs: int = MIN_PAIRS,
     min_coverage: float = 0.8,
 ) -> tuple[PairedDifference, ...]:
-    """Every metric and ``overall`` of two runs, paired by sample id and by method.
+    """Every metric, ``overall`` and the share that passed, of two runs paired by sample id.
 
-    A score of the judge and one of the heuristic are never compared: such pairs count as unmeasured. Raises
+    Scores of different methods or judges are never compared: such pairs count as unmeasured. What was rightly
+    declined in either run has no scores to compare and stands in the share that passed alone. Raises
     ContractViolation when the runs have no sample in common.
     """
     before = {one.sample_id: one for one in old}
     pairs = [(before[one.sample_id], one) for one in new if one.sample_id in before]
     if not pairs:
         raise ContractViolation("the two runs have no sample in common: compare runs over the same dataset")
-    return tuple(
-        compare_values(
+    declined = [(a, b) for a, b in pairs if _declined(a) or _declined(b)]
+    scored = [(a, b) for a, b in pairs if not (_declined(a) or _declined(b))]
+
+    def compared(name: str, among: Sequence[tuple[EvaluationResult, EvaluationResult]], size: int) -> PairedDifference:
+        alike = [same_judge(a, b) for a, b in among]
+        found = compare_values(
             name,
-            [_value(a, name) if a.method == b.method else None for a, b in pairs],
-            [_value(b, name) for _, b in pairs],
+            [_value(a, name) if same else None for (a, _), same in zip(among, alike, strict=True)],
+            [_value(b, name) for _, b in among],
             draws=draws,
             random_state=random_state,
             margin=(margins or {}).get(name, DEFAULT_MARGIN),
             min_pairs=min_pairs,
             min_coverage=min_coverage,
+            size=size,
         )
-        for name in (*METRICS, OVERALL)
-    )
+        others = alike.count(False)
+        told = f"{found.reason}; {others} were scored by another method or another judge" if others else found.reason
+        return replace(found, reason=told)
+
+    size = len(before) - len(declined)
+    of_scores = [compared(name, scored, size) for name in (*METRICS, OVERALL)]
+    return (*of_scores, compared(PASSED, pairs, len(before)))
+
+
+def same_judge(one: EvaluationResult, other: EvaluationResult) -> bool:
+    """Whether two results rest on the same method and model; without a model no reply of one is in the scores."""
+    models = {one.model, other.model} - {None}
+    return one.method == other.method and len(models) < 2
+
+
+def _declined(result: EvaluationResult) -> bool:
+    return bool(result.metadata.get(DECLINED_RIGHTLY))
 
 
 def _value(result: EvaluationResult, name: str) -> float | None:
     if name == OVERALL:
         return result.overall_score
+    if name == PASSED:
+        decided = result.passed_thresholds or result.failed_metrics
+        return float(result.passed_thresholds) if decided else None
     return next(result.value(metric) for metric in METRICS if metric == name)
 
 

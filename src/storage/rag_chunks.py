@@ -64,7 +64,7 @@ FROM causal_paths
 WHERE validation_status IN ('proceed', 'review')
   AND (cardinality(%(brands)s::text[]) = 0 OR brand IS NULL OR brand::text = ANY(%(brands)s))
   AND (cardinality(%(regions)s::text[]) = 0 OR region IS NULL OR region::text = ANY(%(regions)s))
-  AND (%(nodes)s::text[] IS NULL OR start_node = ANY(%(nodes)s) OR end_node = ANY(%(nodes)s)
+  AND (start_node = ANY(%(nodes)s) OR end_node = ANY(%(nodes)s)
        OR intermediate_nodes && %(nodes)s::text[])
 ORDER BY confidence_level DESC NULLS LAST, path_id LIMIT %(limit)s
 """
@@ -106,6 +106,19 @@ class CorpusState:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorCount:
+    """Chunks with a vector of one model, and all chunks."""
+
+    vectors: int
+    chunks: int
+
+    @property
+    def share(self) -> float:
+        """Of the chunks that have one, in 0–1; 1 where there is no chunk."""
+        return self.vectors / self.chunks if self.chunks else 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class CausalPath:
     """A validated path; ``nodes`` in their order, ``confidence`` in 0–1."""
 
@@ -132,13 +145,15 @@ class ChunkRepository:
         row = await self._database.fetchrow("SELECT EXISTS (SELECT 1 FROM rag_chunks) AS any")
         return not (row and row["any"])
 
-    async def vector_count(self, model: str, *, limit: int) -> int:
-        """How many vectors of ``model`` there are, counted up to ``limit``."""
+    async def vector_count(self, model: str, dims: int) -> VectorCount:
+        """How many vectors of ``model`` with ``dims`` numbers there are, for how many chunks."""
         row = await self._database.fetchrow(
-            "SELECT count(*) AS n FROM (SELECT 1 FROM rag_embeddings WHERE model = %s LIMIT %s) AS counted",
-            [model, limit],
+            "SELECT (SELECT count(*) FROM rag_embeddings WHERE model = %s AND dims = %s) AS vectors,"
+            " (SELECT count(*) FROM rag_chunks) AS chunks",
+            [model, dims],
         )
-        return int(row["n"]) if row else 0
+        assert row is not None  # a query without FROM has one row
+        return VectorCount(row["vectors"], row["chunks"])
 
     async def nearest_exactly(
         self, vector: str, *, model: str, dims: int, limit: int, among: ChunkFilter
@@ -185,12 +200,12 @@ class ChunkRepository:
         return {row["chunk_id"]: row for row in rows}
 
     async def causal_paths(
-        self, nodes: Sequence[str] | None, *, brands: Sequence[str], regions: Sequence[str], limit: int
+        self, nodes: Sequence[str], *, brands: Sequence[str], regions: Sequence[str], limit: int
     ) -> list[CausalPath]:
-        """Paths whose refutations passed or need a look, surest first: through any of ``nodes`` (None for all), and
-        of these brands and regions or of none in particular."""
+        """Paths whose refutations passed or need a look, surest first: through any of ``nodes``, and of
+        these brands and regions or of none in particular."""
         asked = {
-            "nodes": None if nodes is None else [*nodes],
+            "nodes": [*nodes],
             "brands": [*brands],
             "regions": [*regions],
             "limit": limit,

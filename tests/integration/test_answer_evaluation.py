@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,21 +16,32 @@ from src.app import answer_evaluation
 from src.app.answer_evaluation import evaluate_pending, evaluate_soon, scored_answer
 from src.app.effects import answer_effect
 from src.app.generated_data import register_synthetic
-from src.app.interactions import answer_words, evidence_of
+from src.app.interactions import answer_words, evidence_of, keep
 from src.app.questions import EffectQuestion
 from src.app.session import open_session
+from src.app.user_feedback import Feedback, give_feedback
 from src.domain.rubric import CRITERIA
-from src.errors import RunNotFound
+from src.errors import ConfigError, RunNotFound
 from src.llm.detection import detect_provider
 from src.mlops.opik_connector import get_opik_connector, reset_opik_connector
 from src.mlops.tracing.ids import uuid7
 from src.rag.configuration import load_rag_config
+from src.rag.evaluation_report import result_of
+from src.rag.evaluator import RAGASEvaluator
+from src.rag.heuristics.scoring import heuristic_scores
+from src.rag.judging.configuration import EvaluationConfig
+from src.rag.judging.opening import Scored
+from src.rag.samples import EvaluationSample
+from src.rag.scores import EvaluationResult
+from src.scripted_servers.anthropic import ScriptedAnthropic
 from src.scripted_servers.opik import ScriptedOpik
 from src.storage import interactions as stored_interactions
 from src.storage.database import Database
 from src.storage.interactions import Interaction, InteractionRepository
 from src.storage.traces import TraceRepository
+from src.storage.user_signals import UserSignalRepository
 
+HELD = "SELECT count(*) AS held FROM rag_interactions WHERE evaluation_claimed_at IS NOT NULL"
 GOOD = "Rep calls raised new prescriptions of Kisqali in the Northeast by 0.353 per call (0.308 to 0.398)."
 CONTEXT = {"chunk_id": "c1", "score": 1.0, "text": f"{GOOD} The placebo refutation passed."}
 
@@ -45,6 +57,13 @@ def interaction(**changes: Any) -> Interaction:
         "brand": "Kisqali",
     }
     return Interaction(**known | changes)
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Change settings of the evaluation."""
+    settings = load_rag_config()
+    changed = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=changes)})
+    monkeypatch.setattr(answer_evaluation, "load_rag_config", lambda: changed)
 
 
 @pytest.fixture
@@ -130,6 +149,196 @@ async def test_an_answer_that_cannot_be_scored_stays_to_be_scored(
     assert (await evaluate_pending()).scored == (given.interaction_id,)
 
 
+async def test_a_judge_that_cannot_be_had_holds_no_answer(database: Database) -> None:
+    repository = InteractionRepository(database)
+    await repository.add(interaction())
+    with pytest.raises(ConfigError, match="ANTHROPIC_API_KEY"):
+        await evaluate_pending(provider="anthropic")
+    assert len(await repository.claim(10)) == 1
+
+
+async def test_a_judge_that_opens_too_slowly_holds_no_answer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = interaction()
+    repository = InteractionRepository(database)
+    await repository.add(given)
+
+    @asynccontextmanager
+    async def slow(*_: Any) -> AsyncIterator[None]:
+        await asyncio.sleep(3600)
+        yield
+
+    monkeypatch.setattr(answer_evaluation, "open_scorer", slow)
+    configure(monkeypatch, drain_seconds=1.0)
+    assert not await evaluate_soon(given.trace_id)
+    assert len(await repository.claim(10)) == 1
+
+
+async def test_whoever_stops_scoring_gives_every_claim_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = InteractionRepository(database)
+    for _ in range(5):
+        await repository.add(interaction())
+    configure(monkeypatch, max_concurrent=3)
+    begun = asyncio.Event()
+
+    async def for_ever(*_: Any) -> str:
+        begun.set()
+        await asyncio.sleep(3600)
+        return ""
+
+    monkeypatch.setattr(answer_evaluation.AnswerScorer, "score", for_ever)
+    stopped = asyncio.create_task(evaluate_pending(provider="none"))
+    await begun.wait()
+    assert await database.fetchrow(HELD) == {"held": 3}
+    stopped.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopped
+    assert await database.fetchrow(HELD) == {"held": 0}
+
+
+async def test_as_many_answers_are_claimed_and_scored_at_a_time_as_configured(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = InteractionRepository(database)
+    for _ in range(7):
+        await repository.add(interaction())
+    configure(monkeypatch, max_concurrent=3)
+    under_way, most_under_way, most_claimed = 0, 0, 0
+
+    async def score(self: answer_evaluation.AnswerScorer, one: Interaction, _: Any) -> str:
+        nonlocal under_way, most_under_way, most_claimed
+        under_way += 1
+        most_under_way = max(most_under_way, under_way)
+        row = await database.fetchrow(HELD)
+        assert row is not None
+        most_claimed = max(most_claimed, row["held"])
+        under_way -= 1
+        await repository.evaluated(one)
+        return one.interaction_id
+
+    monkeypatch.setattr(answer_evaluation.AnswerScorer, "score", score)
+    report = await evaluate_pending(provider="none")
+    assert (len(report.scored), len(set(report.scored)), report.waiting) == (7, 7, 0)
+    assert (most_under_way, most_claimed) == (3, 3)
+
+
+async def test_a_rating_given_while_the_answer_is_scored_is_not_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = interaction()
+    await InteractionRepository(database).add(given)
+    read = UserSignalRepository.rating_of
+
+    async def rated_just_after(self: UserSignalRepository, interaction_id: str) -> int | None:
+        found = await read(self, interaction_id)
+        await give_feedback(given.trace_id, Feedback(rating=1))
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(UserSignalRepository, "rating_of", rated_just_after)
+        first = await evaluate_pending(provider="none")
+    assert (first.scored, first.failed, first.waiting) == ((), (), 1)
+    assert (await scored_answer(given.trace_id)).evaluation is None
+    assert (await evaluate_pending(provider="none")).scored == (given.interaction_id,)
+    found = (await scored_answer(given.trace_id)).evaluation
+    assert found is not None
+    assert "low_user_rating" in found.details["rubric"]["overrides_applied"]
+
+
+async def test_a_worker_whose_claim_was_taken_over_changes_nothing(database: Database) -> None:
+    repository = InteractionRepository(database)
+    await repository.add(interaction())
+    (mine,) = await repository.claim(1)
+    await repository.reopen(mine.interaction_id)
+    (theirs,) = await repository.claim(1)
+    assert not await repository.holds(mine)
+    await repository.evaluated(mine)
+    await repository.release([mine])
+    assert await repository.holds(theirs)
+    assert await repository.waiting() == 1
+    await repository.evaluated(theirs)
+    assert await repository.waiting() == 0
+
+
+async def test_answers_outside_the_sample_are_scored_on_demand_only(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, rated = interaction(), interaction()
+    monkeypatch.setenv("E2I_EVALUATION_RATE", "0")
+    for one in (first, rated):
+        assert await keep(database, one)
+        assert not await evaluate_soon(one.trace_id)
+    monkeypatch.setenv("E2I_EVALUATION_RATE", "1")
+    assert (await evaluate_pending(provider="none")).scored == ()
+    await give_feedback(rated.trace_id, Feedback(rating=4))
+    assert (await evaluate_pending(provider="none")).scored == (rated.interaction_id,)
+    assert (await evaluate_pending(provider="none", unsampled=True)).scored == (first.interaction_id,)
+
+
+async def test_the_rubric_spends_from_the_budget_of_the_evaluation(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = interaction()
+    await InteractionRepository(database).add(given)
+    limits = EvaluationConfig(max_dollars=1e-9)
+    monkeypatch.setattr(answer_evaluation, "EvaluationConfig", lambda: limits)
+
+    async def measured(*_: Any) -> EvaluationResult:
+        return without_model(given)
+
+    monkeypatch.setattr(RAGASEvaluator, "scored", measured)
+    with ScriptedAnthropic() as server:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "any")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.base_url)
+        report = await evaluate_pending(provider="anthropic")
+        assert server.requests == []
+    assert (report.scored, report.failed) == ((given.interaction_id,), ())
+    found = (await scored_answer(given.trace_id)).evaluation
+    assert found is not None
+    assert found.rubric_method == "heuristic"
+    assert "BudgetExhausted" in found.details["rubric"]["notes"][0]
+
+
+def without_model(given: Interaction) -> EvaluationResult:
+    sample = EvaluationSample(given.query, answer=given.answer, retrieved_contexts=(str(CONTEXT["text"]),))
+    return result_of(sample, Scored(heuristic_scores(sample)), "heuristic", {}, duration_ms=1.0)
+
+
+DECLINED = "The documents do not answer this: no document speaks of 2024."
+QUOTED = "Kisqali TRx rose 8.4 % to 12,340 in Q2 2025."
+
+
+async def test_a_fact_quoted_with_its_source_needs_no_change(database: Database) -> None:
+    contexts = [CONTEXT | {"text": QUOTED}]
+    given = interaction(query="What was the TRx of Kisqali in Q2 2025?", answer=f"{QUOTED} [1]", contexts=contexts)
+    await InteractionRepository(database).add(given)
+    await evaluate_pending(provider="none")
+    found = (await scored_answer(given.trace_id)).evaluation
+    assert found is not None
+    assert (found.rubric_decision, found.rubric["causal_validity"]) == ("ACCEPTABLE", None)
+    assert "does not apply" in found.unmeasured["causal_validity"]
+    assert found.improvement_priority not in ("critical", "high")
+
+
+@pytest.mark.parametrize("contexts", [[], [CONTEXT | {"text": "The sales office in Dover moved house in spring."}]])
+async def test_declining_without_a_document_about_it_is_no_fault(
+    database: Database, contexts: list[dict[str, Any]]
+) -> None:
+    given = interaction(
+        query="What was the TRx of Kisqali in 2024?", answer=DECLINED, declined="2024", contexts=contexts, citations=[]
+    )
+    await InteractionRepository(database).add(given)
+    assert (await evaluate_pending(provider="none")).failed == ()
+    found = (await scored_answer(given.trace_id)).evaluation
+    assert found is not None
+    assert (found.rubric_decision, found.ragas["answer_relevancy"]) == ("ACCEPTABLE", None)
+    assert "rightly is not known" in found.unmeasured["answer_relevancy"]
+    assert found.improvement_priority not in ("critical", "high")
+
+
 async def _refuses(*_: Any) -> str:
     raise RunNotFound("away")
 
@@ -157,9 +366,7 @@ async def test_scoring_that_takes_too_long_leaves_the_answer_waiting(
         return ""
 
     monkeypatch.setattr(answer_evaluation.AnswerScorer, "score", for_ever)
-    settings = load_rag_config()
-    hurried = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update={"drain_seconds": 1.0})})
-    monkeypatch.setattr(answer_evaluation, "load_rag_config", lambda: hurried)
+    configure(monkeypatch, drain_seconds=1.0)
     assert not await evaluate_soon(given.trace_id)
     assert [one.trace_id for one in await InteractionRepository(database).claim(1)] == [given.trace_id]
 

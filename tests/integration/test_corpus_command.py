@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -246,3 +247,18 @@ def test_an_empty_corpus_says_how_to_fill_it() -> None:
 @pytest.mark.parametrize("command", ["add", "list", "show", "remove", "reindex"])
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     assert "Example: e2i corpus" in call(command, "--help").stdout
+
+
+def test_documents_of_a_folder_that_is_gone_are_removed_by_its_path(docs: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs2").mkdir()
+    (tmp_path / "docs2/c.md").write_text("# Other\ntext")
+    document("add", docs, tmp_path / "docs2")
+    shutil.rmtree(docs)
+    gone = call("add", docs)
+    assert isinstance(gone.exception, UnreadableFile)
+    assert f"'e2i corpus remove --below {docs}'" in str(gone.exception)
+    removed = document("remove", "--below", docs)["removed"]
+    assert sorted(row["source_id"] for row in removed) == ["a.md", "sub/b.txt"]
+    assert [row["source_id"] for row in document("list")] == ["c.md"]
+    assert isinstance(call("remove", "--below", docs).exception, DataUnavailable)
+    assert isinstance(call("remove").exception, ContractViolation)

@@ -63,6 +63,43 @@ def test_said_again_it_replaces_what_was_said_before(e2i: SameProcess) -> None:
     assert {(one["kind"], one["value"]) for one in listed} == {("rating", 5.0), ("thumbs_up", 1.0)}
 
 
+def test_what_was_said_last_is_listed_first(e2i: SameProcess) -> None:
+    for said in (("--rating", "2"), ("--thumbs", "up"), ("--rating", "3")):
+        assert e2i("feedback", TRACE, *said).code == 0
+    assert [one["kind"] for one in e2i("feedback", "--list", "--json").document] == ["rating", "thumbs_up"]
+
+
+def test_a_question_that_looks_like_markup_is_printed_as_it_is(e2i: SameProcess) -> None:
+    query = "What is planned for [/bold] of [red]?"
+
+    async def rename() -> None:
+        async with Database.open(e2i.dsn) as database:
+            await database.execute("UPDATE rag_interactions SET query = %s", (query,))
+
+    asyncio.run(rename())
+    done = e2i("feedback", TRACE, "--rating", "4")
+    assert done.code == 0
+    assert query in " ".join(done.out.split())
+    assert "[/bold]" in e2i("feedback", "--list").out
+
+
+def test_an_answer_stays_to_be_scored_when_the_judge_cannot_be_had(e2i: SameProcess) -> None:
+    refused = e2i("evaluate", "pending", "--provider", "anthropic")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.count("\n") == 1
+    assert len(e2i("evaluate", "pending", "--json").document["scored"]) == 1
+
+
+def test_answers_outside_the_sample_are_scored_with_all(e2i: SameProcess) -> None:
+    async def leave_out() -> None:
+        async with Database.open(e2i.dsn) as database:
+            await database.execute("UPDATE rag_interactions SET sampled = false")
+
+    asyncio.run(leave_out())
+    assert e2i("evaluate", "pending", "--json").document == {"scored": [], "failed": [], "waiting": 0}
+    assert len(e2i("evaluate", "pending", "--all", "--json").document["scored"]) == 1
+
+
 def test_a_rated_answer_is_scored_again_and_a_low_rating_demands_a_suggestion(e2i: SameProcess) -> None:
     assert e2i("evaluate", "show", TRACE).code == 1
     assert e2i("evaluate", "pending", "--json").document["waiting"] == 0
@@ -123,10 +160,73 @@ def test_what_is_no_causal_question_is_answered_from_the_documents_or_declined(
     declined = ask(e2i, "Which territories lead Remibrutinib sales?")
     assert declined.code == 1
     assert declined.document["declined"] == "no document was found for this question"
-    waiting = e2i("evaluate", "pending", "--json").document
+    waiting = e2i("evaluate", "pending", "--all", "--json").document
     assert len(waiting["scored"]) == 3
     shown = e2i("evaluate", "show", answer["trace_id"], "--json").document
     assert shown["evaluation"]["ragas"]["faithfulness"] > 0.8
+
+
+def test_a_criterion_that_does_not_apply_is_shown_with_the_reason(e2i: SameProcess) -> None:
+    assert e2i("evaluate", "pending").code == 0
+    shown = " ".join(e2i("evaluate", "show", TRACE).out.split())
+    assert "causal validity not measured does not apply" in shown
+
+
+@pytest.fixture
+def adoption(e2i: SameProcess, tmp_path: Path) -> SameProcess:
+    """The commands with one document on what drives adoption."""
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "fabhalta.md").write_text(
+        "# Fabhalta\n\nAdoption of Fabhalta was driven by peer recommendations in 2025.\n"
+    )
+    assert e2i("corpus", "add", str(notes)).code == 0
+    return e2i
+
+
+async def _kept(url: str, trace_id: str) -> Interaction:
+    async with Database.open(url) as database:
+        return await InteractionRepository(database).find(trace_id)
+
+
+def test_what_lacks_a_cause_for_an_analysis_is_answered_from_documents_and_says_how_to_ask_for_one(
+    adoption: SameProcess,
+) -> None:
+    done = adoption("ask", "What drives the adoption of Fabhalta?", "--for", "executive", "--json")
+    assert done.code == 0
+    assert "peer recommendations" in done.document["sentences"][0]["text"]
+    assert "this is what documents say" in done.document["notes"][-1]
+    kept = asyncio.run(_kept(adoption.dsn, done.document["trace_id"]))
+    assert kept.user_expertise == "executive"
+
+
+def test_it_asks_back_where_the_documents_do_not_answer_either(adoption: SameProcess) -> None:
+    waiting = adoption("evaluate", "pending", "--json").document
+    done = ask(adoption, "What drives the adoption of Kisqali?")
+    assert done.code == 1
+    assert done.document["clarification"]
+    assert adoption("evaluate", "pending", "--json").document["scored"] == [], waiting
+
+
+def test_a_question_for_clinical_advice_is_declined_and_never_asked_back(adoption: SameProcess) -> None:
+    done = ask(adoption, "Should I prescribe Fabhalta to my patient?")
+    assert done.code == 1
+    assert "clinical advice" in done.document["answer"]
+
+
+def test_no_person_named_in_a_question_is_kept_or_shown(adoption: SameProcess) -> None:
+    done = ask(adoption, "Did Dr. Ana Lima (ana.lima@example.org, PAT-00123) name the adoption of Fabhalta in 2025?")
+    kept = asyncio.run(_kept(adoption.dsn, done.document["trace_id"]))
+    for private in ("lima", "example.org", "00123"):
+        assert private not in f"{kept.query} {kept.answer} {kept.declined}".lower()
+        assert private not in done.out.lower()
+    assert "Fabhalta" in kept.query
+
+
+def test_an_unknown_reader_is_one_line(e2i: SameProcess) -> None:
+    done = e2i("ask", "What is an E-value?", "--for", "everybody")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "executive, analyst, data_scientist" in done.err
 
 
 def test_an_unknown_judge_is_one_line(e2i: SameProcess) -> None:

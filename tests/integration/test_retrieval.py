@@ -18,6 +18,7 @@ from src.errors import ContractViolation, DataUnavailable
 from src.rag.embeddings.hashed import HashedEmbeddings
 from src.rag.retrieval import dense_arm
 from src.rag.retrieval.arms import ArmUnavailable, Hit
+from src.rag.retrieval.graph_arm import MOST_PATHS
 from src.rag.retrieval.opening import open_retriever, retrieval_config
 from src.rag.retrieval.retriever import HybridRetriever
 from src.rag.retrieval_results import RetrievalFilters, RetrievalResult
@@ -124,6 +125,7 @@ async def test_a_filter_costs_no_recall_where_better_chunks_are_filtered_out(db:
         ("  ", None, None, "no words"),
         ("?!", None, None, "no words"),
         ("x" * 3000, None, None, "3,000 characters"),
+        ("Kisqali \udcff TRx", None, None, "character 9 of the query is no text"),
         ("growth", 0, None, "between 1 and 100"),
         ("growth", 101, None, "between 1 and 100"),
         ("growth", None, RetrievalFilters(brand="Kisquali"), "did you mean 'Kisqali'"),
@@ -183,6 +185,82 @@ async def test_vectors_of_another_model_are_never_compared(corpus: Database, tmp
     assert result.degraded[0].reason == "no chunk is embedded by hashed-64: run 'e2i corpus reindex'"
 
 
+async def test_vectors_of_the_same_model_in_another_length_count_as_none(corpus: Database, tmp_path: Path) -> None:
+    shorter = HashedEmbeddings(64)
+    shorter.model = EMBEDDINGS.model
+    result = await open_retriever(corpus, rag_config(tmp_path), embeddings=shorter).retrieve("Fabhalta adoption")
+    assert result.degraded[0].reason.startswith("no chunk is embedded by")
+
+
+async def test_an_arm_that_knows_few_chunks_counts_little_and_says_how_many_it_knows(
+    db: Database, tmp_path: Path
+) -> None:
+    right = Text("Speaker programs", "Speaker programs lift new prescriptions in oncology.")
+    await add(db, [right, *(Text(f"Note {n}", f"Office note {n} about parking.") for n in range(40))])
+    await add(db, [Text("Cafeteria", "Menu of the month.")], EMBEDDINGS)
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=EMBEDDINGS)
+    result = await retriever.retrieve("speaker programs in oncology")
+    assert titles(result)[0] == "Speaker programs"
+    (partial,) = result.degraded
+    assert (partial.arm, partial.share) == ("dense", pytest.approx(1 / 42))
+    assert "only 1 of 42 chunks (2.38 %) are embedded by hashed-96" in partial.reason
+    await add(db, [Text("Another", "Without a vector.")])
+    assert "1 of 43" in (await retriever.retrieve("speaker programs")).degraded[0].reason
+
+
+async def test_when_the_only_arm_left_knows_a_part_its_part_is_the_answer(corpus: Database, tmp_path: Path) -> None:
+    dense = FakeArm("dense", [hit(REPORTS[0])], share=0.5, lacking="half is missing")
+    arms = (dense, FakeArm("text", OSError("disk")), FakeArm("graph", OSError("disk")))
+    result = await faked(corpus, tmp_path, *arms).retrieve("growth")
+    assert titles(result) == [REPORTS[0].title]
+    assert [(one.arm, one.share) for one in result.degraded] == [("dense", 0.5), ("text", 0.0), ("graph", 0.0)]
+
+
+class Hanging(HashedEmbeddings):
+    """A model on a server that does not answer."""
+
+    asked = 0
+
+    async def embed(self, texts: Any) -> Any:
+        self.asked += 1
+        await asyncio.sleep(60)
+
+
+async def test_a_model_that_hangs_costs_the_time_of_its_arm_and_is_asked_once_a_query(
+    corpus: Database, tmp_path: Path
+) -> None:
+    hanging = Hanging(96)
+    retriever = open_retriever(corpus, rag_config(tmp_path, dense=0.2), embeddings=hanging)
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            result = await retriever.retrieve("Fabhalta adoption")
+            assert [(one.arm, one.reason) for one in result.degraded] == [("dense", "no answer within 0.2 s")]
+            assert titles(result)[0] == "Fabhalta adoption"
+    assert hanging.asked == 2
+
+
+class Loading(HashedEmbeddings):
+    """A local model that takes its time to load."""
+
+    loaded = False
+
+    async def embed(self, texts: Any) -> Any:
+        if not self.loaded:
+            await asyncio.sleep(0.5)
+            self.loaded = True
+        return await super().embed(texts)
+
+
+async def test_loading_a_local_model_is_not_held_against_the_queries_that_wait_for_it(
+    corpus: Database, tmp_path: Path
+) -> None:
+    dense = dense_arm.DenseArm(ChunkRepository(corpus), Loading(96), loads=True)
+    retriever = faked(corpus, tmp_path, dense, dense=0.3)  # type: ignore[arg-type]
+    for result in await asyncio.gather(*(retriever.retrieve("Fabhalta adoption") for _ in range(2))):
+        assert result.degraded == ()
+        assert titles(result)[0] == "Fabhalta adoption"
+
+
 async def test_cosines_of_the_database_are_those_of_the_vectors(corpus: Database) -> None:
     chunks = ChunkRepository(corpus)
     (query,) = await EMBEDDINGS.embed(["hematologists adopt Fabhalta"])
@@ -238,6 +316,22 @@ async def test_a_document_is_found_as_soon_as_it_is_there_and_no_longer_when_it_
     assert "Pediatric zebrafish" not in titles(await retriever.retrieve("zebrafish"))
 
 
+async def test_repeated_chunks_take_no_place_among_the_candidates_and_scores_stay_on_one_scale(
+    db: Database, tmp_path: Path
+) -> None:
+    repeated = [
+        Text("Same", "Kisqali TRx rose in the northeast by twelve percent.", source_id=f"{n}") for n in range(25)
+    ]
+    others = [Text(f"Other {n}", f"Plan {n} of the northeast team and more about nothing") for n in range(10)]
+    await add(db, [*repeated, *others], EMBEDDINGS)
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=EMBEDDINGS)
+    result = await retriever.retrieve("Kisqali TRx rose northeast twelve percent", k=8)
+    assert (titles(result)[0], len(set(titles(result)))) == ("Same", 8)
+    # By rank no chunk could have more than 1 / 61.
+    assert all(chunk.score > 0.1 for chunk in result.chunks)
+    assert [chunk.score for chunk in result.chunks] == sorted((c.score for c in result.chunks), reverse=True)
+
+
 async def test_chunks_that_repeat_a_better_one_are_left_out(db: Database, tmp_path: Path) -> None:
     await add(db, [Text("Same", "growth in the south"), Text("Other", "growth in the south")], EMBEDDINGS)
     async with db.transaction() as session:
@@ -271,6 +365,14 @@ async def test_a_newly_active_configuration_is_used_by_the_next_query(
     assert set(after.chunks[0].parts) == {"text"}
 
 
+async def test_without_an_active_configuration_nothing_is_searched(
+    retriever: HybridRetriever, corpus: Database
+) -> None:
+    await corpus.execute("UPDATE retrieval_configurations SET is_active = false")
+    with pytest.raises(DataUnavailable, match="no retrieval configuration is active"):
+        await retriever.retrieve("growth")
+
+
 async def test_the_rerank_flag_joins_scores_instead_of_ranks(corpus: Database, tmp_path: Path) -> None:
     # By rank the first chunk wins; by score the second is far ahead in one arm and close behind in the other.
     first, second = REPORTS[0], REPORTS[1]
@@ -284,7 +386,7 @@ async def test_the_rerank_flag_joins_scores_instead_of_ranks(corpus: Database, t
     await corpus.execute("UPDATE retrieval_configurations SET rerank = true")
     again = await retriever.retrieve("growth")
     assert titles(again) == [second.title, first.title]
-    assert again.chunks[0].score == pytest.approx(0.6 * 1.89 / 1.9 + 0.4)
+    assert again.chunks[0].score == pytest.approx(0.6 * 1.89 / 2 + 0.4)
 
 
 async def add_path(database: Database, path_id: str, *nodes: str, status: str = "proceed", **columns: Any) -> None:
@@ -295,7 +397,9 @@ async def add_path(database: Database, path_id: str, *nodes: str, status: str = 
         " VALUES (%s, '2025-01-01', %s, %s, %s, %s, 0.2, 'twfe', %s, %s, %s)",
         [path_id, nodes[0], nodes[-1], [*nodes[1:-1]], len(nodes) - 1, status, row["confidence_level"], row["brand"]],
     )
-    await add(database, [Text(f"Path {path_id}", " to ".join(nodes), source_type="causal_path", source_id=path_id)])
+    text = f"{' to '.join(nodes)} {row['brand'] or ''}"
+    title = row.get("title", f"Path {path_id}")
+    await add(database, [Text(title, text, source_type="causal_path", source_id=path_id)], EMBEDDINGS)
 
 
 async def test_causal_paths_of_what_the_question_names_are_walked_surest_first(db: Database, tmp_path: Path) -> None:
@@ -321,6 +425,37 @@ async def test_a_path_more_than_three_hops_away_is_not_reached(db: Database, tmp
     retriever = open_retriever(db, rag_config(tmp_path), embeddings=Unavailable("embeddings", "off"))
     result = await retriever.retrieve("what do samples lead to")
     assert [c.source_id for c in result.chunks if "graph" in c.parts] == ["hop1", "hop2", "hop3"]
+
+
+DOCUMENTS = (
+    Text("Kisqali storage", "Kisqali tablets are stored in the refrigerator before dispensing.", "Kisqali"),
+    Text("Kisqali TRx", "TRx of Kisqali is the count of all its prescriptions in a month.", "Kisqali"),
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "walked"),
+    [
+        ("How are Kisqali tablets stored?", "Kisqali storage", False),
+        ("Kisqali in the northeast", None, False),
+        ("How is the count of TRx of Kisqali defined?", "Kisqali TRx", True),
+        ("Do rep calls drive TRx of Kisqali?", "Causal path p7", True),
+    ],
+    ids=["a brand only", "brand and region", "one measure", "two measures"],
+)
+async def test_many_causal_paths_leave_room_for_what_documents_say(
+    db: Database, tmp_path: Path, query: str, first: str | None, walked: bool
+) -> None:
+    await add(db, [*DOCUMENTS, *(Text(f"Note {n}", f"Meeting note {n} about budgets.") for n in range(20))], EMBEDDINGS)
+    for n in range(30):
+        start = "rep_calls" if n == 7 else f"driver_{n}"
+        await add_path(db, f"p{n}", start, "trx", brand="Kisqali", title=f"Causal path p{n}")
+    retriever = open_retriever(db, rag_config(tmp_path), embeddings=EMBEDDINGS)
+    result = await retriever.retrieve(query)
+    assert first is None or titles(result)[0] == first
+    paths = [chunk for chunk in result.chunks if "graph" in chunk.parts]
+    assert bool(paths) == walked
+    assert len(paths) <= MOST_PATHS
 
 
 async def test_a_question_that_names_nothing_asks_no_path(db: Database, tmp_path: Path) -> None:
@@ -376,6 +511,16 @@ class TestCommand:
         assert "hematologists" in done.stdout
         assert "without dense search: switched off" in done.stderr
 
+    async def test_says_of_an_arm_that_knows_a_part_that_it_took_part(
+        self, run: Any, corpus: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from src.rag.embeddings import selection
+
+        monkeypatch.setattr(selection, "open_embeddings", lambda *_, **__: EMBEDDINGS)
+        await add(corpus, [Text("Late", "Not embedded yet.")])
+        done = await run("PNH testing")
+        assert "dense search in part: only 6 of 7 chunks" in done.stderr
+
     async def test_explains_ranks_weights_entities_and_times(self, run: Any) -> None:
         done = await run("Fabhalta adoption", "--explain")
         assert "recognised: brand Fabhalta ('Fabhalta')" in done.stdout
@@ -389,7 +534,7 @@ class TestCommand:
         assert best["arms"]["text"]["rank"] == 1
         assert document["filters"] == {"brand": "Fabhalta"}
         assert document["degraded"] == [
-            {"arm": "dense", "reason": "switched off: embedding.provider is none in config/rag.yaml"}
+            {"arm": "dense", "reason": "switched off: embedding.provider is none in config/rag.yaml", "searched": 0.0}
         ]
 
     async def test_refuses_an_unknown_brand_before_anything_is_searched(self, run: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.rag.answering.question import Question, about, read_question
-from src.rag.answering.quotable import OWNERS, Quotable, quotable_sentences
+from src.rag.answering.question import Question, read_question, speaks_of
+from src.rag.answering.quotable import Quotable, quotable_sentences
+from src.rag.answering.reading import OVERRIDING
 from src.rag.retrieval_results import RetrievedChunk
 
-ENOUGH_COVERED = 0.5
-"""Weighted share of the question's terms that the chosen sentences and their headings must speak of together."""
+ENOUGH_COVERED = 0.55
+"""Weighted share of the question's ordinary words that a sentence and its headings must speak of."""
 LEAST_SCORE = 0.25
 NEAR_BEST = 0.5
 """A sentence below this share of the best one's score adds no answer."""
@@ -30,61 +31,74 @@ class Extract:
 
 
 def extract_answer(query: str, chunks: Sequence[RetrievedChunk], *, most: int) -> Extract:
-    """Up to ``most`` sentences for ``query`` from ``chunks``, best first retrieved."""
+    """Up to ``most`` sentences for ``query`` from ``chunks``, best first retrieved.
+
+    A sentence answers when it speaks of the measures of the question, and it or what it stands under speaks of every
+    brand, region, period, number and name, of the kind of thing asked for, and of most of the other terms.
+    """
     question = read_question(query)
     if not question.terms:
         return Extract((), 0.0, "the question names nothing to look for")
-    spoken = [about(chunk) for chunk in chunks]
-    if (missing := _absent(question, spoken)) is not None:
-        return Extract((), 0.0, missing)
-    eligible = {number for number, words in enumerate(spoken) if _on_subject(question, words)}
-    scored = [
-        (_score(question, one), one)
-        for one in quotable_sentences(chunks)
-        if one.chunk in eligible and not _of_another(question, one)
-    ]
+    if question.names_nothing_to_say:
+        return Extract((), 0.0, f"the question does not say what to look for beside {question.words(question.terms)}")
+    sentences = quotable_sentences(chunks)
+    scored = [(_score(question, one), one) for one in sentences if _answers(question, one)]
     chosen = _choose([(score, one) for score, one in scored if score >= LEAST_SCORE], most)
-    said = frozenset[str]().union(*(one.said | one.around for one in chosen))
-    covered = question.coverage(said)
-    if covered < ENOUGH_COVERED:
-        lacking = question.words([norm for norm in question.terms if norm not in said])
-        return Extract((), covered, f"no document speaks of {lacking}" if lacking else "no document answers this")
+    covered = question.coverage(frozenset[str]().union(*map(_everything, chosen)))
+    if not chosen or _lacking(question, chosen):
+        return Extract((), covered, _missing(question, chosen or sentences))
     return Extract(tuple(sorted(chosen, key=lambda one: (one.chunk, one.start))), covered)
 
 
-def _absent(question: Question, spoken: Sequence[frozenset[str]]) -> str | None:
-    """What the question names that no chunk speaks of, or not together: brands, regions, years and numbers."""
-    everything = frozenset[str]().union(*spoken)
-    lacking = [norm for norm in (question.owners | question.figures) if norm not in everything]
+def _missing(question: Question, sentences: Sequence[Quotable]) -> str:
+    lacking = _lacking(question, sentences)
     if lacking:
-        return f"no document speaks of {question.words(lacking)}"
-    if not any(_on_subject(question, words) for words in spoken):
-        return f"no document speaks of {question.words(sorted(question.owners | question.figures))} together"
-    return None
+        return f"no document speaks of {', '.join(lacking)}"
+    return f"no document speaks of {question.words(question.terms)} together"
 
 
-def _on_subject(question: Question, words: frozenset[str]) -> bool:
-    """Whether a chunk is about one of the question's brands, one of its regions, and its periods."""
-    for owner in OWNERS:
-        asked = {norm for norm in question.owners if norm.startswith(owner)}
-        if asked and not asked & words:
-            return False
-    return not question.figures or bool(question.figures & words)
+def _lacking(question: Question, sentences: Sequence[Quotable]) -> list[str]:
+    """What the question has to be answered about and no sentence speaks of, as the question writes it."""
+    spoken = frozenset[str]().union(*map(_everything, sentences))
+    found = {one.shown for one in question.bindings if not one.forms & spoken}
+    needed = question.measures | question.heads
+    if question.plain_coverage(spoken) < ENOUGH_COVERED:
+        needed |= question.plain
+    return sorted(found | {question.shown[norm] for norm in needed if not speaks_of(norm, spoken)})
 
 
-def _of_another(question: Question, one: Quotable) -> bool:
-    """Whether a sentence names a brand or region and not the one that was asked for."""
-    for owner in OWNERS:
-        asked = {norm for norm in question.owners if norm.startswith(owner)}
-        named = {norm for norm in one.said if norm.startswith(owner)}
-        if asked and named and not asked & named:
-            return True
-    return False
+def _everything(one: Quotable) -> frozenset[str]:
+    return one.reach.union(*one.scope.values())
+
+
+def _answers(question: Question, one: Quotable) -> bool:
+    if not _about(question, one):
+        return False
+    of_measures = bool(question.measures & one.measures) if question.joins else question.measures <= one.measures
+    asked = frozenset(question.terms) - question.placing
+    return (
+        (not asked or any(speaks_of(norm, one.said | one.measures) for norm in asked))
+        and question.direction <= one.said
+        and (of_measures or not question.measures)
+        and all(speaks_of(norm, one.reach) for norm in question.heads)
+        and question.plain_coverage(one.reach) >= ENOUGH_COVERED
+    )
+
+
+def _about(question: Question, one: Quotable) -> bool:
+    """Whether a sentence is about what the question names; of what it joins, one of each kind is enough."""
+    held: dict[str, list[bool]] = {}
+    for binding in question.bindings:
+        there = one.scope.get(binding.kind, frozenset())
+        if binding.kind not in OVERRIDING:
+            there |= _everything(one)
+        held.setdefault(binding.kind, []).append(bool(binding.forms & there))
+    return all(any(found) if question.joins else all(found) for found in held.values())
 
 
 def _score(question: Question, one: Quotable) -> float:
-    own = question.coverage(one.said)
-    together = question.coverage(one.said | one.around)
+    own = question.coverage(one.said | one.measures)
+    together = question.coverage(_everything(one))
     return (own + AROUND_COUNTS * (together - own)) * (1 + RANK_COUNTS / (1 + one.chunk)) if own else 0.0
 
 

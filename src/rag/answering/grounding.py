@@ -7,10 +7,14 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from src.rag.answering.figures import agrees, unseen
+from src.rag.answering.quotable import Quotable, instructs, sentences_of, subject_of
+from src.rag.answering.reading import read
 from src.rag.answers import Citation, GroundedSentence
-from src.rag.heuristics.claims import claims
+from src.rag.heuristics.claims import claims, sentences
 from src.rag.heuristics.passages import passages
 from src.rag.heuristics.support import claim_support
+from src.rag.heuristics.tokens import Token, tokenize
 from src.rag.retrieval_results import RetrievedChunk
 
 FEWEST_QUOTED_WORDS = 3
@@ -51,9 +55,10 @@ class _Place:
 
 
 def ground(written: Sequence[WrittenSentence], contexts: Sequence[RetrievedChunk], *, min_support: float) -> Grounded:
-    """Keep the sentences whose quotes stand in their contexts and whose claims those contexts support.
+    """Keep the sentences whose quotes stand in their contexts and that the quoted sentences support.
 
-    A number or name that stands in no cited context, or support below ``min_support``, removes the sentence.
+    A number or name that stands in no quoted sentence nor in what it stands under, a figure of another brand,
+    region or time, another movement than quoted, or support below ``min_support`` removes the sentence.
     """
     markers: dict[_Place, int] = {}
     kept: list[GroundedSentence] = []
@@ -61,7 +66,7 @@ def ground(written: Sequence[WrittenSentence], contexts: Sequence[RetrievedChunk
     left_out: list[str] = []
     for number, sentence in enumerate(written, start=1):
         places = [place for source in sentence.sources if (place := _place(source, contexts)) is not None]
-        value, problem = _supported(sentence.text, [contexts[place.context] for place in places], min_support)
+        value, problem = _supported(sentence.text, places, contexts, min_support)
         if problem is not None:
             left_out.append(f"sentence {number} was left out: {problem}")
             continue
@@ -73,22 +78,42 @@ def ground(written: Sequence[WrittenSentence], contexts: Sequence[RetrievedChunk
     return Grounded(tuple(kept), citations, mean, tuple(left_out))
 
 
-def _supported(text: str, cited: Sequence[RetrievedChunk], min_support: float) -> tuple[float, str | None]:
-    if not cited:
+def _supported(
+    text: str, places: Sequence[_Place], contexts: Sequence[RetrievedChunk], min_support: float
+) -> tuple[float, str | None]:
+    quoted = [one for place in places for one in _quoted(place, contexts[place.context])]
+    if not quoted:
         return 0.0, "what it quotes stands in none of the documents it names"
-    read = [passages(f"{chunk.title}. {chunk.section}. {chunk.text}") for chunk in cited]
     made = claims(text)
     if not made:
         return 0.0, "it claims nothing"
-    found = [claim_support(claim, read) for claim in made]
-    if any(one.unseen_numbers for one in found):
-        return 0.0, "a number in it stands in none of its sources"
+    subjects = list(dict.fromkeys(subject_of(contexts[place.context]) for place in places))
+    # One text: what a sentence stands under is read together with it.
+    read_together = passages(". ".join((*subjects, *(one.pointed_at for one in quoted if one.pointed_at)))
+                             + "\n" + "\n".join(one.text for one in quoted))  # fmt: skip
+    found = [claim_support(claim, [read_together]) for claim in made]
+    there = [*(one.tokens for one in quoted), *(tokenize(subject) for subject in subjects)]
+    if any(unseen(claim, there) for claim in made):
+        return 0.0, "a number in it stands in none of the sentences it quotes"
     if any(one.unseen_names for one in found):
-        return 0.0, "a name in it stands in none of its sources"
-    if any(one.contradicted for one in found):
-        return 0.0, "its sources say otherwise"
+        return 0.0, "a name in it stands in none of the sentences it quotes"
+    if any(one.contradicted for one in found) or not all(agrees(claim, quoted) for claim in _read(text)):
+        return 0.0, "the sentences it quotes say otherwise"
     value = min(one.value for one in found)
     return value, None if value >= min_support else f"its sources support it too little ({value:.2f})"
+
+
+def _read(text: str) -> list[tuple[Token, ...]]:
+    return [read(sentence) for sentence in sentences(text)]
+
+
+def _quoted(place: _Place, chunk: RetrievedChunk) -> list[Quotable]:
+    """The whole sentences that a quote lies in, without those that instruct."""
+    return [
+        one
+        for one in sentences_of(chunk)
+        if one.start < place.end and place.start < one.end and not instructs(one.text)
+    ]
 
 
 def _place(source: Source, contexts: Sequence[RetrievedChunk]) -> _Place | None:

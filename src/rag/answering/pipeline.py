@@ -11,6 +11,7 @@ from src.llm.client import LLMClient
 from src.mlops.opik_connector import OpikConnector, get_opik_connector
 from src.rag.answering.extractive import Extract, extract_answer
 from src.rag.answering.grounding import Grounded, ground
+from src.rag.answering.scope import CLINICAL, asks_for_clinical_advice
 from src.rag.answering.writing import Written, write_answer
 from src.rag.answers import AnswerMethod, Citation, GroundedSentence, RAGAnswer
 from src.rag.configuration import AnsweringSettings
@@ -36,7 +37,8 @@ class _Draft:
 class RAGPipeline:
     """Retrieves, writes, checks every sentence against its sources, and declines where evidence is missing.
 
-    Without a model, or where the model cannot be used, sentences of the documents answer as they stand.
+    Without a model, or where the model cannot be used or does not answer in time, sentences of the documents answer
+    as they stand. Questions for clinical advice are declined.
     Confidence is the mean support of the sentences times the covered share of the question, less 15 % for each
     retrieval arm that failed; 0 for a declined answer. It orders answers and is no probability.
     """
@@ -74,6 +76,8 @@ class RAGPipeline:
             return answered
 
     async def _draft(self, query: str, found: RetrievalResult, tracer: OpikConnector) -> _Draft:
+        if asks_for_clinical_advice(query):
+            return _Draft("extractive", Grounded((), (), 0.0, ()), 0.0, CLINICAL)
         if not found.chunks:
             nothing = "no document was found for this question"
             return _Draft("extractive", Grounded((), (), 0.0, ()), 0.0, nothing)
@@ -81,7 +85,12 @@ class RAGPipeline:
             return self._extracted(query, found)
         async with tracer.trace_agent(AGENT, "write_answer") as span:
             written = await write_answer(
-                self._llm, self._prompt, query, found.chunks, max_chars=self._settings.max_context_chars
+                self._llm,
+                self._prompt,
+                query,
+                found.chunks,
+                max_chars=self._settings.max_context_chars,
+                timeout_seconds=self._settings.model_timeout_seconds,
             )
             if isinstance(written, Unavailable):
                 span.set_fallback(["llm", "extractive"])
@@ -143,4 +152,6 @@ def answer_text(sentences: Sequence[GroundedSentence]) -> str:
 
 def declined_text(missing: str) -> str:
     """What is said instead of an answer."""
+    if missing == CLINICAL:
+        return f"{missing[0].upper()}{missing[1:]}."
     return f"The documents do not answer this: {missing}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,19 +51,32 @@ class Written:
 
 
 async def write_answer(
-    llm: LLMClient, prompt: Prompt, query: str, chunks: Sequence[RetrievedChunk], *, max_chars: int
+    llm: LLMClient,
+    prompt: Prompt,
+    query: str,
+    chunks: Sequence[RetrievedChunk],
+    *,
+    max_chars: int,
+    timeout_seconds: float,
 ) -> Written | Unavailable:
-    """Ask the model once. Unavailable when there is no model, or it did not answer in a form that can be used."""
+    """Ask the model once. Unavailable when there is no model, or it did not answer in a form that can be used, or
+    not within ``timeout_seconds``, retries included.
+    """
     request = [Message("user", question_with_documents(query, chunks, max_chars=max_chars))]
     try:
-        reply = await llm.complete(
-            request,
-            purpose="reasoning",
-            max_tokens=MAX_TOKENS,
-            schema=WrittenAnswer,
-            system=prompt.text,
-            cache_system=True,
-        )
+        async with asyncio.timeout(timeout_seconds) as deadline:
+            reply = await llm.complete(
+                request,
+                purpose="reasoning",
+                max_tokens=MAX_TOKENS,
+                schema=WrittenAnswer,
+                system=prompt.text,
+                cache_system=True,
+            )
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        return Unavailable("llm", f"it gave no answer within {timeout_seconds:g} s")
     except (MalformedReply, ModelRefused, BudgetExhausted, ServiceRefused) as error:
         return Unavailable("llm", f"{type(error).__name__}: {error}")
     if isinstance(reply, Unavailable):

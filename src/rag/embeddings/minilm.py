@@ -11,18 +11,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from src.errors import ContractViolation
-from src.rag.embeddings.minilm_files import MODEL, TOKENIZER, PackagedFile
+from src.rag.embeddings.minilm_files import TOKENIZER, WEIGHTS, PackagedFile
+from src.rag.embeddings.minilm_network import INPUTS, build_network, read_weights
 from src.rag.embeddings.provider import Vectors
 
 MAX_PIECES = 256
-# Pieces of one model run: more than about a thousand fall out of the processor's cache and cost a quarter more.
-PIECES_AT_ONCE = 1024
 
 Pieces = list[int]
 
@@ -39,23 +37,18 @@ class MiniLMEmbeddings:
     """``EmbeddingProvider`` over the local model, loaded and verified on first use.
 
     A text of more than 256 word pieces is cut into windows; its vector is their mean, weighted by length.
-    ``threads`` runs go on at once, each of at most ``batch_size`` windows of similar length.
+    ``threads`` windows are computed at once, each in a run of its own: nothing is padded, a run stays in the
+    processor's cache, and a vector depends on its own text only.
     """
 
     model = "all-MiniLM-L6-v2"
     dims = 384
 
     def __init__(
-        self,
-        *,
-        batch_size: int = 32,
-        threads: int = 1,
-        model_file: PackagedFile = MODEL,
-        tokenizer_file: PackagedFile = TOKENIZER,
+        self, *, threads: int = 1, weights_file: PackagedFile = WEIGHTS, tokenizer_file: PackagedFile = TOKENIZER
     ) -> None:
-        self._batch_size = batch_size
         self._threads = threads
-        self._files = (model_file, tokenizer_file)
+        self._files = (weights_file, tokenizer_file)
         self._loading = threading.Lock()
         self._loaded: _Network | None = None
 
@@ -70,27 +63,28 @@ class MiniLMEmbeddings:
 
     def _embed(self, texts: list[str]) -> Vectors:
         network = self._network()
-        windows = list(_windows(network.pieces(texts), network.first, network.last))
-        batches = list(_batches(windows, self._batch_size))
+        # The longest first, so that at the end no thread is left alone with a long one.
+        windows = sorted(
+            _windows(network.pieces(texts), network.first, network.last), key=lambda one: len(one.pieces), reverse=True
+        )
         sums = np.zeros((len(texts), self.dims), dtype=np.float64)
         with ThreadPoolExecutor(self._threads) as pool:
-            for batch, vectors in zip(batches, pool.map(network.run, batches), strict=True):
-                for window, vector in zip(batch, vectors, strict=True):
-                    sums[window.text] += len(window.pieces) * vector
+            for window, vector in zip(windows, pool.map(network.run, windows), strict=True):
+                sums[window.text] += len(window.pieces) * vector
         return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), dtype=np.float32)
 
     def _network(self) -> _Network:
         with self._loading:
             if self._loaded is None:
-                model, tokenizer = self._files
-                self._loaded = _Network(model.read(), tokenizer.read())
+                weights, tokenizer = self._files
+                self._loaded = _Network(weights.read(), tokenizer.read())
             return self._loaded
 
 
 class _Network:
     """The tokenizer and the network, ready to run; safe across threads."""
 
-    def __init__(self, model: bytes, tokenizer: bytes) -> None:
+    def __init__(self, weights: bytes, tokenizer: bytes) -> None:
         import onnxruntime
         from tokenizers import Tokenizer
 
@@ -103,24 +97,19 @@ class _Network:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        network = build_network(read_weights(weights))
+        self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
 
     def pieces(self, texts: list[str]) -> list[Pieces]:
         """Word pieces of each text, without the marks of beginning and end."""
         return [list(found.ids) for found in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
 
-    def run(self, batch: list[_Window]) -> NDArray[np.float64]:
-        """A unit vector for each window."""
-        longest = max(len(window.pieces) for window in batch)
-        ids = np.zeros((len(batch), longest), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, window in enumerate(batch):
-            ids[row, : len(window.pieces)] = window.pieces
-            mask[row, : len(window.pieces)] = 1
-        asked: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        (hidden,) = self._session.run(None, asked)
-        pooled = np.einsum("wpd,wp->wd", hidden, mask, dtype=np.float64) / mask.sum(axis=1, keepdims=True)
-        return np.asarray(pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
+    def run(self, window: _Window) -> NDArray[np.float64]:
+        """A unit vector for a window."""
+        pieces = np.array([window.pieces], dtype=np.int32)
+        (state,) = self._session.run(None, dict(zip(INPUTS, (pieces, np.zeros_like(pieces)), strict=True)))
+        pooled = state[0].mean(axis=0, dtype=np.float64)
+        return np.asarray(pooled / np.linalg.norm(pooled))
 
 
 def _windows(texts: list[Pieces], first: int, last: int) -> Iterator[_Window]:
@@ -129,16 +118,3 @@ def _windows(texts: list[Pieces], first: int, last: int) -> Iterator[_Window]:
         # A text of nothing the tokenizer knows still has its two marks.
         for at in range(0, max(len(pieces), 1), room):
             yield _Window(number, [first, *pieces[at : at + room], last])
-
-
-def _batches(windows: list[_Window], most: int) -> Iterator[list[_Window]]:
-    """Windows of similar length together, so that little is padded; the longest first."""
-    batch: list[_Window] = []
-    for window in sorted(windows, key=lambda window: len(window.pieces), reverse=True):
-        full = len(batch) >= min(most, max(PIECES_AT_ONCE // len(batch[0].pieces), 1)) if batch else False
-        if full:
-            yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch

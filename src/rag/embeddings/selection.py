@@ -33,7 +33,7 @@ def open_embeddings(
         return _openai(settings, tracer, budget)
     missing = missing_packages()
     if missing is None:
-        return MiniLMEmbeddings(batch_size=settings.batch_size, threads=settings.threads)
+        return MiniLMEmbeddings(threads=settings.threads)
     if settings.provider == "auto":
         return missing
     raise ConfigError(f"embedding.provider is minilm, but {missing.reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Protocol
 
 from src.rag.samples import EvaluationSample
 from src.rag.scores import Metric, MetricScore, unmeasured
@@ -16,15 +17,25 @@ DECLINE = "decline"
 DECLINED_RIGHTLY = "declined_rightly"
 """Metadata of a result: it declined what must not be answered, so its scores say nothing against it."""
 
+BEARING = 0.5
+"""Context precision from which contexts bear on a question."""
 
-def is_declined(sample: EvaluationSample) -> bool:
+
+class Described(Protocol):
+    """A sample, or the result of one."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+
+
+def is_declined(one: Described) -> bool:
     """Whether the pipeline declined to answer."""
-    return bool(sample.metadata.get(DECLINED))
+    return bool(one.metadata.get(DECLINED))
 
 
-def must_decline(sample: EvaluationSample) -> bool:
+def must_decline(one: Described) -> bool:
     """Whether declining is the right answer."""
-    return sample.metadata.get(EXPECTS) == DECLINE
+    return one.metadata.get(EXPECTS) == DECLINE
 
 
 def without_answer(sample: EvaluationSample) -> EvaluationSample:
@@ -32,16 +43,27 @@ def without_answer(sample: EvaluationSample) -> EvaluationSample:
     return replace(sample, answer=None)
 
 
-def declined_scores(contexts: Mapping[Metric, MetricScore]) -> dict[Metric, MetricScore]:
+def declined_scores(contexts: Mapping[Metric, MetricScore], *, judged: bool = True) -> dict[Metric, MetricScore]:
     """Scores of a declined answer, given those of its contexts.
 
     Relevancy is 0, as RAGAS scores an answer that commits to nothing; faithfulness and correctness are unmeasured,
-    for nothing was claimed.
+    for nothing was claimed. With ``judged`` false nobody has said whether the question can be answered: where its
+    contexts do not bear on it, declining may be right and neither relevancy nor precision is held against it.
     """
     nothing = unmeasured("the answer was declined: it claims nothing")
-    return {
+    found = {
         **contexts,
         "faithfulness": nothing,
         "answer_relevancy": MetricScore(0.0, "the answer was declined"),
         "answer_correctness": nothing,
     }
+    precision = contexts.get("context_precision")
+    if judged or (precision is not None and precision.value is not None and precision.value >= BEARING):
+        return found
+    unknown = unmeasured("declined without contexts that bear on the question: whether rightly is not known")
+    return found | {"answer_relevancy": unknown, "context_precision": unknown}
+
+
+def is_judged(sample: EvaluationSample) -> bool:
+    """Whether it is known if the question can be answered: by a true answer, or by what is expected."""
+    return sample.ground_truth is not None or EXPECTS in sample.metadata

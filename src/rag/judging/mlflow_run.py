@@ -8,11 +8,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.errors import E2IError
 from src.mlops.mlflow.results import Written
 from src.mlops.mlflow.runs import MLflowRun
 from src.mlops.mlflow_connector import MLflowConnector
 from src.rag.judging.configuration import EvaluationConfig
+from src.rag.judging.scorer import described
 from src.rag.scores import METRICS, EvaluationReport, EvaluationResult
 from src.resilience.outcomes import Unavailable
 
@@ -28,13 +28,16 @@ class LoggedRun:
 
 
 async def log_report(connector: MLflowConnector, report: EvaluationReport, config: EvaluationConfig) -> LoggedRun:
-    """One run with parameters, metrics, tags and the table of samples. What was not measured is no metric."""
+    """One run with parameters, metrics, tags and the table of samples. What was not measured is no metric.
+
+    Raises nothing: an evaluation is not worth less for a log that failed.
+    """
     try:
         experiment = await connector.get_or_create_experiment(config.mlflow_experiment)
         async with connector.start_run(experiment, run_name=f"rag-evaluation-{report.run_id}") as run:
             outcome = await _log(run, report, config)
-    except E2IError as error:
-        return LoggedRun(None, f"{type(error).__name__}: {error}")
+    except Exception as error:  # noqa: BLE001 - told as the problem of the log
+        return LoggedRun(None, described(error))
     if run.run_id is not None and run.persisted:
         return LoggedRun(run.run_id)
     if isinstance(outcome, Unavailable):

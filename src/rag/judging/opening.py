@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from src.errors import ConfigError
@@ -24,11 +24,13 @@ from src.rag.judging.metering import MeteringTracer, tallied
 from src.rag.judging.ragas_adapter import Ragas, available
 from src.rag.judging.scorer import RagasScorer
 from src.rag.samples import EvaluationSample
-from src.rag.scores import Cost, Method, Metric, MetricScore
+from src.rag.scores import METRICS, Cost, Method, Metric, MetricScore, unmeasured
 from src.resilience.outcomes import Unavailable
 
 JudgeChoice = Literal["auto", "openai", "anthropic", "none"]
 Heuristic = Callable[[EvaluationSample], Mapping[Metric, MetricScore]]
+MAX_COMPARISONS = 10_000
+"""Of a claim with a sentence of the contexts, each about half a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Scoring:
     method: Method
     score: Callable[[EvaluationSample], Awaitable[Scored]]
     notes: tuple[str, ...] = ()
+    judge: str | None = None
+    """Provider and model as they are configured, None for the heuristic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +73,23 @@ async def open_scoring(choice: Choice, config: EvaluationConfig) -> AsyncIterato
 
     Raises ConfigError when a judge was asked for by name and cannot be had.
     """
-    given = None if choice.llm is None or choice.llm.provider == NoModel.provider else choice.llm
+    unused = choice.provider == "none" or choice.llm is None or choice.llm.provider == NoModel.provider
+    given = None if unused else choice.llm
     if (settings := _judge_settings(choice)) is None and given is None:
-        yield heuristic_scoring(choice.heuristic)
+        yield heuristic_scoring(choice.heuristic, timeout_s=config.timeout_seconds)
         return
     ragas = await available()
     if isinstance(ragas, Unavailable):
         if choice.provider != "auto":
             raise ConfigError(f"the judge {choice.provider} cannot be used: {ragas.reason}")
-        yield heuristic_scoring(choice.heuristic, note=f"scored by the heuristic: {ragas.reason}")
+        note = f"scored by the heuristic: {ragas.reason}"
+        yield heuristic_scoring(choice.heuristic, note, timeout_s=config.timeout_seconds)
         return
     async with AsyncExitStack() as stack:
         if given is not None:
             judge = Judge(given, _limits(config), sleep=choice.sleep)
             embeddings = await _embeddings(stack, choice, "", None, None)
+            name = given.provider
         else:
             assert settings is not None
             tracer, budget = _tracer(choice), choice.budget or batch_budget(settings, config)
@@ -90,23 +97,39 @@ async def open_scoring(choice: Choice, config: EvaluationConfig) -> AsyncIterato
             stack.push_async_callback(client.aclose)
             judge = Judge(client, _limits(config), metered=True, sleep=choice.sleep)
             embeddings = await _embeddings(stack, choice, client.provider, tracer, budget)
-        yield _judge_scoring(ragas, judge, embeddings, config)
+            name = _judge_name(settings)
+        yield replace(_judge_scoring(ragas, judge, embeddings, config), judge=name)
 
 
-def heuristic_scoring(heuristic: Heuristic | None, note: str | None = None) -> Scoring:
-    """Scores without a model, computed in a thread."""
-    scores_of = _own_heuristic() if heuristic is None else heuristic
+def heuristic_scoring(
+    heuristic: Heuristic | None, note: str | None = None, *, timeout_s: float | None = None
+) -> Scoring:
+    """Scores without a model, computed in a thread; after ``timeout_s`` nothing is measured."""
+    scores_of = own_heuristic if heuristic is None else heuristic
 
     async def score(sample: EvaluationSample) -> Scored:
-        return Scored(await asyncio.to_thread(scores_of, sample))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return Scored(await asyncio.to_thread(scores_of, sample))
+        except TimeoutError:
+            late = unmeasured(f"not scored within {timeout_s:g} s", transient=True)
+            return Scored(dict.fromkeys(METRICS, late))
 
     return Scoring("heuristic", score, (note,) if note else ())
 
 
-def _own_heuristic() -> Heuristic:
-    from src.rag.heuristics.scoring import heuristic_scores  # loads its tables
+def own_heuristic(sample: EvaluationSample) -> Mapping[Metric, MetricScore]:
+    """The heuristic, for texts that it compares in seconds: a thread cannot be stopped, so larger ones stay out."""
+    from src.rag.heuristics.claims import claims, sentence_tokens  # with the scoring, these load its tables
+    from src.rag.heuristics.scoring import MAX_CHARACTERS, heuristic_scores
 
-    return heuristic_scores
+    texts = [sample.answer or "", *sample.scored_contexts]
+    if all(isinstance(text, str) for text in texts) and sum(map(len, texts)) <= MAX_CHARACTERS:
+        made, among = len(claims(texts[0])), sum(len(sentence_tokens(text)) for text in texts[1:])
+        if made * among > MAX_COMPARISONS:
+            reason = f"{made:,} claims among {among:,} sentences are more than {MAX_COMPARISONS:,} comparisons"
+            return dict.fromkeys(METRICS, unmeasured(reason))
+    return heuristic_scores(sample)
 
 
 def _judge_settings(choice: Choice) -> LLMSettings | None:
@@ -118,6 +141,11 @@ def _judge_settings(choice: Choice) -> LLMSettings | None:
         settings = settings.model_copy(update={"provider": choice.provider})
     provider = detect_provider(settings)
     return None if provider == "none" else settings.model_copy(update={"provider": provider})
+
+
+def _judge_name(settings: LLMSettings) -> str:
+    own = {"anthropic": settings.anthropic, "openai": settings.openai}.get(settings.provider)
+    return settings.provider if own is None else f"{settings.provider}:{own.models.judge}"
 
 
 def _limits(config: EvaluationConfig) -> JudgeLimits:

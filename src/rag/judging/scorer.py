@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from src.errors import E2IError
+from src.errors import BudgetExhausted, E2IError, ServiceOutage, ServiceRefused
 from src.rag.embeddings.provider import EmbeddingProvider
 from src.rag.judging.calls import Judge
 from src.rag.judging.metering import Tally
@@ -75,11 +75,11 @@ class RagasScorer:
         try:
             async with asyncio.timeout_at(deadline):
                 value = await run_metric(self._ragas, name, fields, exchange, provider)
-            return judged(metric, value, exchange)
+            return judged(metric, value, exchange, reference=sample.ground_truth)
         except TimeoutError:
-            return unmeasured(f"not judged within {self._timeout_s:g} s")
+            return unmeasured(f"not judged within {self._timeout_s:g} s", transient=True)
         except E2IError as error:
-            return unmeasured(f"{type(error).__name__}: {error}")
+            return unmeasured(f"{type(error).__name__}: {error}", transient=isinstance(error, _TRANSIENT))
         except Exception as error:  # noqa: BLE001 - recorded with the sample; the rest of the batch goes on
             faults.found.append(described(error))
             return unmeasured(described(error))
@@ -96,6 +96,7 @@ class RagasScorer:
         return ask
 
 
+_TRANSIENT = (ServiceOutage, ServiceRefused, BudgetExhausted)
 _EMBEDDED: tuple[Metric, ...] = ("answer_relevancy", "answer_correctness")
 _NO_ANSWER = "there is no answer"
 _NO_CONTEXT = "there are no contexts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,15 +12,21 @@ from src.rag.scores import Metric, MetricScore, unmeasured
 
 DRAWS = 3
 """Questions that answer relevancy generates from an answer."""
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z0-9])|\n+")
+_WORDS_OF_SENTENCE = 3
+"""Fewer are taken for an abbreviation, a heading or a list number, for which a judge need not give a verdict."""
 
 
-def judged(metric: Metric, value: float, exchange: Exchange) -> MetricScore:
-    """The score with what it rests on, or why it is none.
+def judged(metric: Metric, value: float, exchange: Exchange, *, reference: str | None = None) -> MetricScore:
+    """The score with what it rests on, or why it is none. ``reference``: the ground truth that was judged against.
 
     RAGAS divides by the verdicts that came back: fewer or more than were asked for, verdicts other than 0 and 1, and
-    scores from nothing at all are unmeasured here.
+    scores from nothing at all are unmeasured here. So is recall from less than half the sentences of the ground
+    truth: judges join short ones, but do not leave out most.
     """
     summary, problem = _CHECKS[metric](exchange)
+    if problem is None and metric == "context_recall":
+        problem = _left_out(exchange, reference or "")
     if problem is not None:
         return unmeasured(problem)
     if not math.isfinite(value):
@@ -49,9 +56,11 @@ def _relevancy(exchange: Exchange) -> _Check:
         return "", "no question was generated from the answer"
     if problem := _binary(evasive):
         return "", problem
+    if len(asked) != DRAWS:
+        return "", f"{len(asked)} of {DRAWS} questions were generated from the answer"
     if all(evasive):
         return "the answer commits to nothing", None
-    return f"mean likeness of {len(asked)} of {DRAWS} generated questions to the question", None
+    return f"mean likeness of {DRAWS} generated questions to the question", None
 
 
 def _precision(exchange: Exchange) -> _Check:
@@ -64,6 +73,14 @@ def _recall(exchange: Exchange) -> _Check:
     if not verdicts:
         return "", "no statement of the ground truth was judged"
     return f"{sum(verdicts)} of {len(verdicts)} statements of the ground truth are in the contexts", _binary(verdicts)
+
+
+def _left_out(exchange: Exchange, reference: str) -> str | None:
+    judged_ones = _count(exchange.of("ContextRecallOutput"), "classifications")
+    parts = [part for part in _SENTENCE_END.split(reference) if len(part.split()) >= _WORDS_OF_SENTENCE]
+    if 2 * judged_ones >= len(parts):
+        return None
+    return f"{judged_ones} statements of the ground truth were judged, it has {len(parts)} sentences"
 
 
 def _correctness(exchange: Exchange) -> _Check:

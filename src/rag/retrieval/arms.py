@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from src.rag.retrieval.entities import Entities
 from src.rag.retrieval_results import Arm
-from src.storage.rag_chunks import ChunkFilter
+from src.storage.rag_chunks import ChunkFilter, CorpusState
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,15 @@ class Hit:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Hits best first. ``share`` in 0–1 is how much of the corpus could be searched; ``lacking`` says why not all."""
+
+    hits: Sequence[Hit]
+    share: float = 1.0
+    lacking: str | None = None
+
+
 class ArmUnavailable(Exception):
     """The arm cannot search now; the text says why."""
 
@@ -40,10 +50,10 @@ class SearchArm(Protocol):
         """Its name in results and weights."""
         ...
 
-    async def prepare(self) -> None:
-        """Load or bring up to date what searching needs; not part of the arm's time-out."""
+    async def prepare(self, state: CorpusState) -> None:
+        """Load or bring up to date what searching the corpus of now needs; not part of the arm's time-out."""
         ...
 
-    async def search(self, asked: Asked) -> list[Hit]:
-        """Chunks best first. Raises ArmUnavailable, or whatever went wrong."""
+    async def search(self, asked: Asked) -> Found:
+        """What fits. Raises ArmUnavailable, or whatever went wrong."""
         ...

@@ -13,8 +13,9 @@ MAX_K = 100
 
 
 def check_query(query: str) -> str:
-    """The query without space around it. Raises ContractViolation for an empty or endless one."""
+    """The query without space around it. Raises ContractViolation for an empty, endless or half-decoded one."""
     found = query.strip()
+    _check_encodable(found)
     if not any(character.isalnum() for character in found):
         raise ContractViolation('the query has no words; ask for example "Kisqali TRx in the northeast"')
     if len(found) > MAX_CHARACTERS:
@@ -49,6 +50,15 @@ def checked(filters: RetrievalFilters) -> RetrievalFilters:
 def chunk_filter(filters: RetrievalFilters) -> ChunkFilter:
     """As the database takes them."""
     return ChunkFilter(filters.brand, filters.region, filters.since, filters.until, filters.source_types)
+
+
+def _check_encodable(query: str) -> None:
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise ContractViolation(
+            f"character {error.start + 1} of the query is no text (half of a surrogate pair); type the query as UTF-8"
+        ) from None
 
 
 def _source_type(name: str) -> str:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from src.rag.retrieval.arms import Hit
 from src.rag.retrieval_results import Arm, ArmPart
 
-# Least that a score can be: a cosine, a sum of BM25 scores, a confidence.
+# Least and most that a score can be: a cosine, a sum of BM25 scores, the score of a causal path. BM25 has no most: the
+# best score that was found stands for it.
 _LEAST: Mapping[Arm, float] = {"dense": -1.0, "text": 0.0, "graph": 0.0}
+_MOST: Mapping[Arm, float] = {"dense": 1.0, "graph": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,13 @@ def fuse(found: Mapping[Arm, Sequence[Hit]], weights: Mapping[Arm, float], *, k:
 def reranked(candidates: Sequence[Fused], weights: Mapping[Arm, float]) -> list[Fused]:
     """The candidates by a convex combination of the arms' scores, each scaled to 0–1 (Bruch, Gai & Ingber 2023).
 
-    A score is scaled between the least it can be and the arm's best; an arm that did not find a chunk counts as its
-    least. Contributions and scores of the result are those of the combination.
+    A score is scaled between the least and the most that it can be, so that an arm whose best is a poor match adds
+    little; an arm that did not find a chunk counts as its least. Contributions and scores of the result are those of
+    the combination.
     """
-    best = {
-        arm: max((one.parts[arm].score for one in candidates if arm in one.parts), default=_LEAST[arm])
+    most = {
+        arm: _MOST.get(arm)
+        or max((one.parts[arm].score for one in candidates if arm in one.parts), default=_LEAST[arm])
         for arm in weights
     }
     present = [arm for arm in weights if any(arm in one.parts for one in candidates)]
@@ -64,12 +68,12 @@ def reranked(candidates: Sequence[Fused], weights: Mapping[Arm, float]) -> list[
     again = []
     for one in candidates:
         parts = {
-            arm: ArmPart(part.rank, part.score, weights[arm] / total * _scaled(part.score, _LEAST[arm], best[arm]))
+            arm: ArmPart(part.rank, part.score, weights[arm] / total * _scaled(part.score, _LEAST[arm], most[arm]))
             for arm, part in one.parts.items()
         }
         again.append(Fused(one.chunk_id, sum(part.contribution for part in parts.values()), parts))
     return sorted(again, key=lambda one: (-one.score, one.chunk_id))
 
 
-def _scaled(score: float, least: float, best: float) -> float:
-    return (score - least) / (best - least) if best > least else 1.0
+def _scaled(score: float, least: float, most: float) -> float:
+    return min((score - least) / (most - least), 1.0) if most > least else 1.0

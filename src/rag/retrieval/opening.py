@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from src.domain.vocabulary import Vocabulary, load_vocabulary
 from src.rag.configuration import RagConfig
+from src.rag.embeddings.minilm import MiniLMEmbeddings
 from src.rag.embeddings.provider import EmbeddingProvider
 from src.rag.embeddings.selection import open_embeddings
 from src.rag.retrieval.dense_arm import DenseArm
@@ -17,9 +18,8 @@ from src.rag.retrieval.word_index_store import WordIndexStore
 from src.rag.retrieval_results import RetrievalConfig
 from src.resilience.outcomes import Unavailable
 from src.storage.database import Database
-from src.storage.postgres_gateway import PostgresGateway
 from src.storage.rag_chunks import ChunkRepository
-from src.storage.retrieval_configurations import RetrievalConfigRepository, StoredRetrievalConfig
+from src.storage.retrieval_configurations import StoredRetrievalConfig, active_configuration
 
 if TYPE_CHECKING:
     from src.mlops.opik_connector import OpikConnector
@@ -41,13 +41,16 @@ def open_retriever(
     chunks = ChunkRepository(database)
     names = vocabulary or load_vocabulary()
     model = open_embeddings(config.embedding, tracer=tracer) if embeddings is None else embeddings
-    repository = RetrievalConfigRepository(PostgresGateway(database))
 
     async def active() -> RetrievalConfig:
-        return retrieval_config(await repository.active())
+        return retrieval_config(await active_configuration(database))
 
     return HybridRetriever(
-        [DenseArm(chunks, model), TextArm(WordIndexStore(chunks, config.corpus.folder), names), GraphArm(chunks)],
+        [
+            DenseArm(chunks, model, loads=isinstance(model, MiniLMEmbeddings)),
+            TextArm(WordIndexStore(chunks, config.corpus.folder), names),
+            GraphArm(chunks),
+        ],
         chunks=chunks,
         configuration=active,
         settings=config.retrieval,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from src.domain.vocabulary import Vocabulary
 from src.errors import DataUnavailable
 from src.rag.configuration import RetrievalSettings
 from src.rag.retrieval.arms import Asked, SearchArm
-from src.rag.retrieval.entities import Entities, recognise
+from src.rag.retrieval.entities import recognise
 from src.rag.retrieval.filters import check_k, check_query, checked, chunk_filter
 from src.rag.retrieval.fusion import Fused, fuse, reranked
 from src.rag.retrieval.repetition import without_repetition
@@ -26,7 +27,7 @@ from src.rag.retrieval_results import (
     RetrievedChunk,
 )
 from src.storage.database import Row
-from src.storage.rag_chunks import ChunkRepository
+from src.storage.rag_chunks import ChunkRepository, CorpusState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,18 +75,26 @@ class HybridRetriever:
     async def _retrieve(self, query: str, k: int | None, filters: RetrievalFilters) -> RetrievalResult:
         clock = _Clock()
         with clock.step("configuration"):
-            config = await self._configuration()
+            config, state = await asyncio.gather(self._configuration(), self._chunks.state())
         with clock.step("entities"):
             entities = recognise(query, self._vocabulary)
         wanted = k or config.k
-        searched = await self._search(query, entities, filters, config, wanted)
+        depth = max(self._settings.arm_depth, wanted)
+        searched = await self._search(Asked(query, entities, chunk_filter(filters), depth), config, state)
+        # An arm that could search only a part of the corpus counts that much less.
+        weights: dict[Arm, float] = dict.fromkeys(ARMS, 0.0)
+        weights |= {one.arm: config.weight(one.arm) * one.share for one in searched}
         with clock.step("fusion"):
-            ranked = self._ranked(searched, config, wanted)
+            fused = fuse({one.arm: one.hits for one in searched}, weights, k=self._settings.rrf_k)
         with clock.step("fetch"):
-            chunks = await self._fetched(ranked, wanted)
+            most = max(self._settings.candidates, wanted) if config.rerank else wanted
+            chunks = await self._fetched(fused, most)
+        if config.rerank:
+            with clock.step("rerank"):
+                chunks = _by_score(chunks, weights)
         return RetrievalResult(
             query=query,
-            chunks=tuple(chunks),
+            chunks=tuple(chunks[:wanted]),
             config=config,
             filters=filters,
             timings=clock.timings(searched),
@@ -93,40 +102,37 @@ class HybridRetriever:
             entities=entities.document(),
         )
 
-    async def _search(
-        self, query: str, entities: Entities, filters: RetrievalFilters, config: RetrievalConfig, wanted: int
-    ) -> list[Searched]:
-        asked = Asked(query, entities, chunk_filter(filters), max(self._settings.arm_depth, wanted))
+    async def _search(self, asked: Asked, config: RetrievalConfig, state: CorpusState) -> list[Searched]:
         seconds = self._settings.timeout_seconds
         timeouts: dict[Arm, float] = {"dense": seconds.dense, "text": seconds.text, "graph": seconds.graph}
         searched = await search_all(
-            [arm for arm in self._arms if config.weight(arm.name) > 0], asked, timeouts, self._tracer
+            [arm for arm in self._arms if config.weight(arm.name) > 0], asked, state, timeouts, self._tracer
         )
-        if searched and all(one.problem is not None for one in searched):
+        if searched and all(one.problem is not None and one.share == 0 for one in searched):
             reasons = "; ".join(f"{one.arm}: {one.problem}" for one in searched)
             raise DataUnavailable(f"the corpus could not be searched ({reasons})")
         return searched
 
-    def _ranked(self, searched: Sequence[Searched], config: RetrievalConfig, wanted: int) -> list[Fused]:
-        weights: dict[Arm, float] = {arm: config.weight(arm) for arm in ARMS}
-        fused = fuse({one.arm: one.hits for one in searched}, weights, k=self._settings.rrf_k)
-        if not config.rerank:
-            return fused
-        candidates = max(self._settings.candidates, wanted)
-        return [*reranked(fused[:candidates], weights), *fused[candidates:]]
-
-    async def _fetched(self, ranked: Sequence[Fused], wanted: int) -> list[RetrievedChunk]:
-        """The first ``wanted`` that are still there and say something new."""
-        block = max(self._settings.candidates, wanted)
+    async def _fetched(self, ranked: Sequence[Fused], most: int) -> list[RetrievedChunk]:
+        """The first ``most`` that are still there and say something new."""
+        # Some more than are wanted: neighbours repeat one another, and asking again costs more than their texts.
+        block = most + most // 2
         found: list[RetrievedChunk] = []
         for at in range(0, len(ranked), block):
             part = ranked[at : at + block]
             rows = await self._chunks.chunks([one.chunk_id for one in part])
             read = [_chunk(rows[one.chunk_id], one) for one in part if one.chunk_id in rows]
             found = without_repetition([*found, *read])
-            if len(found) >= wanted:
+            if len(found) >= most:
                 break
-        return found[:wanted]
+        return found[:most]
+
+
+def _by_score(chunks: Sequence[RetrievedChunk], weights: Mapping[Arm, float]) -> list[RetrievedChunk]:
+    """The same chunks in the order, and with the scores, of the arms' scores joined instead of their ranks."""
+    by_id = {chunk.chunk_id: chunk for chunk in chunks}
+    again = reranked([Fused(chunk.chunk_id, chunk.score, chunk.parts) for chunk in chunks], weights)
+    return [replace(by_id[one.chunk_id], score=one.score, parts=one.parts) for one in again]
 
 
 def _chunk(row: Row, fused: Fused) -> RetrievedChunk:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from src.domain.vocabulary import Vocabulary
-from src.rag.retrieval.arms import Asked, Hit
+from src.rag.retrieval.arms import Asked, Found, Hit
 from src.rag.retrieval.word_index import WordIndex
 from src.rag.retrieval.word_index_store import WordIndexStore
 from src.rag.retrieval.words import words
 from src.rag.retrieval_results import Arm
+from src.storage.rag_chunks import CorpusState
 
 # What a name that was recognised by another counts beside the words of the question themselves.
 SYNONYM_WEIGHT = 0.3
@@ -23,15 +24,15 @@ class TextArm:
         self._labels = _labels(vocabulary)
         self._index: WordIndex | None = None
 
-    async def prepare(self) -> None:
+    async def prepare(self, state: CorpusState) -> None:
         """Bring the index up to date."""
-        self._index = await self._store.current()
+        self._index = await self._store.current(state)
 
-    async def search(self, asked: Asked) -> list[Hit]:
+    async def search(self, asked: Asked) -> Found:
         """By BM25, best first."""
         index = self._index or await self._store.current()
         query = weighted_words(asked, self._labels)
-        return [Hit(*found) for found in index.search(query, limit=asked.depth, among=asked.among)]
+        return Found([Hit(*found) for found in index.search(query, limit=asked.depth, among=asked.among)])
 
 
 def weighted_words(asked: Asked, labels: dict[str, tuple[str, ...]]) -> dict[str, float]:

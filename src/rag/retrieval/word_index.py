@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,7 +134,10 @@ def read_index(content: bytes) -> WordIndex:
         state = CorpusState(header["database"], header["version"], datetime.fromisoformat(header["changed_at"]))
         entries = tuple(IndexedChunk(*fields) for fields in header["entries"])
         vocabulary = {word: number for number, word in enumerate(header["vocabulary"])}
-    except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except IndexDamaged:
+        raise
+    except Exception as error:
+        # A flipped bit may ask for another compression, a password or gigabytes: each is told by its own error.
         raise IndexDamaged(f"{type(error).__name__}: {error}") from error
     if len(arrays["bounds"]) != len(entries) + 1 or len(arrays["columns"]) != len(vocabulary) + 1:
         raise IndexDamaged("its parts do not fit together")

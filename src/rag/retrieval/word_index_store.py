@@ -7,6 +7,8 @@ import fcntl
 import logging
 import os
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from src.rag.corpus.chunking import searchable
@@ -18,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 FILE = "words.npz"
 TEXTS_AT_ONCE = 2_000
+# Seconds between two attempts to get the lock that another process holds.
+LOCK_ASKED_S = 0.05
 
 
 class WordIndexStore:
@@ -33,9 +37,12 @@ class WordIndexStore:
         self._index: WordIndex | None = None
         self._refreshing = asyncio.Lock()
 
-    async def current(self) -> WordIndex:
-        """The index of the corpus as it is now. Raises DatabaseUnavailable, and OSError for an unusable folder."""
-        state = await self._chunks.state()
+    async def current(self, state: CorpusState | None = None) -> WordIndex:
+        """The index of the corpus as it is now, or as ``state`` where that was just read.
+
+        Raises DatabaseUnavailable, and OSError for an unusable folder.
+        """
+        state = state or await self._chunks.state()
         async with self._refreshing:
             if self._index is None or self._index.state != state:
                 self._index = await self._refreshed(state)
@@ -50,8 +57,7 @@ class WordIndexStore:
         stored = await asyncio.to_thread(_load, path)
         if stored is not None and stored.state == state:
             return stored
-        lock = await asyncio.to_thread(_locked, path)
-        try:
+        async with _locked(path):
             # Whoever held the lock may have done the work.
             stored = await asyncio.to_thread(_load, path) or self._index
             now, rows = await self._chunks.words()
@@ -59,8 +65,6 @@ class WordIndexStore:
                 stored = await self._built(now, rows, stored)
                 await asyncio.to_thread(_replace, path, stored.to_bytes())
             return stored
-        finally:
-            os.close(lock)
 
     async def _built(self, state: CorpusState, rows: list[Row], previous: WordIndex | None) -> WordIndex:
         entries = [_entry(row) for row in rows]
@@ -106,9 +110,23 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _locked(path: Path) -> int:
-    """An open file whose lock this process holds until it is closed."""
+@asynccontextmanager
+async def _locked(path: Path) -> AsyncIterator[None]:
+    """The lock beside the file, held by no one else. Asked for again and again: a thread that waits for it could not
+    be called back, and would keep it when nobody wants it any more."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    return handle
+    try:
+        while not _taken(handle):
+            await asyncio.sleep(LOCK_ASKED_S)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

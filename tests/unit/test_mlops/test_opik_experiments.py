@@ -176,3 +176,19 @@ def test_ids_made_from_names_are_version_7_stable_and_distinct() -> None:
     assert {UUID(identity).variant for identity in made} == {"specified in RFC 4122"}
     assert made == [named_id(*name) for name in names]
     assert named_id("default@abc", "s0") == "019b76da-a800-7" + named_id("default@abc", "s0")[15:]
+
+
+def test_no_secret_and_no_identifier_of_a_sample_reaches_the_server(opik: ScriptedOpik) -> None:
+    data = {
+        "query": "What did john.smith@example.org say of patient_id PAT-00123 and SSN 123 45 6789?",
+        "ground_truth": "hcp_000123 stopped; TRx rose to 1,310",
+        "contexts": ["api_key=sk-abcdefgh12345678", "| patient_id | age |\n|---|---|\n| P0001 | 33 |"],
+        "internal": "kept back",
+    }
+    experiments = experiments_on(opik, redact=("internal",))
+    experiments.record(replace(experiment(), samples=[ExperimentSample("s0", data)]))
+    experiments.close()
+    sent = repr([request.json for request in opik.requests])
+    private = ("john.smith", "00123", "6789", "000123", "abcdefgh", "P0001", "kept back")
+    assert [part for part in private if part in sent] == []
+    assert all(part in sent for part in ("TRx rose to 1,310", "| 33 |", "patient_id"))

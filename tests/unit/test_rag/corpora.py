@@ -17,9 +17,10 @@ from src.rag.configuration import RagConfig, load_rag_config
 from src.rag.corpus.chunking import searchable
 from src.rag.embeddings.hashed import HashedEmbeddings
 from src.rag.embeddings.provider import EmbeddingProvider
-from src.rag.retrieval.arms import Asked, Hit
+from src.rag.retrieval.arms import Asked, Found, Hit
 from src.rag.retrieval_results import Arm
 from src.storage.database import Database
+from src.storage.rag_chunks import CorpusState
 from src.storage.rag_documents import CorpusChange, RagDocumentRepository, StoredChunk, StoredDocument
 
 
@@ -106,15 +107,17 @@ class FakeArm:
     name: Arm
     answer: Sequence[Hit] | Exception | Callable[[Asked], Sequence[Hit]] = ()
     slow_s: float = 0.0
+    share: float = 1.0
+    lacking: str | None = None
 
-    async def prepare(self) -> None:
+    async def prepare(self, state: CorpusState) -> None:
         pass
 
-    async def search(self, asked: Asked) -> list[Hit]:
+    async def search(self, asked: Asked) -> Found:
         await asyncio.sleep(self.slow_s)
         if isinstance(self.answer, Exception):
             raise self.answer
-        return [*(self.answer(asked) if callable(self.answer) else self.answer)]
+        return Found(self.answer(asked) if callable(self.answer) else self.answer, self.share, self.lacking)
 
 
 MARCH = date(2025, 3, 1)

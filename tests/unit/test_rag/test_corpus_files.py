@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date
 from pathlib import Path
 
@@ -141,3 +142,25 @@ def test_names_given_ignore_case_and_unknown_ones_are_refused_with_the_nearest()
     assert (brand_named(" KISQALI "), region_named("West")) == ("Kisqali", "west")
     with pytest.raises(ContractViolation, match="there is no region 'wst'; did you mean 'west'"):
         region_named("wst")
+
+
+@pytest.mark.parametrize("name", ["patient_PAT_00123.md", "hcp_000123/notes.txt", "jane@example.org.txt"])
+def test_an_identifier_in_a_path_holds_the_file_back(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, "text")
+    (held,) = documents(tmp_path)
+    assert isinstance(held, Unreadable)
+    assert "in its path" in held.reason
+
+
+def test_a_name_of_two_lines_is_a_title_of_one(tmp_path: Path) -> None:
+    write(tmp_path / "field\nnotes\x1b[2J.txt", "text")
+    (document,) = documents(tmp_path)
+    assert isinstance(document, SourceDocument)
+    assert (document.title, document.source_id) == ("field notes[2J", "field notes[2J.txt")
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_refused_by_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(UnreadableFile, match=r"pipe\.txt: it is neither a file nor a folder"):
+        find_files([tmp_path / "pipe.txt"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -158,6 +159,7 @@ def test_text_with_a_byte_order_mark_is_read(tmp_path: Path, mark: str) -> None:
         ("a.html", b"<meta charset=klingon><p>x", "encoding 'klingon' is unknown"),
         ("a.md", b"---\ndate: soon\n---\ntext", "'soon' is not a date"),
         ("a.md", b"---\na: [\n---\ntext", "front matter is not YAML"),
+        ("a.md", b"---\ndate: 2025-02-30\n---\ntext", "day is out of range for month); write dates as 2025-03-31"),
         ("a.md", b"---\nbrand: [a, b]\n---\ntext", "'brand:' in its front matter must be a single value"),
         ("a.txt", b"%PDF-1.7 xx", "ends in .txt but is a PDF file"),
         ("a.pdf", b"not a pdf", "it is damaged or no PDF"),
@@ -199,3 +201,41 @@ def test_a_packed_file_that_is_no_document_is_refused(tmp_path: Path) -> None:
 )
 def test_identifiers_are_told_by_kind_and_place(tmp_path: Path, name: str, content: Any, places: list[str]) -> None:
     assert [f"{kind} {place}" for kind, place in read(tmp_path, name, content).identifiers()] == places
+
+
+@pytest.mark.parametrize(
+    ("meta", "day", "noted"),
+    [
+        ('http-equiv="last-modified" content="Tue, 15 Nov 2022 12:45:26 GMT"', date(2022, 11, 15), False),
+        ('name="date" content="2025-02-03T08:00:00Z"', date(2025, 2, 3), False),
+        ('name="date" content="last spring"', None, True),
+        ('name="date" content="2025-02-30"', None, True),
+    ],
+)
+def test_a_page_is_read_whatever_its_date_looks_like(tmp_path: Path, meta: str, day: date | None, noted: bool) -> None:
+    contents = read(tmp_path, "a.html", f"<meta {meta}><p>text")
+    assert contents.effective_date == day
+    assert ["is not a date" in note for note in contents.notes] == [True] * noted
+
+
+@pytest.mark.parametrize(
+    ("name", "page"), [("a.md", "# {}\n\n{}"), ("a.html", "<h1>{}</h1><p>{}"), ("a.txt", "{}\n{}")]
+)
+def test_what_a_terminal_would_obey_is_not_kept(tmp_path: Path, name: str, page: str) -> None:
+    harm = "red\x1b[31m \x1b]0;title\x07 \x9b2J bell\x07 del\x7f"
+    contents = read(tmp_path, name, page.format(harm, "a\tb\r\nc" + harm))
+    shown = "".join((contents.title or "", *(s.text for s in contents.sections), *contents.sections[0].headings))
+    assert "red[31m" in shown
+    assert [c for c in shown if (ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160] == []
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(UnreadableFile, match="no regular file"):
+        read_file(tmp_path / "a.txt", max_mb=1)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("heading", ["[" * 200_000, "[](" * 70_000, "_" * 200_000 + "a", " #" * 100_000 + "x"])
+def test_a_heading_of_nothing_but_signs_is_read_in_linear_time(tmp_path: Path, heading: str) -> None:
+    assert told(read(tmp_path, "a.md", f"# {heading}\n\ntext"))[0][1] == "text"

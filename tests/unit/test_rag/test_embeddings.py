@@ -15,7 +15,7 @@ from src.rag.configuration import EmbeddingSettings, load_rag_config
 from src.rag.embeddings import minilm_files
 from src.rag.embeddings.hashed import HashedEmbeddings
 from src.rag.embeddings.minilm import MAX_PIECES, MiniLMEmbeddings
-from src.rag.embeddings.minilm_files import MODEL, TOKENIZER, PackagedFile
+from src.rag.embeddings.minilm_files import TOKENIZER, WEIGHTS, PackagedFile
 from src.rag.embeddings.selection import open_embeddings
 from src.resilience.outcomes import Unavailable
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def minilm() -> MiniLMEmbeddings:
-    return MiniLMEmbeddings(batch_size=32, threads=1)
+    return MiniLMEmbeddings(threads=1)
 
 
 class Reference:
@@ -95,8 +95,9 @@ async def test_vectors_are_those_of_the_official_weights(minilm: MiniLMEmbedding
     reference = Reference()
     vectors = await minilm.embed(PASSAGES)
     expected = np.array([reference.vector(text) for text in PASSAGES])
-    assert (vectors * expected).sum(axis=1).min() > 0.998
-    assert np.abs(vectors @ vectors.T - expected @ expected.T).max() < 0.02
+    # Products in 8 bits cost up to a hundredth of the cosine; another layer or pooling would cost tenths.
+    assert (vectors * expected).sum(axis=1).min() > 0.985
+    assert np.abs(vectors @ vectors.T - expected @ expected.T).max() < 0.03
     assert vectors[0] @ vectors[1] > 0.4 > 0.2 > vectors[0] @ vectors[2]
 
 
@@ -111,8 +112,8 @@ async def test_a_vector_does_not_depend_on_its_neighbours_in_the_batch(minilm: M
     together = await minilm.embed([*PASSAGES, LONG])
     alone = np.concatenate([await minilm.embed([text]) for text in (*PASSAGES, LONG)])
     assert together == pytest.approx(alone, abs=1e-5)
-    small = MiniLMEmbeddings(batch_size=2, threads=2)
-    assert await small.embed([*PASSAGES, LONG]) == pytest.approx(alone, abs=1e-5)
+    threaded = MiniLMEmbeddings(threads=2)
+    assert await threaded.embed([*PASSAGES, LONG]) == pytest.approx(alone, abs=1e-5)
 
 
 async def test_a_long_text_is_read_to_its_end(minilm: MiniLMEmbeddings) -> None:
@@ -132,7 +133,7 @@ def altered(file: PackagedFile) -> PackagedFile:
     return replace(file, sha256="0" * 64)
 
 
-@pytest.mark.parametrize("files", [{"model_file": altered(MODEL)}, {"tokenizer_file": altered(TOKENIZER)}])
+@pytest.mark.parametrize("files", [{"weights_file": altered(WEIGHTS)}, {"tokenizer_file": altered(TOKENIZER)}])
 async def test_an_altered_file_is_refused_in_one_line_before_it_is_loaded(files: dict[str, PackagedFile]) -> None:
     with pytest.raises(ConfigError, match="is not the file of all-MiniLM-L6-v2") as refused:
         await MiniLMEmbeddings(**files).embed(["growth"])
@@ -143,9 +144,9 @@ async def test_an_altered_file_is_refused_in_one_line_before_it_is_loaded(files:
 def test_the_packages_are_found_without_importing_them() -> None:
     import sys
 
-    assert isinstance(MODEL.find(), Path)
+    assert isinstance(WEIGHTS.find(), Path)
     assert isinstance(TOKENIZER.find(), Path)
-    assert not {MODEL.package, TOKENIZER.package} & set(sys.modules)
+    assert not {WEIGHTS.package, TOKENIZER.package} & set(sys.modules)
 
 
 def settings(provider: str) -> EmbeddingSettings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from src.app.retrieval import snippet
@@ -72,6 +74,14 @@ NAMED = Entities(brands=("Kisqali",), nodes=("rep_calls", "nrx"))
 def test_a_path_scores_higher_that(better: CausalPath, worse: CausalPath) -> None:
     reached = {"rep_calls": 1.0, "nrx": 1.0, "trx": 0.5}
     assert path_score(better, NAMED, reached) > path_score(worse, NAMED, reached)
+
+
+def test_no_path_scores_above_one_and_a_single_measure_is_far_below() -> None:
+    reached = {"rep_calls": 1.0, "nrx": 1.0}
+    named = replace(NAMED, regions=("west",))
+    best = CausalPath("p", ("rep_calls", "nrx"), 1.0, "Kisqali", "west")
+    assert path_score(best, named, reached) == 1.0
+    assert path_score(path("rep_calls", "trx", confidence=1.0), NAMED, reached) == pytest.approx(0.4)
 
 
 def test_a_snippet_shows_the_words_of_the_query_in_every_form() -> None:

@@ -94,14 +94,30 @@ def written(tmp_path: Path, *lines: Any) -> Path:
         ({"query": "q", "contexts": "one text"}, "line 2: 'contexts' is no list of texts"),
         ({"query": "q", "contexts": [1]}, "line 2: 'contexts' is no list of texts"),
         ({"query": "q", "retrieved_contexts": "x"}, "line 2: 'retrieved_contexts' is no list of texts"),
-        ({"query": "q", "metadata": []}, None),
+        ({"query": "q", "metadata": None, "contexts": None}, None),
+        ({"query": "q", "metadata": []}, "line 2: 'metadata' is no object"),
+        ({"query": "q", "contexts": 0}, "line 2: 'contexts' is no list of texts"),
+        ({"query": "q", "contexts": False}, "line 2: 'contexts' is no list of texts"),
+        ({"query": "q", "contexts": ""}, "line 2: 'contexts' is no list of texts"),
+        ({"query": "q", "contexts": {}}, "line 2: 'contexts' is no list of texts"),
+        ('{"query": "q", "query": "r"}', "line 2: the key 'query' is given twice"),
+        ('{"query": "q", "metadata": {"a": {"b": 1, "b": 2}}}', "line 2: 'metadata' holds the key 'b' twice"),
+        ('{"query": "q", "metadata": {"a": ["x\\u0000"]}}', "line 2: 'metadata' holds a character that cannot"),
+        ('{"query": "q", "metadata": {"\\ud800": 1}}', "line 2: 'metadata' holds a character that cannot"),
+        ('{"query": "q", "metadata": {"a": NaN}}', "line 2: 'metadata' holds a number that cannot"),
+        ('{"query": "q", "metadata": {"a": 1e999}}', "line 2: 'metadata' holds a number that cannot"),
+        ('{"query": "q", "metadata": {"a": 12345678901234567890}}', "line 2: 'metadata' holds a number that cannot"),
+        ('{"query": "q", "answer": NaN}', "line 2: 'answer' is no text but float"),
+        ({"query": "q", "sample_id": " "}, "line 2: 'sample_id' has at most 200 characters"),
+        ({"query": "q", "sample_id": "x" * 201}, "line 2: 'sample_id' has at most 200 characters"),
         ({"query": "q", "metadata": [1]}, "line 2: 'metadata' is no object"),
         ({"query": "q", "anwser": "a"}, "line 2: unknown key 'anwser'; did you mean 'answer'?"),
         ('{"query": "\\u0000"}', "line 2: 'query' holds a character that cannot be stored"),
         ('{"query": "q", "contexts": ["\\ud800"]}', "line 2: 'contexts' holds a character that cannot be stored"),
         ([], "line 2: expected an object"),
-        ({"query": "first"}, "line 2: .* was given before .*line 1"),
-        ({"query": "other", "sample_id": "s1"}, "line 2: s1 was given before .*line 1"),
+        ({"query": "first", "answer": "b"}, "two samples ask the same: line 1 and line 2; .* give each a sample_id"),
+        ({"query": "first"}, "two samples ask the same: line 1 and line 2$"),
+        ({"query": "other", "sample_id": "s1"}, "two samples have the id s1: line 1 and line 2"),
     ],
 )
 def test_a_wrong_line_is_named_with_what_is_wrong(line: Any, said: str | None, tmp_path: Path) -> None:
@@ -111,6 +127,18 @@ def test_a_wrong_line_is_named_with_what_is_wrong(line: Any, said: str | None, t
         assert len(load_evaluation_dataset(file)) == 2
         return
     with pytest.raises(ContractViolation, match=said):
+        load_evaluation_dataset(file)
+
+
+def test_a_number_of_thousands_of_digits_is_one_line_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile, match="line 1: holds a number that is too long"):
+        load_evaluation_dataset(written(tmp_path, '{"query": "q", "metadata": {"n": ' + "1" * 5000 + "}}"))
+
+
+def test_in_an_array_the_sample_with_a_repeated_key_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    file.write_text('[{"query": "a"}, {"query": "q", "query": "r"}]', "utf-8")
+    with pytest.raises(ContractViolation, match="sample 2: the key 'query' is given twice"):
         load_evaluation_dataset(file)
 
 
@@ -153,6 +181,13 @@ def test_a_folder_that_is_not_there_cannot_be_written_to(tmp_path: Path) -> None
 def test_a_sample_is_checked_when_it_is_made(changed: Any) -> None:
     with pytest.raises(ContractViolation, match="sample: "):
         create_evaluation_sample(**{"query": "q", **changed})
+
+
+@pytest.mark.parametrize("deciding", [{"expects": "decline"}, {"kind": "wrong_number"}, {"declined": "no evidence"}])
+def test_the_hash_changes_with_what_decides_the_verdict_and_not_with_labels(deciding: dict[str, str]) -> None:
+    plain = create_evaluation_sample("one")
+    assert dataset_hash([plain]) != dataset_hash([create_evaluation_sample("one", metadata=deciding)])
+    assert dataset_hash([plain]) == dataset_hash([create_evaluation_sample("one", metadata={"trace_id": "t"})])
 
 
 def test_the_hash_changes_with_an_answer_and_not_with_the_order() -> None:

@@ -206,7 +206,8 @@ async def test_a_run_its_dataset_and_every_score_are_in_the_database(db: Any) ->
     assert (dataset["name"], dataset["sample_count"]) == ("default", 10)
     rows = await kept.scores(report.run_id)
     assert {row["sample_id"] for row in rows} == {one.sample_id for one in report.results}
-    assert rows[0]["scores"]["faithfulness"] == {"value": 0.9, "reason": "fine", "regime": None, "agreement": None}
+    kept_score = {"value": 0.9, "reason": "fine", "regime": None, "agreement": None, "transient": False}
+    assert rows[0]["scores"]["faithfulness"] == kept_score
     assert [one["run_id"] for one in await kept.runs(report.dataset_hash)] == [report.run_id]
 
 

@@ -65,14 +65,20 @@ def test_a_better_rank_in_one_arm_never_lowers_a_chunk(dense: list[str], text: l
     assert after[dense[1]] >= before[dense[1]]
 
 
-def test_the_convex_combination_scales_between_the_least_score_and_the_best() -> None:
+def test_the_convex_combination_scales_between_the_least_score_and_the_most() -> None:
     found: dict[Arm, list[Hit]] = {
         "dense": [Hit("a", 0.8), Hit("b", 0.6)],
         "text": [Hit("b", 10.0), Hit("c", 5.0)],
     }
     scores = {one.chunk_id: one.score for one in reranked(fuse(found, WEIGHTS, k=60), WEIGHTS)}
     dense, text = 4 / 7, 3 / 7
-    assert scores == pytest.approx({"a": dense, "b": dense * 1.6 / 1.8 + text, "c": text * 0.5})
+    assert scores == pytest.approx({"a": dense * 0.9, "b": dense * 0.8 + text, "c": text * 0.5})
+
+
+def test_an_arm_whose_best_match_is_poor_adds_little() -> None:
+    found: dict[Arm, list[Hit]] = {"dense": [Hit("poor", 0.0)], "text": [Hit("right", 3.0)], "graph": [Hit("far", 0.1)]}
+    scores = {one.chunk_id: one.score for one in reranked(fuse(found, WEIGHTS, k=60), WEIGHTS)}
+    assert scores == pytest.approx({"right": 0.3, "poor": 0.2, "far": 0.03})
 
 
 def chunk(name: str, text: str, start: int, end: int, document: str = "d", title: str = "t") -> RetrievedChunk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from src.rag.statistics import (
     compare_runs,
     compare_values,
     pairs_needed,
+    probability_of_loss,
     reaches,
 )
 
@@ -90,6 +92,7 @@ def test_nothing_at_all_has_neither_mean_nor_bounds() -> None:
     [
         ([0.9] * 10, True),
         ([0.8] * 10, True),
+        ([0.8] * 24, True),
         ([0.79] * 10, False),
         ([0.9] * 8 + [None] * 2, True),
         ([1.0] * 7 + [None] * 3, False),
@@ -143,9 +146,31 @@ def test_noise_between_equal_runs_is_seldom_called_a_loss() -> None:
 
 
 def test_too_few_pairs_say_nothing_however_clear_they_look() -> None:
-    found = compared(-0.3, pairs=19)
+    found = compared(-0.3, pairs=5)
     assert found.verdict is ComparisonVerdict.INSUFFICIENT_EVIDENCE
-    assert "19 pairs" in found.reason
+    assert "5 pairs" in found.reason
+
+
+@pytest.mark.parametrize("pairs", [6, 10, 19])
+def test_a_collapse_shows_in_few_pairs_and_nothing_else_does(pairs: int) -> None:
+    verdicts = [compared(shift, pairs=pairs).verdict for shift in (-0.3, -0.01, 0.0, 0.3)]
+    assert verdicts[0] is ComparisonVerdict.INFERIOR
+    assert set(verdicts[1:]) == {ComparisonVerdict.INSUFFICIENT_EVIDENCE}
+
+
+def test_the_exact_test_agrees_with_scipys_permutation_test() -> None:
+    differences = np.random.default_rng(8).normal(-0.1, 0.1, 9)
+    theirs = stats.permutation_test(
+        (differences + 0.02,), np.sum, permutation_type="samples", alternative="less", n_resamples=np.inf
+    )
+    assert probability_of_loss(list(differences), 0.02) == pytest.approx(theirs.pvalue)
+
+
+def test_noise_in_few_pairs_is_seldom_called_a_loss() -> None:
+    rng = np.random.default_rng(12)
+    drawn = [list(rng.normal(0, 0.1, 10) - 0.02) for _ in range(400)]
+    lost = [probability_of_loss(one, 0.02) <= 0.025 for one in drawn]
+    assert np.mean(lost) <= 0.045
 
 
 def test_pairs_measured_in_one_run_only_are_no_pairs() -> None:
@@ -181,6 +206,35 @@ def test_scores_of_judge_and_heuristic_are_no_pair() -> None:
     new = [result(f"s{n}", 0.1) for n in range(30)]
     found = compare_runs(old, new, **DRAWS)
     assert {one.verdict for one in found} == {ComparisonVerdict.INSUFFICIENT_EVIDENCE}
+
+
+def test_scores_of_two_judges_are_no_pair_and_the_reason_says_so() -> None:
+    old = [replace(result(f"s{n}", 0.9), model="one") for n in range(30)]
+    new = [replace(result(f"s{n}", 0.1), model="other") for n in range(30)]
+    found = compare_runs(old, new, **DRAWS)
+    assert {one.pairs for one in found} == {0}
+    assert "30 were scored by another method or another judge" in found[0].reason
+
+
+def test_a_part_of_the_earlier_run_is_no_comparison_with_it() -> None:
+    old = [result(f"s{n}", 0.5) for n in range(300)]
+    faithfulness = compare_runs(old, old[:20], **DRAWS)[0]
+    assert faithfulness.verdict is ComparisonVerdict.INSUFFICIENT_EVIDENCE
+    assert "only 20 of 300 samples" in faithfulness.reason
+
+
+def test_a_right_refusal_is_no_loss_and_a_gain_of_passed_samples() -> None:
+    wrong = [replace(result(f"s{n}", 0.9), failed_metrics=("decline",)) for n in range(30)]
+    right = [
+        replace(one, answer_relevancy=0.0, overall_score=0.5, failed_metrics=(), passed_thresholds=True)
+        for one in wrong
+    ]
+    right = [replace(one, metadata={"declined_rightly": True}) for one in right]
+    found = {one.metric: one for one in compare_runs(wrong, right, **DRAWS)}
+    assert found["passed"].verdict is ComparisonVerdict.BETTER
+    assert {found[name].pairs for name in ("answer_relevancy", "overall")} == {0}
+    back = {one.metric: one for one in compare_runs(right, wrong, **DRAWS)}
+    assert back["passed"].verdict is ComparisonVerdict.INFERIOR
 
 
 def test_runs_without_a_common_sample_cannot_be_compared() -> None:

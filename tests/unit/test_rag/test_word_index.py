@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -145,6 +146,18 @@ def test_an_index_with_altered_scores_is_recognised() -> None:
         read_index(bytes(content))
 
 
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [(10, 99), (8, 0x20), (8, 0x01), (6, 210)],
+    ids=["compression", "patched data", "password", "version"],
+)
+def test_an_index_whose_directory_asks_for_the_impossible_is_recognised(offset: int, value: int) -> None:
+    content = bytearray(index_of(TEXTS).to_bytes())
+    content[content.index(b"PK\x01\x02") + offset] = value
+    with pytest.raises(IndexDamaged):
+        read_index(bytes(content))
+
+
 def test_an_extended_index_answers_as_one_made_anew() -> None:
     changed = {"a": TEXTS["a"], "c": "Speaker programs and calls", "e": "Entirely new words: zebrafish"}
     entries = [entry("a"), entry("c", digest="2"), entry("e")]
@@ -212,6 +225,19 @@ async def test_a_damaged_file_is_made_anew_and_that_is_said(tmp_path: Path, capl
         assert search(await store(chunks, tmp_path).current(), "calls") == expected
     assert "made anew" in caplog.text
     assert read_index(file.read_bytes()).state == state()
+
+
+async def test_a_query_that_gave_up_waiting_for_the_lock_leaves_it_to_others(tmp_path: Path) -> None:
+    kept = store(Chunks(TEXTS), tmp_path)
+    file = kept.path(state())
+    file.parent.mkdir(parents=True)
+    with file.with_suffix(".lock").open("w") as elsewhere:
+        fcntl.flock(elsewhere, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await kept.current()
+    async with asyncio.timeout(30):
+        assert len(await kept.current()) == len(TEXTS)
 
 
 async def test_several_at_once_make_the_index_once(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ DESCRIPTIVE = frozenset({Intent.GENERAL, Intent.EXPLANATION, Intent.SYSTEM_HEALT
 # "TRx increased by 8 %" claims no cause; "calls increased TRx" does.
 _INTRANSITIVE = re.compile(
     r"\b(?:(?:lift|rais|increas|reduc|lower)(?:s|es|ed)|adds?|added)\b"
-    r"(?= ?(?:by|to|from|in|at|over|since|during|with|and|on|again|slightly|sharply|strongly|steadily)\b| ?[\d.,;:)]| ?$)"
+    r"(?= ?(?:by|to|from|in|at|over|since|during|with|and|on|again|slightly|sharply|strongly|steadily)\b"
+    r"| ?[\d.,;:)]| ?$)"
 )
 _OF_DECLINING: tuple[Criterion, ...] = ("evidence_chain", "regulatory_awareness")
 _NOTHING_CLAIMED = "the answer was declined: it claims and recommends nothing"

@@ -66,12 +66,13 @@ def judge_drift(
             f"there are {len(reference)} and {len(recent)}"
         )
         return DriftReport((), len(reference), len(recent), reason)
-    compared = (
-        _compared(name, *(_both(name, those) for those in (reference, recent)), settings, rng)
-        for name in CRITERIA
-        if len(_both(name, reference)) >= settings.reference / 2 and len(_both(name, recent)) >= settings.recent / 2
+    periods = {name: (_both(name, reference), _both(name, recent)) for name in CRITERIA}
+    found = tuple(
+        _compared(name, before, after, settings, rng)
+        for name, (before, after) in periods.items()
+        if len(before) >= settings.reference / 2 and len(after) >= settings.recent / 2
     )
-    return DriftReport(tuple(compared), len(reference), len(recent))
+    return DriftReport(found, len(reference), len(recent))
 
 
 def _both(name: Criterion, those: Sequence[JudgedTwice]) -> list[JudgedTwice]:

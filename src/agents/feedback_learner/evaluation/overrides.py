@@ -33,8 +33,8 @@ class _Circumstances:
 def decide(scores: Scores, context: RubricContext, rubric: RubricSettings) -> Decided:
     """The band of the weighted mean, or the strictest decision an override demands if that is stricter.
 
-    ``scores`` holds the criteria that apply, at least one. A criterion is weak below the threshold of a suggestion. ``overrides_applied`` names every override whose
-    circumstance holds, also where the band alone is as strict.
+    ``scores`` holds the criteria that apply, at least one. A criterion is weak below the threshold of a suggestion.
+    ``overrides_applied`` names every override whose circumstance holds, also where the band alone is as strict.
     """
     weighted = weighted_mean(scores, rubric)
     weak = tuple(name for name in rubric.weights if name in scores and scores[name] < rubric.thresholds.suggestion)

@@ -8,7 +8,7 @@ from src.agents.feedback_learner.evaluation.rubric_heuristic_action import actio
 from src.agents.feedback_learner.evaluation.rubric_heuristic_causal import causal_validity
 from src.agents.feedback_learner.evaluation.rubric_heuristic_evidence import evidence_chain
 from src.agents.feedback_learner.evaluation.rubric_heuristic_regulatory import regulatory_awareness
-from src.agents.feedback_learner.evaluation.rubric_heuristic_text import Reading, read
+from src.agents.feedback_learner.evaluation.rubric_heuristic_text import CITATION, Reading, read
 from src.agents.feedback_learner.evaluation.rubric_heuristic_uncertainty import uncertainty_communication
 from src.domain.rubric import CRITERIA, Criterion, CriterionScore, RubricContext
 
@@ -37,7 +37,7 @@ def heuristic_scores(context: RubricContext) -> dict[Criterion, CriterionScore]:
 def _limited(found: CriterionScore, reading: Reading) -> CriterionScore:
     reason = (
         "the answer copies its contexts"
-        if reading.copied
+        if reading.copied and not _quotes_as_asked(reading)
         else "most words are listed, not joined to statements"
         if reading.listed_share > MOSTLY_LISTED
         else ""
@@ -45,3 +45,8 @@ def _limited(found: CriterionScore, reading: Reading) -> CriterionScore:
     if not reason or found.score <= MOST_WITHOUT_THOUGHT:
         return CriterionScore(round(found.score, 2), found.reasoning, found.evidence_quote)
     return CriterionScore(MOST_WITHOUT_THOUGHT, f"{found.reasoning}; {reason}", found.evidence_quote)
+
+
+def _quotes_as_asked(reading: Reading) -> bool:
+    """A question that asks for a fact is answered by quoting it, sentence by sentence with its source."""
+    return reading.context.causal is False and all(CITATION.search(one.plain) for one in reading.sentences)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from src.agents.feedback_learner.evaluation.rubric_heuristic_action import is_step
-from src.agents.feedback_learner.evaluation.rubric_heuristic_causal import ASSOCIATES, CAUSES
+from src.agents.feedback_learner.evaluation.rubric_heuristic_causal import ASSOCIATES, CAUSES, LIMITS
 from src.agents.feedback_learner.evaluation.rubric_heuristic_regulatory import is_caveat
 from src.agents.feedback_learner.evaluation.rubric_heuristic_text import (
     CITATION,
@@ -31,6 +31,7 @@ _SOURCE_IN_WORDS = re.compile(
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # A figure of its own: not the 2 of Q2.
 _FIGURE = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _MISSING = re.compile(r"\b(?:no|none|not|nothing|nobody|without|lack\w*|missing|cannot|neither)\b|n't\b")
 _SOURCES = re.compile(r"\b(?:documents?|corpus|sources?|data|figures?|passages?)\b")
 # Of a claim's words besides its brands.
@@ -56,7 +57,10 @@ def evidence_chain(reading: Reading) -> CriterionScore:
     """
     if reading.context.declined:
         return _declining(reading)
-    claims = [_claim(one, reading) for one in reading.sentences if _is_claim(one)]
+    asserted = [one for one in reading.sentences if _is_claim(one)]
+    # An answer of reservations alone, as the definition of one, is about them.
+    asserted = asserted or [one for one in reading.sentences if CITATION.search(one.plain)]
+    claims = [_claim(one, reading) for one in asserted]
     supported = [one for one in claims if one.support > 0]
     if not supported:
         return _without_support(reading, claims)
@@ -93,8 +97,8 @@ def _without_support(reading: Reading, claims: list[_Claim]) -> CriterionScore:
 
 
 def _is_claim(sentence: Sentence) -> bool:
-    """Questions, steps, reservations and caveats need no source."""
-    if sentence.plain.endswith("?") or is_caveat(sentence) or is_reservation(sentence):
+    """Questions, steps, reservations, limits and caveats need no source."""
+    if sentence.plain.endswith("?") or is_caveat(sentence) or is_reservation(sentence) or sentence.has(LIMITS):
         return False
     return not is_step(sentence) or bool(CITATION.search(sentence.plain))
 
@@ -114,7 +118,7 @@ def _claim(sentence: Sentence, reading: Reading) -> _Claim:
     carried = _carried_figures(bearing, sentence)
     if not bearing or not carried:
         return _Claim(sentence, key, -1.0, False)
-    return _Claim(sentence, key, 1.0 if carried == 1 else 0.5, True)
+    return _Claim(sentence, key, carried, True)
 
 
 def _cited(sentence: Sentence, reading: Reading) -> tuple[bool, list[str]]:
@@ -155,10 +159,16 @@ def _bears_on(text: str, sentence: Sentence) -> bool:
 
 
 def _carried_figures(texts: list[str], sentence: Sentence) -> float:
-    """Share of the figures of a sentence that stand in what it cites; 1 where it has none."""
+    """1 where all figures of a sentence stand in what it cites, or it has none; 0.5 where some do, 0 where none does.
+
+    A year that agrees carries nothing while other figures do not.
+    """
     figures = {_plain(number) for number in _FIGURE.findall(sentence.bare)}
     given = {_plain(number) for text in texts for number in _NUMBER.findall(text)}
-    return len(figures & given) / len(figures) if figures else 1.0
+    if figures <= given:
+        return 1.0
+    telling = {one for one in figures if not _YEAR.fullmatch(one)} or figures
+    return 0.5 if telling & given else 0.0
 
 
 def _plain(number: str) -> str:

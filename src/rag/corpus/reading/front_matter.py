@@ -42,7 +42,9 @@ def read_front_matter(text: str) -> FrontMatter:
         raise UnreadableFile(f"its front matter is not YAML ({where})") from error
     except (ValueError, OverflowError, RecursionError) as error:
         # A value of the form of a date or number that is none, such as 2025-02-30.
-        raise UnreadableFile(f"its front matter holds a value that is none of its kind: {tidy(str(error))}") from error
+        raise UnreadableFile(
+            f"its front matter holds a value that cannot be ({tidy(str(error))[:80]}); write dates as 2025-03-31"
+        ) from error
     if not isinstance(keys, dict):
         return FrontMatter()
     return FrontMatter(

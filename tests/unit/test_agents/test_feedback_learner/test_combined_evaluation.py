@@ -19,7 +19,7 @@ from src.mlops.tracing.records import Kind
 from src.rag.combined import CombinedEvaluationResult, EvaluatedAnswer
 from src.rag.scores import METRICS, Cost, EvaluationResult, Metric, MetricScore, unmeasured
 from src.storage.evaluation_results import EvaluationRepository
-from src.storage.gateway import TableGateway
+from src.storage.gateway import TableGateway, Where
 from tests.traces import memory_connector
 from tests.unit.test_agents.test_feedback_learner.parts import QUOTE, by, config, context
 from tests.unit.test_agents.test_feedback_learner.rubric_pairs import SOUND
@@ -159,6 +159,37 @@ async def test_a_second_scoring_takes_the_place_of_the_first(
     (read,) = await repository.of_trace("trace-1")
     assert (read.rubric_weighted, read.evaluated_at) == (5.0, AT + timedelta(hours=1))
     assert len(await gateway.select("evaluation_results")) == 1
+
+
+async def test_a_second_scoring_is_new_to_whoever_processes_signals(
+    repository: EvaluationRepository, gateway: TableGateway
+) -> None:
+    first, second = [await interaction(gateway, f"trace-{n}") for n in range(2)]
+    signal_id = await repository.store(combined(await judged(2.0)).to_rows(answered(first)))
+    await repository.store(combined(await judged(4.0)).to_rows(answered(second)))
+    (before,) = await gateway.select("learning_signals", where=[Where("signal_id", signal_id)])
+    await gateway.update("learning_signals", {"processed_at": datetime.now(UTC)}, where=[Where("signal_id", signal_id)])
+    await repository.store(combined(await judged(3.0)).to_rows(answered(first)))
+    (after,) = await gateway.select("learning_signals", where=[Where("signal_id", signal_id)])
+    assert after["processed_at"] is None
+    assert after["created_at"] > before["created_at"]
+    assert [one.interaction_id for one in await repository.recent("explainer")] == [first, second]
+
+
+async def test_criteria_that_do_not_apply_are_stored_as_such(
+    repository: EvaluationRepository, gateway: TableGateway
+) -> None:
+    owner = await interaction(gateway)
+    rubric = await RubricEvaluator(config(provider="none")).evaluate(context(causal=False))
+    found = combined(rubric)
+    await repository.store(found.to_rows(answered(owner)))
+    (signal,) = await gateway.select("learning_signals")
+    assert (signal["rubric_total"], signal["rubric_weighted"]) == (None, found.rubric_weighted)
+    assert signal["combined_score"] == found.combined_score
+    read = await repository.of_interaction(owner)
+    assert read is not None
+    assert read.rubric["actionability"] is None
+    assert read.unmeasured["actionability"].startswith("does not apply")
 
 
 async def test_a_signal_that_another_writer_made_is_the_one_that_is_updated(

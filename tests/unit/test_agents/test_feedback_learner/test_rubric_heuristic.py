@@ -196,6 +196,47 @@ def test_clinical_advice_scores_one(advice: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "advice",
+    [
+        "Patients should take 200 mg Fabhalta twice daily; this is no medical advice.",
+        "Give every PNH patient Fabhalta 200 mg BID.",
+        "Although this is for commercial planning only, switch your patients to Fabhalta.",
+    ],
+)
+def test_a_disclaimer_does_not_lift_advice(advice: str) -> None:
+    assert read(advice)["regulatory_awareness"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "tone",
+    [
+        "Kisqali cures all cancers, not only breast cancer.",
+        "Reps should suggest Kisqali for lung cancer although it is not approved there.",
+        "Reps can speak of off-label use, but they must not write it down.",
+    ],
+)
+def test_a_negation_of_something_else_does_not_lift_the_tone(tone: str) -> None:
+    assert read(tone)["regulatory_awareness"] <= 2.0
+
+
+@pytest.mark.parametrize("person", ["hcp_000123 wrote fewer scripts.", "PAT-00123 stopped.", "Prescriber 1234567893."])
+def test_whoever_the_corpus_would_refuse_is_exposed(person: str) -> None:
+    assert read(f"Kisqali TRx fell in the South. {person}")["regulatory_awareness"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("claim", "at_most"),
+    [
+        ("Kisqali cures all cancers [1].", 2.0),
+        ("Fabhalta NRx in the Midwest fell by 9% in Q2 2025 while e-mail opens fell by 44% [3].", 2.0),
+        ("Fabhalta NRx in the Midwest fell by 6% in Q2 2025 while e-mail opens fell by 44% [3].", 3.9),
+    ],
+)
+def test_a_citation_must_carry_the_claim_and_all_its_figures(claim: str, at_most: float) -> None:
+    assert read(claim)["evidence_chain"] <= at_most
+
+
+@pytest.mark.parametrize(
     "neutral",
     [
         "Kisqali TRx rose by 4% in the Northeast.",
