@@ -97,8 +97,9 @@ async def evaluate_answers(
 ) -> EvaluationOutcome:
     """Evaluate and keep the run in the database. ``on_report`` takes the outcome before it is compared.
 
-    What can be known to be wrong before anything is scored is raised before. Raises DataUnavailable for an empty corpus and when nothing could be scored, UnreadableFile and ContractViolation
-    for dataset and comparison, ConfigError, DatabaseUnavailable.
+    What can be known to be wrong is raised before anything is scored. Raises DataUnavailable for an empty corpus and
+    when nothing could be scored, UnreadableFile and ContractViolation for dataset and comparison, ConfigError,
+    DatabaseUnavailable.
     """
     config = EvaluationConfig(
         thresholds=request.thresholds,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from src.rag.heuristics.claims import MAX_CLAIMS, claims
+from src.rag.heuristics.claims import claims
+from src.rag.heuristics.effort import too_much
 from src.rag.heuristics.faithfulness import UNSUPPORTED_BELOW, mean_and_weakest
 from src.rag.heuristics.passages import Passages, Sentence, passages_of
 from src.rag.heuristics.support import claim_support
@@ -24,9 +25,9 @@ def answer_correctness(answer: str, ground_truth: str) -> MetricScore:
         return MetricScore(None, "the answer states nothing")
     if not expected:
         return MetricScore(None, "the ground truth states nothing")
-    if max(len(said), len(expected)) > MAX_CLAIMS:
-        return MetricScore(None, f"more than {MAX_CLAIMS} claims to compare")
     whole = passages_of(expected)
+    if reason := too_much(said, [whole]) or too_much(expected, [passages_of(said)]):
+        return MetricScore(None, reason)
     right = [_exact_support(claim, whole) for claim in said]
     kept = [claim for claim, value in zip(said, right, strict=True) if value >= UNSUPPORTED_BELOW]
     precision = mean_and_weakest(right, [1] * len(right), nothing_below=UNSUPPORTED_BELOW)

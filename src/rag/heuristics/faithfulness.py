@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from src.rag.heuristics.calibration import Calibrated, CalibrationFile, Shape, calibrate, load_calibration
-from src.rag.heuristics.claims import MAX_CLAIMS, claims
+from src.rag.heuristics.claims import claims
 from src.rag.heuristics.commitment import committal_parts
 from src.rag.heuristics.doubt import counts_for
+from src.rag.heuristics.effort import too_much
 from src.rag.heuristics.passages import passages
-from src.rag.heuristics.support import Support, claim_support
+from src.rag.heuristics.support import Support, support_in
 from src.rag.heuristics.tokens import tokenize
 from src.rag.scores import MetricScore
 
@@ -37,11 +38,11 @@ class RawFaithfulness:
 
 def raw_faithfulness(answer: str, contexts: Sequence[str]) -> RawFaithfulness | None:
     """Faithfulness before calibration; None when the answer claims nothing or there is no context with words."""
-    read = [found for found in map(passages, contexts) if found.sentences]
+    read = tuple(context for context in contexts if passages(context).sentences)
     made = claims(answer)
     if not read or not made:
         return None
-    supported = tuple(claim_support(claim, read) for claim in made)
+    supported = tuple(support_in(claim, read) for claim in made)
     counted = [counts_for(claim) for claim in made]
     return RawFaithfulness(mean_and_weakest([claim.beyond_doubt for claim in supported], counted), supported)
 
@@ -68,8 +69,8 @@ def faithfulness(
         return MetricScore(None, "there are no contexts with words")
     if not claims(answer):
         return MetricScore(None, "the answer claims nothing" if answer.strip() else "the answer is empty")
-    if len(claims(answer)) > MAX_CLAIMS:
-        return MetricScore(None, f"the answer makes {len(claims(answer)):,} claims, more than {MAX_CLAIMS}")
+    if reason := too_much(claims(answer), list(map(passages, contexts))):
+        return MetricScore(None, reason)
     if not committal_parts(answer)[0]:
         return MetricScore(None, "the answer claims nothing: it only says that nothing is known")
     raw = raw_faithfulness(answer, contexts)

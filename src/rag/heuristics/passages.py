@@ -37,8 +37,12 @@ class Passages:
 
     def has(self, token: Token, tokens: Sentence, start: int = 0, stop: int | None = None) -> bool:
         """Whether the token of a claim stands in any form in the sentences from ``start`` to before ``stop``."""
+        return self.holds(written_forms(token, tokens), start, stop)
+
+    def holds(self, forms: Sequence[str], start: int = 0, stop: int | None = None) -> bool:
+        """Whether one of the forms stands in the sentences from ``start`` to before ``stop``."""
         end = len(self.sentences) if stop is None else stop
-        for form in written_forms(token, tokens):
+        for form in forms:
             where = self.forms.get(form)
             if where is not None:
                 at = int(np.searchsorted(where, start))

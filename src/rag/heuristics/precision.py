@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from src.rag.heuristics.claims import MAX_CLAIMS, claims
+from src.rag.heuristics.claims import claims
+from src.rag.heuristics.effort import too_much
 from src.rag.heuristics.passages import Passages, Sentence, matches, passages, weights
 from src.rag.heuristics.recall import attributable
-from src.rag.heuristics.support import claim_support
+from src.rag.heuristics.support import support_in
 from src.rag.heuristics.tokens import tokenize
 from src.rag.scores import MetricScore
 
@@ -25,12 +26,11 @@ def context_precision(question: str, contexts: Sequence[str], ground_truth: str 
         return MetricScore(None, "there are no contexts")
     expected = claims(ground_truth) if ground_truth else ()
     asked = tuple(token for token in tokenize(question) if token.content)
-    if len(expected) > MAX_CLAIMS:
-        return MetricScore(None, f"the ground truth has {len(expected):,} sentences, more than {MAX_CLAIMS}")
     if not expected and not asked:
         return MetricScore(None, "neither question nor ground truth has words to judge the contexts by")
-    read = [passages(context) for context in contexts]
-    relevant = [_serves(expected, context) if expected else _touches(asked, context) for context in read]
+    if reason := too_much(expected, list(map(passages, contexts))):
+        return MetricScore(None, f"ground truth: {reason}")
+    relevant = [_serves(expected, context) if expected else _touches(asked, passages(context)) for context in contexts]
     against = "the ground truth" if expected else "the question, for want of a ground truth"
     return MetricScore(
         average_precision(relevant),
@@ -48,8 +48,8 @@ def average_precision(relevant: Sequence[bool]) -> float:
     return total / hits if hits else 0.0
 
 
-def _serves(expected: Sequence[Sentence], context: Passages) -> bool:
-    return any(attributable(claim_support(claim, [context]).value) >= RELEVANT_FROM for claim in expected)
+def _serves(expected: Sequence[Sentence], context: str) -> bool:
+    return any(attributable(support_in(claim, (context,)).value) >= RELEVANT_FROM for claim in expected)
 
 
 def _touches(asked: Sentence, context: Passages) -> bool:

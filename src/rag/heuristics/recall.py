@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from src.rag.heuristics.claims import MAX_CLAIMS, claims
+from src.rag.heuristics.claims import claims
+from src.rag.heuristics.effort import too_much
 from src.rag.heuristics.passages import passages
-from src.rag.heuristics.support import claim_support
+from src.rag.heuristics.support import support_in
 from src.rag.scores import MetricScore
 
 NONE_BELOW, WHOLE_FROM = 0.3, 0.75
@@ -21,14 +22,14 @@ def attributable(support: float) -> float:
 def context_recall(ground_truth: str, contexts: Sequence[str]) -> MetricScore:
     """Mean over the expected sentences of how attributable they are, 0–1; None when nothing is expected or read."""
     expected = claims(ground_truth)
-    read = [found for found in map(passages, contexts) if found.sentences]
+    read = tuple(context for context in contexts if passages(context).sentences)
     if not expected:
         return MetricScore(None, "the ground truth states nothing")
-    if len(expected) > MAX_CLAIMS:
-        return MetricScore(None, f"the ground truth has {len(expected):,} sentences, more than {MAX_CLAIMS}")
     if not read:
         return MetricScore(None, "there are no contexts with words")
-    found = [attributable(claim_support(claim, read).value) for claim in expected]
+    if reason := too_much(expected, list(map(passages, read))):
+        return MetricScore(None, f"ground truth: {reason}")
+    found = [attributable(support_in(claim, read).value) for claim in expected]
     whole = sum(value >= 1 for value in found)
     return MetricScore(
         sum(found) / len(found),

@@ -13,12 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
 from src.rag.heuristics.doubt import kept_in_doubt
-from src.rag.heuristics.passages import Passages, Sentence, Window, best_windows, joined, matches, weights
+from src.rag.heuristics.passages import (
+    Passages,
+    Sentence,
+    Window,
+    best_windows,
+    joined,
+    matches,
+    passages,
+    weights,
+    written_forms,
+)
 from src.rag.heuristics.polarity import compare
 from src.rag.heuristics.tokens import Sort
 
@@ -64,6 +75,12 @@ def claim_support(claim: Sentence, contexts: Sequence[Passages]) -> Support:
     return Support(value, value * kept_in_doubt(claim, contexts, found), numbers, names, contradicted)
 
 
+@lru_cache(maxsize=2_048)
+def support_in(claim: Sentence, contexts: tuple[str, ...]) -> Support:
+    """``claim_support`` by the contexts that have words; computed once for all metrics that ask for it."""
+    return claim_support(claim, [found for found in map(passages, contexts) if found.sentences])
+
+
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
 
@@ -87,18 +104,20 @@ def _best_said(claim: Sentence, contexts: Sequence[Passages], found: list[np.nda
             said = wording.alike(window)
             if said <= best:
                 continue  # penalties only lower it
-            penalty, opposite = _penalty(claim, window, context)
+            penalty, opposite = _penalty(claim, wording, window, context)
             if said - penalty > best:
                 best, contradicted = said - penalty, opposite
     return best, contradicted
 
 
 class _Wording:
-    """A claim's words and neighbouring words, compared with window after window."""
+    """What a claim is compared by with window after window: words, neighbouring words, numbers, names."""
 
     def __init__(self, claim: Sentence) -> None:
         self.all = [token.norm for token in claim]
         self.content = [token.norm for token in claim if token.content] or self.all
+        self.numbers = [written_forms(token, claim) for token in claim if token.sort is Sort.NUMBER]
+        self.names = [written_forms(token, claim) for token in claim if token.named]
 
     def alike(self, window: Window) -> float:
         """Mean of coverage, neighbouring pairs and longest common subsequence, with and without grammar words."""
@@ -122,14 +141,14 @@ def _pairs(words: list[str], there: set[tuple[str, str]], otherwise: float) -> f
     return sum(pair in there for pair in zip(words, words[1:], strict=False)) / (len(words) - 1)
 
 
-def _penalty(claim: Sentence, window: Window, context: Passages) -> tuple[float, bool]:
+def _penalty(claim: Sentence, wording: _Wording, window: Window, context: Passages) -> tuple[float, bool]:
     compared = compare(claim, window.sentences)
     penalty = CONFLICT * (compared.conflict > 0) + NEGATION * compared.negation
     penalty += ANTONYM * (compared.antonyms > 0) + OVERREACH * compared.overreach
     opposite = penalty > 0
     here = (window.start, window.stop)
-    numbers = [context.has(token, claim, *here) for token in claim if token.sort is Sort.NUMBER]
-    names = [context.has(token, claim, *here) for token in claim if token.named]
+    numbers = [context.holds(forms, *here) for forms in wording.numbers]
+    names = [context.holds(forms, *here) for forms in wording.names]
     penalty += ELSEWHERE * _share(numbers.count(False), len(numbers))
     penalty += ELSEWHERE * _share(names.count(False), len(names))
     return penalty + OTHERS_FIGURE * _belongs_elsewhere(claim, window), opposite

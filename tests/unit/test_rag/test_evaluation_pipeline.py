@@ -6,13 +6,14 @@ import asyncio
 import csv
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
-from src.errors import ContractViolation, DatabaseUnavailable, DataUnavailable
+from src.errors import ConfigError, ContractViolation, DatabaseUnavailable, DataUnavailable
 from src.mlops.mlflow_connector import MLflowConnector
 from src.rag.answers import RAGAnswer
 from src.rag.evaluation import (
@@ -26,9 +27,20 @@ from src.rag.evaluation import (
     quick_evaluate,
     save_evaluation_dataset,
 )
-from src.rag.evaluation_report import report_document
+from src.rag.evaluation_report import RunFacts, report_document, report_of, result_of
+from src.rag.judging import opening
+from src.rag.judging.opening import Scored
 from src.rag.retrieval_results import RetrievalFilters, RetrievedChunk
-from src.rag.scores import METRICS, EvaluationReport, Metric, MetricScore, unmeasured
+from src.rag.scores import (
+    DEFAULT_THRESHOLDS,
+    METRICS,
+    EvaluationReport,
+    EvaluationResult,
+    Method,
+    Metric,
+    MetricScore,
+    unmeasured,
+)
 from src.storage.postgres_gateway import PostgresGateway
 from src.storage.rag_evaluations import RagEvaluationRepository
 from tests.mlflow_store import local_connector
@@ -298,3 +310,161 @@ async def test_progress_counts_every_sample() -> None:
     seen: list[tuple[int, int]] = []
     await pipeline().run_evaluation(Spy(), on_progress=lambda done, of: seen.append((done, of)))
     assert seen == [(number, 10) for number in range(1, 11)]
+
+
+async def test_a_score_that_is_no_number_is_an_error_of_its_sample_and_no_pass() -> None:
+    def nan(sample: EvaluationSample) -> Mapping[Metric, MetricScore]:
+        return dict.fromkeys(METRICS, MetricScore(float("nan"), "0 / 0"))
+
+    report = await pipeline([EvaluationSample("q", answer="a")], nan).run_evaluation()
+    assert (report.passed_samples, report.results[0].overall_score) == (0, None)
+    assert "between 0 and 1, not at nan" in (report.results[0].error or "")
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.01, 1.01, float("inf")])
+def test_a_score_lies_between_zero_and_one(value: float) -> None:
+    with pytest.raises(ContractViolation, match="between 0 and 1"):
+        MetricScore(value, "wrong")
+
+
+def test_a_decline_does_not_pass_over_an_error() -> None:
+    trap = EvaluationSample("trap", metadata={"expects": "decline", "declined": "no document is about it"})
+    nothing: dict[Metric, MetricScore] = dict.fromkeys(METRICS, unmeasured("KeyError"))
+    result = result_of(trap, Scored(nothing, error="KeyError at x.py:3"), "ragas", DEFAULT_THRESHOLDS)
+    assert (result.passed_thresholds, result.failed_metrics) == (False, ())
+    assert "declined_rightly" not in result.metadata
+    assert result_of(trap, Scored(nothing), "ragas", DEFAULT_THRESHOLDS).passed_thresholds
+
+
+async def test_a_mean_of_values_at_the_threshold_reaches_it() -> None:
+    def at_limit(sample: EvaluationSample) -> Mapping[Metric, MetricScore]:
+        return dict.fromkeys(METRICS, MetricScore(0.7, "just so"))
+
+    limits = dict.fromkeys(DEFAULT_THRESHOLDS, 0.7)
+    samples = [EvaluationSample(one, answer="a") for one in "abc"]
+    report = await pipeline(samples, at_limit, thresholds=limits).run_evaluation()
+    assert (report.passed_samples, report.all_thresholds_passed) == (3, True)
+
+
+def test_scores_of_two_methods_have_no_mean_and_reach_nothing() -> None:
+    def one(name: str, method: Method) -> EvaluationResult:
+        return result_of(EvaluationSample(name, answer="a"), Scored(good(EvaluationSample(name))), method, {})
+
+    facts = RunFacts("r", datetime.now(UTC), "d", "h", pipeline_called=False)
+    report = report_of(facts, [one("a", "ragas"), one("b", "heuristic")], EvaluationConfig(), seconds=1.0)
+    assert (report.aggregates["faithfulness"].mean, report.all_thresholds_passed) == (None, False)
+    assert "no mean is formed" in report.notes[0]
+
+
+def test_an_evaluator_with_other_thresholds_than_the_pipeline_is_refused() -> None:
+    with pytest.raises(ConfigError, match="other thresholds"):
+        RAGEvaluationPipeline(EvaluationConfig(thresholds={"faithfulness": 0.99}), evaluator=RAGASEvaluator())
+
+
+async def test_what_an_outage_left_unmeasured_is_asked_again_and_nothing_else(db: Any) -> None:
+    kept, run_id = repository(db), str(uuid4())
+    samples = [EvaluationSample(one, answer="a") for one in ("fine", "away", "never")]
+    asked: list[str] = []
+
+    def storm(sample: EvaluationSample) -> Mapping[Metric, MetricScore]:
+        lasting = {"away": unmeasured("JudgeAway: 429", transient=True), "never": unmeasured("no ground truth")}
+        return {**good(sample), "context_recall": lasting.get(sample.query, MetricScore(0.9, "fine"))}
+
+    def calm(sample: EvaluationSample) -> Mapping[Metric, MetricScore]:
+        asked.append(sample.query)
+        return good(sample)
+
+    await pipeline(samples, storm, repository=kept).run_evaluation(run_id=run_id)
+    report = await pipeline(samples, calm, repository=kept).run_evaluation(run_id=run_id)
+    assert asked == ["away"]
+    assert (report.passed_samples, report.unmeasured_samples) == (2, 1)
+
+
+async def test_a_continued_run_is_the_same_in_report_database_and_mlflow(db: Any, mlflow: MLflowConnector) -> None:
+    kept, run_id = repository(db), str(uuid4())
+    row = await db.fetchrow("SELECT config_id FROM retrieval_configurations LIMIT 1")
+    found_by = str(row["config_id"])
+    samples = [EvaluationSample(one) for one in "abcd"]
+    says = {one: answer(one, retrieval_config_id=found_by) for one in "abcd"}
+    first = await pipeline(samples, repository=kept).run_evaluation(
+        Spy({**says, "b": DatabaseUnavailable("gone")}), run_id=run_id
+    )
+    report = await pipeline(samples, repository=kept, log_to_mlflow=True, mlflow=mlflow).run_evaluation(
+        Spy(says), run_id=run_id
+    )
+    run, log, written = await kept.run(run_id), await logged(report, mlflow), report_document(report)
+    assert run is not None
+    assert report.evaluation_time_seconds > first.evaluation_time_seconds
+    assert (str(run["retrieval_config_id"]), run["mlflow_run_id"]) == (found_by, report.mlflow_run_id)
+    assert (run["started_at"], run["duration_seconds"]) == (report.timestamp, report.evaluation_time_seconds)
+    assert report.timestamp == first.timestamp
+    assert (run["aggregates"], run["cost"], run["thresholds"]) == (
+        written["aggregates"],
+        written["cost"],
+        written["thresholds"],
+    )
+    for name, one in report.aggregates.items():
+        assert log.metrics[name] == pytest.approx(one.mean)
+        assert log.metrics[f"{name}_coverage"] == one.coverage
+    passed = sum(one["passed"] for one in await kept.scores(run_id))
+    assert passed == report.passed_samples == log.metrics["passed_samples"] == 4
+
+
+async def test_a_run_is_not_continued_by_other_thresholds_or_another_judge(
+    db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, run_id, one = repository(db), str(uuid4()), [EvaluationSample("a")]
+    await pipeline(one, repository=kept).run_evaluation(Spy(), run_id=run_id)
+    with pytest.raises(ContractViolation, match=r"has other thresholds \(.*faithfulness 0.8"):
+        await pipeline(one, repository=kept, thresholds={"faithfulness": 0.9}).run_evaluation(Spy(), run_id=run_id)
+    real = opening.heuristic_scoring
+
+    def by_a_judge(*given: Any, **options: Any) -> Any:
+        return replace(real(*given, **options), method="ragas", judge="anthropic:large")
+
+    monkeypatch.setattr(opening, "heuristic_scoring", by_a_judge)
+    with pytest.raises(ContractViolation, match="was scored by heuristic, not by anthropic:large"):
+        await pipeline(one, repository=kept).run_evaluation(Spy(), run_id=run_id)
+
+
+class Failing(RagEvaluationRepository):
+    """Fails to write scores as often as it is told."""
+
+    failures = 0
+
+    async def add_scores(self, rows: Any) -> None:
+        if rows and self.failures:
+            self.failures -= 1
+            raise OSError("the connection was reset")
+        await super().add_scores(rows)
+
+
+async def test_results_that_could_not_be_written_are_written_at_the_end(db: Any) -> None:
+    kept, run_id = Failing(PostgresGateway(db)), str(uuid4())
+    kept.failures = 1
+    samples = [EvaluationSample(f"q{number}") for number in range(6)]
+    with pytest.raises(OSError, match="reset"):
+        await pipeline(samples, max_concurrent=1, batch_size=3, repository=kept).run_evaluation(Spy(), run_id=run_id)
+    assert len(await kept.scores(run_id)) == 3
+
+
+async def test_what_is_left_at_the_end_is_tried_more_than_once(db: Any) -> None:
+    kept = Failing(PostgresGateway(db))
+    kept.failures = 1
+    report = await pipeline([EvaluationSample("q")], repository=kept).run_evaluation(Spy())
+    assert len(await kept.scores(report.run_id)) == 1
+
+
+async def test_an_mlflow_that_breaks_in_any_way_is_noted_after_the_run_is_kept(db: Any) -> None:
+    class Broken:
+        async def get_or_create_experiment(self, *_: object, **__: object) -> str:
+            raise OSError("no space left")
+
+    kept, broken = repository(db), cast(MLflowConnector, Broken())
+    report = await pipeline([EvaluationSample("q")], log_to_mlflow=True, mlflow=broken, repository=kept).run_evaluation(
+        Spy()
+    )
+    run = await kept.run(report.run_id)
+    assert run is not None
+    assert run["aggregates"]["overall"]["mean"] == pytest.approx(0.9)
+    assert any(note.startswith("MLflow: OSError") for note in report.notes)

@@ -124,7 +124,7 @@ async def test_rubric_scores_lie_between_0_and_1_and_quote_nothing(traced: tuple
 
 async def test_no_number_is_given_for_what_is_none(traced: tuple[OpikConnector, MemorySink]) -> None:
     answer = str(uuid7())
-    log_ragas_scores_to_opik(answer, result(faithfulness=float("nan"), context_recall=None), connector=traced[0])
+    log_ragas_scores_to_opik(answer, result(faithfulness=None, context_recall=None), connector=traced[0])
     assert set(await feedback(*traced)) == {"answer_relevancy"}
 
 

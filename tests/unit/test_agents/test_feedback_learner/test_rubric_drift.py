@@ -69,6 +69,16 @@ def test_only_the_criterion_that_moved_is_named() -> None:
     assert [one.criterion for one in report.drifted] == ["actionability"]
 
 
+def test_a_criterion_that_applied_to_few_answers_is_not_compared() -> None:
+    recent = period(30, 1.3, seed=1)
+    without = [
+        JudgedTwice({name: one.judge[name] for name in CRITERIA[1:]}, one.rules, one.model, one.at)
+        for one in recent[10:]
+    ]
+    report = compared(period(50), [*recent[:10], *without])
+    assert [one.criterion for one in report.drifted] == list(CRITERIA[1:])
+
+
 def test_better_answers_are_no_drift_of_the_judge() -> None:
     better = [
         JudgedTwice(
