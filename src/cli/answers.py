@@ -30,7 +30,10 @@ def print_answer(answer: RAGAnswer) -> None:
     titles: dict[str, str] = {one.chunk_id: one.uri or one.source_id for one in answer.contexts}
     for one in answer.citations:
         lines.append(Text(f"[{one.marker}] {one.title} ({titles.get(one.chunk_id, one.chunk_id)}): “{one.quote}”"))
-    notes = [f"the {one.arm} search gave nothing: {one.reason}" for one in answer.degraded]
+    notes = [
+        f"the {one.arm} search gave {'a part only' if one.share else 'nothing'}: {one.reason}"
+        for one in answer.degraded
+    ]
     lines += [Text(f"! {note}", style="yellow") for note in (*answer.notes, *notes)]
     if answer.declined is None:
         lines.append(

@@ -513,3 +513,75 @@ async def test_an_instruction_in_an_answer_does_not_reach_the_system_prompt(serv
 async def test_the_ground_truth_is_no_part_of_faithfulness(server: Server) -> None:
     lowered = sample(TRUTH, contexts=("The office moved to Basel.",))
     assert (await evaluator().evaluate_sample(lowered)).faithfulness == 0.0
+
+
+async def test_none_asks_no_model_that_was_given_either() -> None:
+    class Refusing:
+        provider = "anthropic"
+
+        async def complete(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("no model is to be asked")
+
+    result = await evaluator(llm_provider="none", llm=Refusing(), heuristic=heuristic).evaluate_sample(sample())
+    assert (result.method, result.faithfulness) == ("heuristic", 0.5)
+
+
+@pytest.mark.parametrize(("judged_ones", "measured"), [(1, False), (2, False), (3, True), (5, True)])
+async def test_recall_from_less_than_half_the_sentences_is_no_score(
+    judged_ones: int, measured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = "TRx of A rose by 1. TRx of B fell by 2. TRx of C stayed at 3. D has doubled. E was cut."
+    one = {"statement": "s", "reason": "r", "attributed": 1}
+    classified = {"classifications": [one] * judged_ones}
+    result = await judged(monkeypatch, sample(ground_truth=truth), attributed=lambda _: classified)
+    assert (result.context_recall is not None) is measured
+    if not measured:
+        reason = f"{judged_ones} statements of the ground truth were judged, it has 5 sentences"
+        assert result.scores["context_recall"].reason == reason
+
+
+async def test_relevancy_needs_every_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def once(_: Document) -> Document:
+        drawn.append(1)
+        return {"question": "How did Kisqali TRx change?" if len(drawn) == 1 else "", "noncommittal": 0}
+
+    result = await judged(monkeypatch, sample(), question=once)
+    assert result.answer_relevancy is None
+    assert result.scores["answer_relevancy"].reason == "1 of 3 questions were generated from the answer"
+
+
+async def test_a_storm_over_a_batch_opens_the_breaker_and_can_be_asked_again_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    samples = [sample(f"It rose to {number}.") for number in range(20)]
+    with judging("anthropic", lexical_judge(), monkeypatch, fault=status(429, retry_after=0)) as server:
+        stormy = await evaluator(retry_count=2).evaluate_batch(samples, "batch")
+    # Five failures open the breaker; beside them only what was under way reached the server.
+    assert 5 <= len(server.requests) <= 10
+    assert {score.value for one in stormy for score in one.scores.values()} == {None}
+    assert all(score.transient for one in stormy for score in one.scores.values())
+    with judging("anthropic", lexical_judge(), monkeypatch):
+        calm = await evaluator().evaluate_batch(samples, "batch")
+    assert not any(score.transient or score.value is None for one in calm for score in one.scores.values())
+
+
+async def test_a_heuristic_that_takes_too_long_measures_nothing() -> None:
+    def slow(one: EvaluationSample) -> dict[Metric, MetricScore]:
+        time.sleep(0.5)
+        return heuristic(one)
+
+    result = await evaluator(llm_provider="none", heuristic=slow, timeout_seconds=0.05).evaluate_sample(sample())
+    assert result.overall_score is None
+    assert result.scores["faithfulness"].reason == "not scored within 0.05 s"
+    assert result.scores["faithfulness"].transient
+
+
+async def test_texts_too_long_to_be_compared_are_unmeasured_with_the_reason() -> None:
+    answer = " ".join(f"Claim {number} rose to {number} scripts." for number in range(101))
+    context = " ".join(f"Line {number} fell to {number} scripts." for number in range(100))
+    result = await evaluator(llm_provider="none").evaluate_sample(sample(answer, contexts=(context,)))
+    assert result.overall_score is None
+    reason = "101 claims among 100 sentences are more than 10,000 comparisons"
+    assert result.scores["faithfulness"].reason == reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -214,3 +214,89 @@ def test_a_run_of_a_given_id_is_continued(
     again = json.loads(capsys.readouterr().out)
     assert len(judge.requests) == asked
     assert again["aggregates"] == first["aggregates"]
+
+
+Spoilt = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda report: report["results"].clear(), "has no sample of this dataset"),
+        (lambda report: report["results"][0].update(sample_id="other"), "has no sample of this dataset"),
+        (lambda report: report["results"][0].update(faithfulness="high"), "no number between 0 and 1"),
+        (lambda report: report["results"][0].update(faithfulness=7), "no number between 0 and 1"),
+        (lambda report: report["results"][0].update(overall_score=float("nan")), "no number between 0 and 1"),
+        (lambda report: report["results"][0].update(sample_id=[1]), "is no text"),
+        (lambda report: report["results"][0].update(method="guess"), "unknown method"),
+        (lambda report: report["results"].append(report["results"][0]), "has two results"),
+    ],
+)
+def test_an_earlier_report_that_cannot_be_compared_is_refused_before_anything_is_scored(
+    spoil: Spoilt, said: str, script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    options = given(tmp_path, ANSWERED[:1], "--provider", "none")
+    script.main([*options, "--output", str(before)])
+    report = json.loads(before.read_text())
+    spoil(report)
+    before.write_text(json.dumps(report))
+    capsys.readouterr()
+    assert script.main([*options, "--compare", str(before), "--output", str(after)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not after.exists()
+
+
+def test_a_folder_or_one_file_for_both_is_refused_before_anything_is_scored(
+    script: ModuleType, judge: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = given(tmp_path, ANSWERED[:1])
+    assert script.main([*options, "--output", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    both = str(tmp_path / "one")
+    assert script.main([*options, "--output", both, "--junit", both]) == 2
+    assert "a file of its own" in capsys.readouterr().err
+    assert not judge.requests
+
+
+def test_an_error_nobody_expected_is_one_line_and_two_and_the_report_is_written(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    options = given(tmp_path, ANSWERED[:1], "--provider", "none")
+    script.main([*options, "--output", str(before)])
+    capsys.readouterr()
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("src.app.rag_evaluation.compare_runs", broken)
+    again = [*options, "--compare", str(before), "--output", str(after)]
+    assert script.main(again) == 2
+    assert capsys.readouterr().err == "unexpected ZeroDivisionError: division by zero (--debug shows the traceback)\n"
+    assert json.loads(after.read_text())["total_samples"] == 1
+    with pytest.raises(ZeroDivisionError):
+        script.main([*again, "--debug"])
+
+
+def test_a_collapse_over_ten_samples_fails_and_another_judge_is_no_comparison(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    low = ["--faithfulness", "0", "--answer-relevancy", "0", "--context-precision", "0", "--context-recall", "0"]
+    says = [f"It was {week} in all." for week in range(10)]
+    samples = [EvaluationSample(f"How many in week {week}?", one, (one,), one) for week, one in enumerate(says)]
+    before = tmp_path / "before.json"
+    options = given(tmp_path, samples, "--json", "--fail-on-threshold", *low)
+    with judging("anthropic", lexical_judge(), monkeypatch):
+        script.main([*options, "--output", str(before)])
+    capsys.readouterr()
+    with judging("anthropic", lexical_judge(attributed=_nothing), monkeypatch):
+        assert script.main([*options, "--compare", str(before)]) == 1
+    worse = json.loads(capsys.readouterr().out)
+    verdicts = {one["metric"]: one["verdict"] for one in worse["comparison"]}
+    assert (verdicts["context_recall"], verdicts["faithfulness"]) == ("inferior", "insufficient_evidence")
+    assert script.main([*options, "--provider", "none", "--compare", str(before)]) == 1
+    undecided = json.loads(capsys.readouterr().out)["undecided"]
+    assert undecided[0].startswith("comparison: no score of the two runs can be compared")

@@ -15,13 +15,13 @@ from src.rag.answering.scope import CLINICAL, asks_for_clinical_advice
 from src.rag.answering.writing import Written, write_answer
 from src.rag.answers import AnswerMethod, Citation, GroundedSentence, RAGAnswer
 from src.rag.configuration import AnsweringSettings
-from src.rag.retrieval_results import ARMS, RetrievalFilters, RetrievalResult, Retriever
+from src.rag.retrieval_results import RetrievalFilters, RetrievalResult, Retriever
 from src.resilience.outcomes import Unavailable
 
 AGENT = "orchestrator"
 COMPONENT = "rag_answer"
 DEGRADED_COUNTS = 0.15
-"""Share of confidence that each arm without an answer takes away."""
+"""Share of confidence that an arm without an answer takes away; less where it searched a part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class RAGPipeline:
 
     def _answer(self, query: str, found: RetrievalResult, draft: _Draft, trace_id: str, latency_ms: float) -> RAGAnswer:
         declined = draft.missing if not draft.grounded.sentences else None
-        lost = DEGRADED_COUNTS * len({one.arm for one in found.degraded} & set(ARMS))
+        lost = DEGRADED_COUNTS * sum(1 - one.share for one in found.degraded)
         confidence = draft.grounded.support * draft.covered * max(0.0, 1 - lost)
         return RAGAnswer(
             query=query,

@@ -40,6 +40,7 @@ LONG_WORDS = 200
 """Words from which an answer is taken as less to the point, in proportion."""
 _ASKS_FIGURE = (("how", "many"), ("how", "much"), ("how", "long"), ("what", "percentage"), ("what", "share"), ("when",))
 _OWNERS = ("brand:", "region:")
+_KINDS = (*_OWNERS, "measure:")
 
 
 def answer_relevancy(question: str, answer: str, contexts: Sequence[str] = ()) -> MetricScore:
@@ -100,7 +101,7 @@ def _drawn_on(statement: Sentence, read: Sequence[Passages]) -> Sentence:
 
 
 def _news(asked: Sequence[Token], backed: Sequence[Sentence], read: Sequence[Passages]) -> float:
-    """How informative the statements are; brands, and regions, count once and only where none is asked about."""
+    """How informative the statements are; brands, regions and measures only where none is asked about."""
     known = {_kind(token) for token in asked}
     new = {
         _kind(token): token
@@ -116,8 +117,8 @@ def _news(asked: Sequence[Token], backed: Sequence[Sentence], read: Sequence[Pas
 
 
 def _kind(token: Token) -> str:
-    """What counts as one piece of news: every brand is the same, so that naming another one tells nothing more."""
-    return next((owner for owner in _OWNERS if token.norm.startswith(owner)), token.norm)
+    """What counts as one piece of news: all brands are the same, so that naming another one tells nothing more."""
+    return next((kind for kind in _KINDS if token.norm.startswith(kind)), token.norm)
 
 
 def _stands(token: Token, statement: Sentence, read: Sequence[Passages]) -> bool:

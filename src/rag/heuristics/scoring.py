@@ -1,7 +1,7 @@
 """What are the five metrics of an answer when there is no model to judge it?
 
-Pure functions of the texts: no model, no network, a few milliseconds. What cannot be measured is None with the
-reason, never 0. Faithfulness is calibrated against people; the others are not, and say so.
+Pure functions of the texts: no model, no network, a few milliseconds; a few seconds at most, as what would take
+longer is not compared. What cannot be measured is None with the reason, never 0. Faithfulness is calibrated against people; the others are not, and say so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from src.rag.heuristics.relevancy import answer_relevancy
 from src.rag.samples import EvaluationSample
 from src.rag.scores import METRICS, Metric, MetricScore, unmeasured
 
-MAX_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 300_000
 
 
 def heuristic_scores(sample: EvaluationSample) -> dict[Metric, MetricScore]:

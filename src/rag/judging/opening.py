@@ -144,8 +144,9 @@ def _judge_settings(choice: Choice) -> LLMSettings | None:
 
 
 def _judge_name(settings: LLMSettings) -> str:
-    own = {"anthropic": settings.anthropic, "openai": settings.openai}.get(settings.provider)
-    return settings.provider if own is None else f"{settings.provider}:{own.models.judge}"
+    name = str(settings.provider)
+    own = {"anthropic": settings.anthropic, "openai": settings.openai}.get(name)
+    return name if own is None else f"{name}:{own.models.judge}"
 
 
 def _limits(config: EvaluationConfig) -> JudgeLimits:

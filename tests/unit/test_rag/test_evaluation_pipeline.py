@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from src.app.rag_evaluation import EvaluationOutcome
 from src.errors import ConfigError, ContractViolation, DatabaseUnavailable, DataUnavailable
 from src.mlops.mlflow_connector import MLflowConnector
 from src.rag.answers import RAGAnswer
@@ -41,6 +42,7 @@ from src.rag.scores import (
     MetricScore,
     unmeasured,
 )
+from src.rag.statistics import ComparisonVerdict, PairedDifference
 from src.storage.postgres_gateway import PostgresGateway
 from src.storage.rag_evaluations import RagEvaluationRepository
 from tests.mlflow_store import local_connector
@@ -468,3 +470,16 @@ async def test_an_mlflow_that_breaks_in_any_way_is_noted_after_the_run_is_kept(d
     assert run is not None
     assert run["aggregates"]["overall"]["mean"] == pytest.approx(0.9)
     assert any(note.startswith("MLflow: OSError") for note in report.notes)
+
+
+@pytest.mark.parametrize(("verdict", "pairs"), [("inferior", 9), ("insufficient_evidence", 0)])
+async def test_a_loss_fails_and_so_does_a_comparison_of_nothing(verdict: str, pairs: int) -> None:
+    report = await pipeline([EvaluationSample("q", answer="a")]).run_evaluation()
+    difference = PairedDifference(
+        "overall", -0.1, None, None, pairs, 10, 0.02, ComparisonVerdict(verdict), "why", pairs_needed=None
+    )
+    assert EvaluationOutcome(report, [], (difference,)).failed
+    fell = replace(difference, pairs=9, verdict=ComparisonVerdict.INSUFFICIENT_EVIDENCE)
+    undecided = EvaluationOutcome(report, [], (fell,))
+    assert undecided.undecided == ["overall: fell by 0.100, and whether that is a loss is not shown (why)"]
+    assert not undecided.failed

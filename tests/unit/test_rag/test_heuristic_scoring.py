@@ -127,7 +127,7 @@ def test_another_brand_lowers_the_score(told: list[Fact]) -> None:
     right = sample_of(told)
     for brand in set(BRANDS) - {told[0][0]}:
         swapped = replace(right, answer=str(right.answer).replace(told[0][0], brand))
-        for metric in METRICS_OF_ANSWER:
+        for metric in (*METRICS_OF_ANSWER, "answer_relevancy"):
             assert score(swapped, metric) < score(right, metric)
 
 
@@ -138,7 +138,7 @@ def test_an_unsupported_sentence_more_never_raises_the_score(told: list[Fact], e
     wrong = replace(right, answer=sentence("Fabhalta", "West", "TRx", "rose", 77, 2))
     for sample in (right, wrong):
         longer = replace(sample, answer=f"{extra} {sample.answer}" if first else f"{sample.answer} {extra}")
-        for metric in METRICS_OF_ANSWER:
+        for metric in (*METRICS_OF_ANSWER, "answer_relevancy"):
             assert score(longer, metric) <= score(sample, metric)
 
 
