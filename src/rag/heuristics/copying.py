@@ -6,35 +6,40 @@ words wherever they stand, so that neither order nor a changed word here and the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from src.rag.heuristics.claims import sentence_tokens
 from src.rag.heuristics.tokens import Sort, Token
 
+Forms = tuple[tuple[str, str, str], ...]
+
 RUN = 3
-"""Content words in a row that make a copied run. A number, brand or region matches any other in its place."""
+"""Content words in a row that make a copied run. Another brand or region is no other run, nor is another figure
+between two words."""
+COPIED_FROM = 0.6
+"""Share of a sentence's words from which it counts as copied: common phrases make no copy."""
 ALLOWED = 0.5
 """Share of the contexts a quote may take; more where one of two sentences, or two of several, are longer."""
-WHOLE_FROM = 0.6
+WHOLE_FROM = 0.35
 """Of the share beyond the allowed one, what counts as everything: a few words left out hide no copy."""
 COPIED = 0.35
 """Factor for an answer that repeats everything."""
 _OWNERS = ("brand:", "region:")
 _NUMBER = "#"
-_ANY = frozenset({_NUMBER, *_OWNERS})
-
-Run = tuple[int, tuple[str, ...]]
 
 
 def copied_share(answer: str, contexts: Sequence[str]) -> tuple[float, float]:
-    """Share of the contexts' words in runs that the answer repeats, and the share that a quote may take."""
-    said = {run for _, run in _runs([token for sentence in sentence_tokens(answer) for token in sentence])}
-    runs = {tuple(_runs(sentence)) for context in contexts for sentence in sentence_tokens(context)}
-    lengths = sorted((_words_in(found) for found in runs if found), reverse=True)
+    """Share of the contexts' content words in sentences the answer repeats, and the share that a quote may take."""
+    told = _forms([token for sentence in sentence_tokens(answer) for token in sentence])
+    said = {run for at in range(len(told)) for run in _runs(told, at)}
+    exact = {norm for norm, _, _ in told}
+    there = {_forms(sentence) for context in contexts for sentence in sentence_tokens(context)}
+    lengths = sorted((len(forms) for forms in there if len(forms) >= RUN), reverse=True)
     if len(lengths) < 2:
         return 0.0, 1.0
     quoted = sum(lengths[: 1 if len(lengths) == 2 else 2])
-    copied = sum(_words_in([(at, run) for at, run in found if run in said]) for found in runs)
+    covered = [(_covered(forms, said, exact), len(forms)) for forms in there if len(forms) >= RUN]
+    copied = sum(words for words, length in covered if words >= COPIED_FROM * length)
     return copied / sum(lengths), max(ALLOWED, quoted / sum(lengths))
 
 
@@ -45,20 +50,29 @@ def kept_of_copy(answer: str, contexts: Sequence[str]) -> float:
     return 1 - (1 - COPIED) * min(1.0, beyond)
 
 
-def _runs(tokens: Sequence[Token]) -> list[Run]:
-    """Runs of content words with their places; those mostly of figures, brands and regions tell no copy from a fact
-    told in the same form."""
-    forms = [_form(token) for token in tokens if token.content]
-    places = range(len(forms) - RUN + 1)
-    found = [(at, tuple(forms[at : at + RUN])) for at in places]
-    return [(at, run) for at, run in found if sum(form in _ANY for form in run) <= 1]
+def _forms(tokens: Sequence[Token]) -> Forms:
+    """Content words: as they stand, as they are compared in a run, and in a run without its figure."""
+    content = [token for token in tokens if token.content]
+    return tuple((one.norm, _form(one), _NUMBER if one.sort is Sort.NUMBER else _form(one)) for one in content)
 
 
 def _form(token: Token) -> str:
-    if token.sort is Sort.NUMBER:
-        return _NUMBER
     return next((owner for owner in _OWNERS if token.norm.startswith(owner)), token.norm)
 
 
-def _words_in(found: Iterable[Run]) -> int:
-    return len({place for at, _ in found for place in range(at, at + RUN)})
+def _runs(forms: Forms, at: int) -> list[tuple[str, ...]]:
+    """The run that begins at a place, and the one without its figure where it has two words beside."""
+    here = forms[at : at + RUN]
+    if len(here) < RUN:
+        return []
+    loose = tuple(form for _, _, form in here)
+    words = sum(form != _NUMBER and form not in _OWNERS for form in loose)
+    return [tuple(form for _, form, _ in here), *([loose] if words == RUN - 1 else [])]
+
+
+def _covered(forms: Forms, said: set[tuple[str, ...]], exact: set[str]) -> int:
+    """Words of a sentence that stand in at least one run of the answer; figures, brands and regions only as they are,
+    for a fact told in the form of another is no copy of it."""
+    starts = [at for at in range(len(forms)) if any(run in said for run in _runs(forms, at))]
+    places = {place for at in starts for place in range(at, at + RUN)}
+    return sum(forms[place][0] in exact for place in places)

@@ -30,7 +30,7 @@ DRAWN_FROM = 0.5
 """Share of a statement's weight that such a sentence holds."""
 NEWS_SCALE = 1.2
 """New figures and names count 1, new words a half; this many make 63 % of full informativeness."""
-BACKED_FROM = 0.2
+BACKED_FROM = 0.25
 """Support from which a statement counts at all: far below that of a faithful one, above that of an invented one."""
 WRONG_SORT = 0.75
 """Factor for an answer without a figure or date where the question asks for one."""
@@ -61,7 +61,7 @@ def answer_relevancy(question: str, answer: str, contexts: Sequence[str] = ()) -
     read = list(map(passages, texts))
     if reason := too_much(said, read):
         return MetricScore(None, reason)
-    backed = [one for one in said if not texts or support_in(one, texts).value >= BACKED_FROM]
+    backed = [one for one in said if not texts or support_in(one, texts).beyond_doubt >= BACKED_FROM]
     if not backed:
         return MetricScore(0.0, "no statement of the answer stands in the contexts; not calibrated against people")
     strayed = _strays(asked, backed, said)

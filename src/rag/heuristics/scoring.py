@@ -1,7 +1,8 @@
 """What are the five metrics of an answer when there is no model to judge it?
 
 Pure functions of the texts: no model, no network, a few milliseconds; a few seconds at most, as what would take
-longer is not compared. What cannot be measured is None with the reason, never 0. Faithfulness is calibrated against people; the others are not, and say so.
+longer is not compared. What cannot be measured is None with the reason, never 0. Faithfulness is calibrated against
+people; the others are not, and say so.
 """
 
 from __future__ import annotations
