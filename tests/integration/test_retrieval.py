@@ -287,7 +287,9 @@ async def test_the_index_for_many_vectors_finds_what_comparing_all_finds(
     chunks, vector = ChunkRepository(db), dense_arm.as_text(query)
     exact = await chunks.nearest_exactly(vector, limit=100, among=ChunkFilter(), **asked)
     by_index = await chunks.nearest_by_index(vector, limit=100, **asked)
-    assert len(set(dict(exact)) & set(dict(by_index))) >= 90
+    # Many of these texts are equally near: what counts is how near the found ones are, not which of equals they are.
+    ninetieth = sorted(dict(exact).values(), reverse=True)[89]
+    assert sum(score >= ninetieth - 1e-5 for score in dict(by_index).values()) >= 90
     monkeypatch.setattr(dense_arm, "COMPARED_AT_MOST", 100)
     asked_which = []
     monkeypatch.setattr(ChunkRepository, "nearest_by_index", _noting(asked_which, ChunkRepository.nearest_by_index))
