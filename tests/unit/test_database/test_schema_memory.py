@@ -288,7 +288,7 @@ def test_schema_split_ratios_must_add_up(sql: SqlSession) -> None:
 
 
 def test_schema_chunk_text_is_searchable_and_embedding_dimension_is_checked(sql: SqlSession) -> None:
-    document = sql.add("rag_documents", source_type="kpi_summary", source_id="BU5", title="TRx", checksum="c")["document_id"]
+    document = sql.add("rag_documents", source_type="file", source_id="BU5", title="TRx", checksum="c")["document_id"]
     chunk = sql.add(
         "rag_chunks", document_id=document, ordinal=0, content="Prescriptions rose in the Midwest", token_count=5
     )["chunk_id"]
