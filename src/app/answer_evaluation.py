@@ -103,9 +103,9 @@ class AnswerScorer:
         )
         if not await self._interactions.holds(interaction):
             return None
+        signal_id = await self._evaluations.store(combined.to_rows(_answer(interaction)))
         if self._evaluator.tracer.enabled:
             combined.log_to_opik(self._evaluator.tracer.connector, interaction.trace_id)
-        signal_id = await self._evaluations.store(combined.to_rows(_answer(interaction)))
         await self._interactions.evaluated(interaction)
         return signal_id
 

@@ -20,6 +20,7 @@ from src.rag.embeddings.selection import close_embeddings, open_embeddings
 from src.rag.retrieval.opening import open_retriever
 from src.rag.retrieval_results import RetrievalFilters
 from src.storage.database import Database
+from src.storage.rag_chunks import ChunkRepository
 
 Progress = Callable[[str], None]
 
@@ -71,5 +72,4 @@ async def answer_from_documents(
 async def has_documents() -> bool:
     """Whether there is anything to answer from."""
     async with traced_database() as database:
-        row = await database.fetchrow("SELECT EXISTS (SELECT FROM rag_chunks) AS filled")
-        return bool(row and row["filled"])
+        return not await ChunkRepository(database).is_empty()

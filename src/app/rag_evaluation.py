@@ -25,6 +25,7 @@ from src.rag.scores import METRICS, EvaluationReport, EvaluationResult, Method
 from src.rag.statistics import ComparisonVerdict, PairedDifference, compare_runs
 from src.storage.database import Database
 from src.storage.postgres_gateway import PostgresGateway
+from src.storage.rag_chunks import ChunkRepository
 from src.storage.rag_evaluations import RagEvaluationRepository
 
 PipelineChoice = Literal["corpus", "none"]
@@ -144,8 +145,7 @@ async def _pipeline(request: EvaluationRequest, database: Database) -> AsyncIter
     if request.pipeline == "none":
         yield None
         return
-    row = await database.fetchrow("SELECT EXISTS (SELECT FROM rag_chunks) AS filled")
-    if not (row and row["filled"]):
+    if await ChunkRepository(database).is_empty():
         raise DataUnavailable(
             "the corpus is empty, so no question can be answered: add documents with 'e2i corpus add', or score the "
             "answers in a dataset with --pipeline none"

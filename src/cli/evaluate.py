@@ -83,7 +83,7 @@ def run(
     else:
         for line in outcome_lines(outcome):
             output.print_rich(line)
-    if strict and (outcome.failures or outcome.inferior):
+    if strict and outcome.failed:
         raise typer.Exit(CHECK_FAILED)
 
 
