@@ -28,9 +28,8 @@ from src.rag.documents import SourceDocument, SourceType
 from src.rag.embeddings.selection import open_embeddings
 from src.settings import PROJECT_ROOT
 from src.storage.connection import connect
-from src.storage.postgres_gateway import PostgresGateway
 from src.storage.rag_documents import RagDocumentRepository
-from src.storage.retrieval_configurations import RetrievalConfigRepository
+from src.storage.retrieval_configurations import active_configuration
 
 TARGET_SECONDS = 180
 
@@ -48,7 +47,7 @@ async def measure(documents: list[SourceDocument]) -> list[tuple[str, IngestRepo
     """The first and the second ingestion of the same documents."""
     config = load_rag_config()
     async with connect(migrate=True) as database:
-        active = await RetrievalConfigRepository(PostgresGateway(database)).active()
+        active = await active_configuration(database)
         repository = RagDocumentRepository(database)
         async with repository.writing() as writer:
             cutting = Cutting(active.chunk_size, active.chunk_overlap)

@@ -32,16 +32,14 @@ from src.rag.corpus.corpus import Corpus
 from src.rag.corpus.ingestion import ingest
 from src.rag.embeddings.provider import EmbeddingProvider, Vectors
 from src.rag.embeddings.selection import open_embeddings
-from src.rag.retrieval.opening import open_retriever, retrieval_config
+from src.rag.retrieval.opening import open_retriever
 from src.rag.retrieval.retriever import HybridRetriever
-from src.rag.retrieval_results import RetrievalConfig
 from src.resilience.outcomes import Unavailable
 from src.settings import PROJECT_ROOT
 from src.storage.connection import connect
 from src.storage.database import Database
-from src.storage.postgres_gateway import PostgresGateway
 from src.storage.rag_documents import RagDocumentRepository
-from src.storage.retrieval_configurations import RetrievalConfigRepository
+from src.storage.retrieval_configurations import RetrievalConfig, active_configuration
 
 TEXT_TARGET, HYBRID_TARGET, P95_MS = 0.67, 0.70, 50.0
 DEPTH = 20
@@ -130,7 +128,7 @@ async def filled(folder: Path, cache: Path | None) -> Any:
 
 
 async def _fill(database: Database, folder: Path, config: RagConfig, model: EmbeddingProvider) -> None:
-    active = await RetrievalConfigRepository(PostgresGateway(database)).active()
+    active = await active_configuration(database)
     repository = RagDocumentRepository(database)
     async with repository.writing() as writer:
         cutting = Cutting(active.chunk_size, active.chunk_overlap)
@@ -182,7 +180,7 @@ async def measure(folder: Path, cache: Path | None, *, tune: bool) -> int:
     queries = read_queries(folder)
     async with filled(folder, cache) as (database, config, model):
         retriever, holder = shipped(database, config, model)
-        active = retrieval_config(await RetrievalConfigRepository(PostgresGateway(database)).active())
+        active = await active_configuration(database)
         begun = time.perf_counter()
         await retriever.retrieve("first query")
         print(f"\nfirst query, model and index loaded: {time.perf_counter() - begun:.1f} s")

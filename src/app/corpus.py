@@ -23,9 +23,8 @@ from src.rag.corpus.report import IngestReport
 from src.rag.documents import SourceDocument, SourceType
 from src.rag.embeddings.selection import close_embeddings, open_embeddings
 from src.storage.database import Database
-from src.storage.postgres_gateway import PostgresGateway
 from src.storage.rag_documents import CorpusChange, DocumentSummary, RagDocumentRepository, StoredChunk
-from src.storage.retrieval_configurations import RetrievalConfigRepository
+from src.storage.retrieval_configurations import active_configuration
 
 Progress = Callable[[str, float], None]
 
@@ -155,7 +154,7 @@ async def open_corpus(
     embeddings = open_embeddings(settings.embedding)
     try:
         async with traced_database() as database:
-            active = await RetrievalConfigRepository(PostgresGateway(database)).active()
+            active = await active_configuration(database)
             repository = RagDocumentRepository(database)
             async with repository.writing(lambda who: on_progress(f"waiting: {who}", 0.0)) as writer:
                 cutting = Cutting(active.chunk_size, active.chunk_overlap)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from src.rag.retrieval_results import ARMS, RetrievalFilters, RetrievalResult, RetrievedChunk
+from src.rag.retrieval_results import RetrievalFilters, RetrievalResult, RetrievedChunk
+from src.storage.retrieval_configurations import ARMS
 
 SNIPPET = 240
 _WORD = re.compile(r"[^\W_]+")

@@ -92,7 +92,7 @@ def _highlighted(query: str, content: str) -> Any:
 
 
 def _print_explanation(result: RetrievalResult) -> None:
-    from src.rag.retrieval_results import ARMS
+    from src.storage.retrieval_configurations import ARMS
 
     table = output.grid("", *(f"{arm}: rank, score, adds" for arm in ARMS), "total")
     for number, chunk in enumerate(result.chunks, start=1):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,8 @@ from src.errors import ConfigError, ContractViolation
 from src.llm.budget import BYTES_PER_TOKEN, Budget, Spending
 from src.llm.configuration import LLMSettings
 from src.llm.failures import BrokenReply, as_refusal, as_unavailable, never_ran
-from src.llm.openai import PLACEHOLDER_KEY
+from src.llm.openai import open_sdk
+from src.llm.traced import LLMSpan, Tracer
 from src.resilience.circuit_breaker import CircuitBreaker, CircuitOpenError
 from src.resilience.outages import is_outage
 from src.resilience.outcomes import Unavailable
@@ -29,16 +29,6 @@ Vectors = NDArray[np.float32]
 
 PROVIDER = "openai"
 _NOT_VECTORS = "answered with something that is no embedding; check the base URL"
-
-
-class Tracer(Protocol):
-    """What records the requests."""
-
-    def trace_llm_call(
-        self, model: str, *, provider: str, metadata: Any = None, input_data: Any = None
-    ) -> AbstractAsyncContextManager[Any]:
-        """Open a span; an exception inside it marks it failed."""
-        ...
 
 
 class OpenAIEmbeddings:
@@ -182,7 +172,7 @@ class OpenAIEmbeddings:
         return np.asarray(vectors / lengths, dtype=np.float32)
 
 
-def _record(span: Any, used: Spending) -> None:
+def _record(span: LLMSpan, used: Spending) -> None:
     span.log_tokens(used.tokens, 0)
     span.set_cost(used.dollars or None)
 
@@ -192,16 +182,6 @@ def _sdk(settings: LLMSettings) -> Any:
     if not settings.openai.is_reachable:
         raise ConfigError("embedding.provider is openai but neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")
     try:
-        import openai
+        return open_sdk(settings.openai.key, settings.openai.base_url or None, settings.timeouts.request_seconds)
     except ModuleNotFoundError as error:
         raise ConfigError("the openai package is not installed: pip install 'e2i[llm]'") from error
-    import logging
-
-    # Its debug lines hold the texts.
-    logging.getLogger("openai").setLevel(logging.INFO)
-    return openai.AsyncOpenAI(
-        api_key=settings.openai.key or PLACEHOLDER_KEY,
-        base_url=settings.openai.base_url or None,
-        timeout=settings.timeouts.request_seconds,
-        max_retries=0,
-    )

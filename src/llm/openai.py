@@ -25,6 +25,17 @@ _STOP: dict[str | None, StopReason] = {
 }
 
 
+def open_sdk(api_key: str | None, base_url: str | None, timeout_s: float) -> Any:
+    """The SDK's client, its own retries off. Raises ModuleNotFoundError where it is not installed."""
+    import logging
+
+    import openai
+
+    # Its debug lines hold whole prompts.
+    logging.getLogger("openai").setLevel(logging.INFO)
+    return openai.AsyncOpenAI(api_key=api_key or PLACEHOLDER_KEY, base_url=base_url, timeout=timeout_s, max_retries=0)
+
+
 class OpenAIVendor:
     """One attempt per call: the SDK's own retries are off. JSON schemas go to the server, or into the prompt."""
 
@@ -38,18 +49,10 @@ class OpenAIVendor:
         timeout_s: float = 120.0,
         schemas_in_prompt: bool = False,
     ) -> None:
-        import logging
-
-        import openai
-
-        # Its debug lines hold whole prompts.
-        logging.getLogger("openai").setLevel(logging.INFO)
         self._native = not schemas_in_prompt
         # OpenAI refuses the older name for its newer models; compatible servers may know only that one.
         self._limit_name = "max_tokens" if base_url else "max_completion_tokens"
-        self._sdk = openai.AsyncOpenAI(
-            api_key=api_key or PLACEHOLDER_KEY, base_url=base_url, timeout=timeout_s, max_retries=0
-        )
+        self._sdk = open_sdk(api_key, base_url, timeout_s)
 
     async def send(self, request: LLMRequest) -> LLMReply:
         """Raises the SDK's errors, and BrokenReply for a body that is no completion."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-Arm = Literal["dense", "text", "graph"]
-ARMS: tuple[Arm, ...] = ("dense", "text", "graph")
+from src.storage.retrieval_configurations import Arm, RetrievalConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +62,6 @@ class Degraded:
     arm: Arm
     reason: str
     share: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalConfig:
-    """A row of ``retrieval_configurations``: how many chunks, how documents are cut, what each arm counts."""
-
-    config_id: str
-    version: int
-    k: int
-    chunk_size: int
-    chunk_overlap: int
-    dense_weight: float
-    text_weight: float
-    graph_weight: float
-    rerank: bool
-
-    def weight(self, arm: Arm) -> float:
-        """The weight of an arm in 0–1."""
-        return {"dense": self.dense_weight, "text": self.text_weight, "graph": self.graph_weight}[arm]
 
 
 @dataclass(frozen=True, slots=True)

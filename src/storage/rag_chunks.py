@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from src.storage.database import Database, Query, Row, Session
+from src.storage.insight_rows import VALIDATED
 
 # A document about no brand, region or date is found under every one of them.
 _FILTERED = (
@@ -61,7 +62,7 @@ _PATHS = """
 SELECT path_id, start_node, end_node, coalesce(intermediate_nodes, '{}') AS intermediate_nodes,
        coalesce(confidence_level, 0) AS confidence, brand, region
 FROM causal_paths
-WHERE validation_status IN ('proceed', 'review')
+WHERE validation_status = ANY(%(validated)s)
   AND (cardinality(%(brands)s::text[]) = 0 OR brand IS NULL OR brand::text = ANY(%(brands)s))
   AND (cardinality(%(regions)s::text[]) = 0 OR region IS NULL OR region::text = ANY(%(regions)s))
   AND (start_node = ANY(%(nodes)s) OR end_node = ANY(%(nodes)s)
@@ -205,6 +206,7 @@ class ChunkRepository:
         """Paths whose refutations passed or need a look, surest first: through any of ``nodes``, and of
         these brands and regions or of none in particular."""
         asked = {
+            "validated": [*VALIDATED],
             "nodes": [*nodes],
             "brands": [*brands],
             "regions": [*regions],

@@ -1,15 +1,18 @@
-"""Which retrieval settings are active, and which were before?"""
+"""Which retrieval settings are active?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from src.errors import DataUnavailable
-from src.storage.database import Database, Row
-from src.storage.gateway import TableGateway, Where
 
-TABLE = "retrieval_configurations"
+if TYPE_CHECKING:
+    from src.storage.database import Database
+
+Arm = Literal["dense", "text", "graph"]
+ARMS: tuple[Arm, ...] = ("dense", "text", "graph")
+
 _COLUMNS = (
     *("config_id", "version", "k", "chunk_size", "chunk_overlap"),
     *("dense_weight", "text_weight", "graph_weight", "rerank"),
@@ -17,8 +20,11 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRetrievalConfig:
-    """A row of ``retrieval_configurations``; the weights sum to 1, sizes are in tokens."""
+class RetrievalConfig:
+    """A row of ``retrieval_configurations``: how many chunks, how documents are cut, what each arm counts.
+
+    The weights sum to 1, sizes are in tokens.
+    """
 
     config_id: str
     version: int
@@ -30,32 +36,14 @@ class StoredRetrievalConfig:
     graph_weight: float
     rerank: bool
 
+    def weight(self, arm: Arm) -> float:
+        """The weight of an arm in 0–1."""
+        return {"dense": self.dense_weight, "text": self.text_weight, "graph": self.graph_weight}[arm]
 
-async def active_configuration(database: Database) -> StoredRetrievalConfig:
-    """The row in use, as ``RetrievalConfigRepository.active`` gives it but in one statement: for every query."""
-    return _active(await database.fetch(f"SELECT {', '.join(_COLUMNS)} FROM {TABLE} WHERE is_active"))
 
-
-def _active(found: Sequence[Row]) -> StoredRetrievalConfig:
+async def active_configuration(database: Database) -> RetrievalConfig:
+    """The row in use. Raises DataUnavailable when none is active."""
+    found = await database.fetch(f"SELECT {', '.join(_COLUMNS)} FROM retrieval_configurations WHERE is_active")
     if not found:
         raise DataUnavailable("no retrieval configuration is active: activate a row of retrieval_configurations")
-    return StoredRetrievalConfig(**found[0])
-
-
-class RetrievalConfigRepository:
-    """Reads ``retrieval_configurations``."""
-
-    def __init__(self, gateway: TableGateway) -> None:
-        self._gateway = gateway
-
-    async def active(self) -> StoredRetrievalConfig:
-        """The row in use. Raises DataUnavailable when none is active."""
-        found = await self._gateway.select(TABLE, columns=_COLUMNS, where=[Where("is_active", True)])
-        return _active(found)
-
-    async def version(self, version: int) -> StoredRetrievalConfig:
-        """One version, active or not. Raises DataUnavailable when there is none of that number."""
-        found = await self._gateway.select(TABLE, columns=_COLUMNS, where=[Where("version", version)])
-        if not found:
-            raise DataUnavailable(f"there is no version {version} of the retrieval configuration")
-        return StoredRetrievalConfig(**found[0])
+    return RetrievalConfig(**found[0])

@@ -19,14 +19,13 @@ from src.rag.embeddings.hashed import HashedEmbeddings
 from src.rag.retrieval import dense_arm
 from src.rag.retrieval.arms import ArmUnavailable, Hit
 from src.rag.retrieval.graph_arm import MOST_PATHS
-from src.rag.retrieval.opening import open_retriever, retrieval_config
+from src.rag.retrieval.opening import open_retriever
 from src.rag.retrieval.retriever import HybridRetriever
 from src.rag.retrieval_results import RetrievalFilters, RetrievalResult
 from src.resilience.outcomes import Unavailable
 from src.storage.database import Database
-from src.storage.postgres_gateway import PostgresGateway
 from src.storage.rag_chunks import ChunkFilter, ChunkRepository
-from src.storage.retrieval_configurations import RetrievalConfigRepository
+from src.storage.retrieval_configurations import active_configuration
 from tests.traces import memory_connector
 from tests.unit.test_rag.corpora import EMBEDDINGS, REPORTS, FakeArm, Text, add, rag_config, remove
 
@@ -48,10 +47,9 @@ def faked(
     database: Database, folder: Path, *arms: FakeArm, rerank: bool | None = False, **timeouts: float
 ) -> HybridRetriever:
     """A retriever over scripted arms; ``rerank`` None leaves it to the active configuration."""
-    repository = RetrievalConfigRepository(PostgresGateway(database))
 
     async def active() -> Any:
-        return replace(retrieval_config(await repository.active()), **({} if rerank is None else {"rerank": rerank}))
+        return replace(await active_configuration(database), **({} if rerank is None else {"rerank": rerank}))
 
     return HybridRetriever(
         arms,

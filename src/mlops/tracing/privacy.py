@@ -14,7 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from src.contracts.tables import TABLES
-from src.mlops.tracing.private_text import REDACTED, TextPatterns
+from src.domain.identifiers import REDACTED
+from src.mlops.tracing.private_text import TextPatterns
 
 CUT = "…[truncated]"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-REDACTED = "[redacted]"
+from src.domain.identifiers import REDACTED
 
 _KEPT = r"(?!\[redacted\])"
 _VALUE = rf"{_KEPT}(?:\"[^\"]*\"|'[^']*'|(?:(?:token|bearer|basic)\s+)?[^\s\"',;&}}\])]+)"

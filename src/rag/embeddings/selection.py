@@ -14,7 +14,8 @@ from src.resilience.outcomes import Unavailable
 
 if TYPE_CHECKING:
     from src.llm.budget import Budget
-    from src.llm.embeddings import OpenAIEmbeddings, Tracer
+    from src.llm.embeddings import OpenAIEmbeddings
+    from src.llm.traced import Tracer
 
 SWITCHED_OFF = Unavailable("embeddings", "switched off: embedding.provider is none in config/rag.yaml")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from src.rag.retrieval.entities import Entities
-from src.rag.retrieval_results import Arm
 from src.storage.rag_chunks import ChunkFilter, CorpusState
+from src.storage.retrieval_configurations import Arm
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import numpy as np
 
 from src.rag.embeddings.provider import EmbeddingProvider, Vectors
 from src.rag.retrieval.arms import ArmUnavailable, Asked, Found, Hit
-from src.rag.retrieval_results import Arm
 from src.resilience.outcomes import Unavailable
 from src.storage.rag_chunks import ChunkRepository, CorpusState, VectorCount
+from src.storage.retrieval_configurations import Arm
 
 # Up to here every vector is compared (about 10 ms at 20,000 of 384 numbers); beyond, the HNSW index is asked.
 COMPARED_AT_MOST = 20_000

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from src.rag.retrieval.arms import Hit
-from src.rag.retrieval_results import Arm, ArmPart
+from src.rag.retrieval_results import ArmPart
+from src.storage.retrieval_configurations import Arm
 
 # Least and most that a score can be: a cosine, a sum of BM25 scores, the score of a causal path. BM25 has no most: the
 # best score that was found stands for it.

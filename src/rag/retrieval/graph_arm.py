@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from src.rag.documents import SourceType
 from src.rag.retrieval.arms import Asked, Found, Hit
 from src.rag.retrieval.entities import Entities
-from src.rag.retrieval_results import Arm
 from src.storage.rag_chunks import CausalPath, ChunkRepository, CorpusState
+from src.storage.retrieval_configurations import Arm
 
 MAX_HOPS = 3
 PATHS_PER_HOP = 200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from src.domain.vocabulary import Vocabulary, load_vocabulary
@@ -15,11 +14,10 @@ from src.rag.retrieval.graph_arm import GraphArm
 from src.rag.retrieval.retriever import HybridRetriever
 from src.rag.retrieval.text_arm import TextArm
 from src.rag.retrieval.word_index_store import WordIndexStore
-from src.rag.retrieval_results import RetrievalConfig
 from src.resilience.outcomes import Unavailable
 from src.storage.database import Database
 from src.storage.rag_chunks import ChunkRepository
-from src.storage.retrieval_configurations import StoredRetrievalConfig, active_configuration
+from src.storage.retrieval_configurations import RetrievalConfig, active_configuration
 
 if TYPE_CHECKING:
     from src.mlops.opik_connector import OpikConnector
@@ -43,7 +41,7 @@ def open_retriever(
     model = open_embeddings(config.embedding, tracer=tracer) if embeddings is None else embeddings
 
     async def active() -> RetrievalConfig:
-        return retrieval_config(await active_configuration(database))
+        return await active_configuration(database)
 
     return HybridRetriever(
         [
@@ -57,8 +55,3 @@ def open_retriever(
         vocabulary=names,
         tracer=tracer,
     )
-
-
-def retrieval_config(stored: StoredRetrievalConfig) -> RetrievalConfig:
-    """The row as the retriever takes it."""
-    return RetrievalConfig(**asdict(stored))

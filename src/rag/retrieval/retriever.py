@@ -18,16 +18,10 @@ from src.rag.retrieval.filters import check_k, check_query, checked, chunk_filte
 from src.rag.retrieval.fusion import Fused, fuse, reranked
 from src.rag.retrieval.repetition import without_repetition
 from src.rag.retrieval.searching import Searched, search_all, span
-from src.rag.retrieval_results import (
-    ARMS,
-    Arm,
-    RetrievalConfig,
-    RetrievalFilters,
-    RetrievalResult,
-    RetrievedChunk,
-)
+from src.rag.retrieval_results import RetrievalFilters, RetrievalResult, RetrievedChunk
 from src.storage.database import Row
 from src.storage.rag_chunks import ChunkRepository, CorpusState
+from src.storage.retrieval_configurations import ARMS, Arm, RetrievalConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

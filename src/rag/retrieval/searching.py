@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from src.rag.retrieval.arms import ArmUnavailable, Asked, Found, Hit, SearchArm
-from src.rag.retrieval_results import Arm, Degraded
+from src.rag.retrieval_results import Degraded
 from src.storage.rag_chunks import CorpusState
+from src.storage.retrieval_configurations import Arm
 
 if TYPE_CHECKING:
     from src.mlops.opik_connector import OpikConnector

@@ -7,8 +7,8 @@ from src.rag.retrieval.arms import Asked, Found, Hit
 from src.rag.retrieval.word_index import WordIndex
 from src.rag.retrieval.word_index_store import WordIndexStore
 from src.rag.retrieval.words import words
-from src.rag.retrieval_results import Arm
 from src.storage.rag_chunks import CorpusState
+from src.storage.retrieval_configurations import Arm
 
 # What a name that was recognised by another counts beside the words of the question themselves.
 SYNONYM_WEIGHT = 0.3

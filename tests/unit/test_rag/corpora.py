@@ -18,10 +18,10 @@ from src.rag.corpus.chunking import searchable
 from src.rag.embeddings.hashed import HashedEmbeddings
 from src.rag.embeddings.provider import EmbeddingProvider
 from src.rag.retrieval.arms import Asked, Found, Hit
-from src.rag.retrieval_results import Arm
 from src.storage.database import Database
 from src.storage.rag_chunks import CorpusState
 from src.storage.rag_documents import CorpusChange, RagDocumentRepository, StoredChunk, StoredDocument
+from src.storage.retrieval_configurations import Arm
 
 
 @dataclass(frozen=True)

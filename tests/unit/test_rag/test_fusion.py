@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from src.rag.retrieval.arms import Hit
 from src.rag.retrieval.fusion import fuse, reranked, shared_weights
 from src.rag.retrieval.repetition import without_repetition
-from src.rag.retrieval_results import Arm, RetrievedChunk
+from src.rag.retrieval_results import RetrievedChunk
+from src.storage.retrieval_configurations import Arm
 
 WEIGHTS: dict[Arm, float] = {"dense": 0.4, "text": 0.3, "graph": 0.3}
 
