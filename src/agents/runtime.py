@@ -69,9 +69,19 @@ class DatasetLoader(Protocol):
         ...
 
 
+class AuditLog(Protocol):
+    """Takes the entries of one run's hash chain."""
+
+    async def append(self, agent: str, node: str, input_sha256: str, output_sha256: str) -> None:
+        """Add an entry. Raises DatabaseUnavailable where it cannot be kept: an audited run does not go on unseen."""
+        ...
+
+
 @dataclass(frozen=True)
 class Deps:
     """What the nodes of a run use and graph state never holds.
+
+    ``audit`` is the run's hash chain, None for agents that keep none.
 
     ``workspace`` keeps fitted models and frames of this process by run; a resumed run in a new
     process finds it empty and rebuilds what it needs.
@@ -84,6 +94,7 @@ class Deps:
     node_timeouts: Mapping[str, float] = field(default_factory=dict)
     on_progress: Callable[[str], None] = lambda _: None
     workspace: dict[str, Any] = field(default_factory=dict)
+    audit: AuditLog | None = None
 
 
 def traced_node(agent: str, name: str) -> Callable[[Node[StateT]], Node[StateT]]:

@@ -7,11 +7,14 @@ from src.domain.agents import TIER_OF_AGENT, AgentIdentity, agent_identity
 RUNNABLE = (
     "causal_impact",
     "data_preparer",
+    "explainer",
     "feature_analyzer",
     "model_deployer",
     "model_selector",
     "model_trainer",
     "observability_connector",
+    "orchestrator",
+    "tool_composer",
 )
 
 AGENT_TIERS = {name: TIER_OF_AGENT[name] for name in RUNNABLE}

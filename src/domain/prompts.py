@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from src.errors import ConfigError
 from src.settings import CONFIG_DIR
@@ -41,3 +42,19 @@ def load_prompt(component: str, folder: Path = PROMPTS) -> Prompt:
     if not text:
         raise ConfigError(f"{file}: the prompt is empty")
     return Prompt(component, 1, text)
+
+
+class PromptSource(Protocol):
+    """Gives the wording in use."""
+
+    async def active(self, component: str) -> Prompt:
+        """The active version of a component's prompt. Raises ConfigError for a component without one."""
+        ...
+
+
+class FilePrompts:
+    """The wording of the files, version 1: where no database holds others."""
+
+    async def active(self, component: str) -> Prompt:
+        """``config/prompts/<component>.md``."""
+        return load_prompt(component)

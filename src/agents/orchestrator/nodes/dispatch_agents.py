@@ -1,0 +1,14 @@
+"""."""
+
+from __future__ import annotations
+
+from langgraph.runtime import Runtime
+
+from src.agents.orchestrator.state import OrchestratorState, OrchestratorUpdate
+from src.agents.runtime import Deps, traced_node
+
+
+@traced_node("orchestrator", "dispatch")
+async def dispatch_agents(state: OrchestratorState, runtime: Runtime[Deps]) -> OrchestratorUpdate:
+    """."""
+    raise NotImplementedError

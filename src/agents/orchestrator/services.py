@@ -1,0 +1,62 @@
+"""What do the nodes of orchestrator work with?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Protocol, cast
+
+from src.agents.orchestrator.state import ContextChunk, QueryRequest, Written
+from src.agents.runtime import Deps
+from src.agents.specialists import Specialist
+from src.domain.findings import Finding
+from src.domain.guards import Guards
+from src.domain.prompts import PromptSource
+from src.domain.vocabulary import Vocabulary
+from src.llm.client import LLMClient
+
+PLACE = "orchestrator"
+
+
+class ContextSource(Protocol):
+    """Finds passages of the corpus."""
+
+    async def passages(self, query: str, *, k: int, brand: str | None, region: str | None) -> Sequence[ContextChunk]:
+        """The ``k`` best passages; none from an empty corpus. Raises E2IError where it cannot be searched."""
+        ...
+
+
+class Writer(Protocol):
+    """Puts findings into words for a reader: the explainer."""
+
+    async def write(
+        self, request: QueryRequest, findings: Sequence[Finding], contexts: Sequence[ContextChunk], trace_id: str
+    ) -> Written:
+        """The answer; every number in it stands in the findings."""
+        ...
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+@dataclass(frozen=True)
+class Services:
+    """Agents by name, the vocabulary, and what the graph may use; without ``llm`` it is deterministic throughout."""
+
+    specialists: Mapping[str, Specialist]
+    writer: Writer
+    vocabulary: Vocabulary
+    guards: Guards
+    contexts: ContextSource | None = None
+    llm: LLMClient | None = None
+    prompts: PromptSource | None = None
+    today: Callable[[], date] = _today
+    brands: frozenset[str] = field(default_factory=frozenset)
+    """Brands the panel holds; empty is not known."""
+
+
+def services_of(deps: Deps) -> Services:
+    """The services of this run."""
+    return cast(Services, deps.workspace[PLACE])

@@ -1,0 +1,14 @@
+"""."""
+
+from __future__ import annotations
+
+from langgraph.runtime import Runtime
+
+from src.agents.runtime import Deps, traced_node
+from src.agents.tool_composer.state import ComposerState, ComposerUpdate
+
+
+@traced_node("tool_composer", "decompose")
+async def decompose_query(state: ComposerState, runtime: Runtime[Deps]) -> ComposerUpdate:
+    """."""
+    raise NotImplementedError
