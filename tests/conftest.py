@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,9 @@ SILENCED = {
     "E2I_EVALUATION_RATE": "0",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
 }
+
+DELIVERING = ("e2i-delivery", "e2i-spool-writer")
+FEW_CONNECTORS = 6
 
 # The same examples every time: a run that fails fails again.
 settings.register_profile("e2i", derandomize=True, deadline=None)
@@ -140,11 +144,27 @@ def _guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _connectors_of_the_module() -> Iterator[None]:
+    """Hundreds of threads that wait for spans of tests long gone slow down every later test."""
+    yield from _connectors_closed()
+    left = [thread.name for thread in threading.enumerate() if thread.name in DELIVERING]
+    assert len(left) <= FEW_CONNECTORS, f"connectors were left open: {len(left)} threads deliver"
+
+
 @pytest.fixture(autouse=True)
 def _own_connector() -> Iterator[None]:
     """No test delivers the spans of another."""
-    yield
+    yield from _connectors_closed()
     close_connector()
+
+
+def _connectors_closed() -> Iterator[None]:
+    traces = sys.modules.get("tests.traces")
+    before = traces.opened() if traces else 0
+    yield
+    if (traces := sys.modules.get("tests.traces")) is not None:
+        traces.close_opened(before)
 
 
 def close_connector() -> None:
