@@ -3,14 +3,15 @@
 python -m benchmarks.bench_warmstart [--trials 40] [--past 3] [--changed 0.2] [--tolerance 0.001]
     [--random-state 1] [--problems NAME ...] [--json]
 
-Ten problems as a system meets them that trains again and again: a table is searched ``--past`` times, each time
-after ``--changed`` of its rows have made room for new ones (a row keeps its split), each search beginning, as the
-trainer does, with what the memory holds of those before it. Then the table changes once more, and is searched once
-cold and once warm, with the same seed and number of trials. Counted are the trials until the value of the cold
+Ten problems as a system meets them that trains again and again: a table is searched ``--past`` times, each time after
+``--changed`` of its rows have made room for new ones (a row keeps its split), each search beginning with, and guided
+by, what the memory holds of those before it, as the trainer's are. Then the table changes once more, and is searched
+once cold and once warm, with the same seed and number of trials. Counted are the trials until the value of the cold
 search's best is reached exactly, and, beside them, until it is reached up to ``--tolerance`` of it: two settings that
-near are equally good. A warm search that never gets there counts as one trial more than it had. Each memory also
-holds a pattern of an unlike problem, which must be refused. Exit code 1 when the median problem needs more than half
-of the cold search's trials for exactly its best, or when an unlike pattern was tried.
+near are equally good. A warm search that never gets there counts as one trial more than it had. The rounds are those of
+all trials: a warm search prunes later, as its trials are better. Each memory also holds a pattern of an unlike problem,
+which must be refused. Exit code 1 when the median problem needs more than half of the cold search's trials for exactly
+its best, or when an unlike pattern was tried.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from benchmarks.tuning_tasks import BINARY, MULTICLASS, REGRESSION, TuningTask
 from src.domain.modelling import ProblemType
 from src.mlops.hpo_pattern_memory import HPOPattern, HPOPatternMemory, InMemoryPatterns, query_of, runners_up
 from src.mlops.modelling.types import Labelled
-from src.mlops.optuna.results import HPOSummary, TrialRecord, WarmStart
+from src.mlops.optuna.results import EarlierSearch, HPOSummary, TrialRecord, WarmStart
 from src.mlops.optuna_optimizer import OptunaOptimizer, run_hyperparameter_optimization
 
 MOST = 0.5
@@ -46,7 +47,7 @@ Make = Callable[[int, int], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Counted:
-    """One problem: trials to the cold search's best, cold and warm, and patterns tried first."""
+    """One problem: trials to the cold search's best, cold and warm, rounds of both, and patterns tried first."""
 
     task: str
     metric: str
@@ -56,6 +57,8 @@ class Counted:
     warm_trials: int
     cold_trials_nearly: int
     warm_trials_nearly: int
+    cold_rounds: int
+    warm_rounds: int
     tried_first: int
     unlike_refused: bool
 
@@ -107,13 +110,13 @@ async def _counted(tables: list[TuningTask], trials: int, tolerance: float, rand
     *before, now = tables
     memory = HPOPatternMemory(InMemoryPatterns())
     for number, task in enumerate(before):
-        found, history = await _searched(task, trials, random_state + 100 + number, await _starts(memory, task, trials))
+        found, history = await _searched(task, trials, random_state + 100 + number, *await _known(memory, task, trials))
         await memory.store_hpo_pattern(_pattern(task, found, history))
     unlike = replace(_pattern(task, found, history), n_samples=40, n_features=900, feature_types={"text": 900})
     await memory.store_hpo_pattern(replace(unlike, pattern_id="unlike"))
-    cold, cold_trials = await _searched(now, trials, random_state, ())
-    starts = await _starts(memory, now, trials)
-    _, warm_trials = await _searched(now, trials, random_state, starts)
+    cold, cold_trials = await _searched(now, trials, random_state)
+    starts, earlier = await _known(memory, now, trials)
+    warm, warm_trials = await _searched(now, trials, random_state, starts, earlier)
     sign = 1 if cold.direction == "maximize" else -1
     near = cold.best_value - sign * tolerance * abs(cold.best_value)
     return Counted(
@@ -123,17 +126,20 @@ async def _counted(tables: list[TuningTask], trials: int, tolerance: float, rand
         max(sign * one.value for one in warm_trials if one.value is not None) * sign,
         *(_reached(found, cold.best_value, sign, trials) for found in (cold_trials, warm_trials)),
         *(_reached(found, near, sign, trials) for found in (cold_trials, warm_trials)),
+        cold.resource_used,
+        warm.resource_used,
         len(starts),
-        "unlike" not in {start.pattern_id for start in starts},
+        "unlike" not in {known.pattern_id for known in (*starts, *earlier)},
     )
 
 
-async def _starts(memory: HPOPatternMemory, task: TuningTask, trials: int) -> list[WarmStart]:
-    """As the trainer asks for them: for half of the trials at most."""
+async def _known(
+    memory: HPOPatternMemory, task: TuningTask, trials: int
+) -> tuple[list[WarmStart], list[EarlierSearch]]:
+    """As the trainer asks for it: warm starts for half of the trials at most."""
     metric = _optimizer(trials).config.metrics.of(task.problem_type)
-    return await memory.get_warmstart(
-        query_of(ALGORITHM, task.problem_type, metric, _space(), task.train), most=max(1, trials // 2)
-    )
+    asked = query_of(ALGORITHM, task.problem_type, metric, _space(), task.train)
+    return await memory.get_warmstart(asked, most=max(1, trials // 2)), await memory.get_earlier_searches(asked)
 
 
 def _reached(trials: tuple[TrialRecord, ...], goal: float, sign: int, most: int) -> int:
@@ -145,12 +151,13 @@ def _reached(trials: tuple[TrialRecord, ...], goal: float, sign: int, most: int)
 def _pattern(task: TuningTask, summary: HPOSummary, trials: Sequence[TrialRecord]) -> HPOPattern:
     query = query_of(ALGORITHM, task.problem_type, summary.metric, _space(), task.train)
     known = {name: getattr(query, name) for name in query.__dataclass_fields__}
+    most = _optimizer(1).config.warmstart.remembered_trials - 1
     return HPOPattern(
         **known,
         direction=summary.direction,
         best_params=summary.best_params,
         best_value=summary.best_value,
-        runners_up=runners_up(trials, summary.direction, summary.best_params),
+        runners_up=runners_up(trials, summary.direction, summary.best_params, most),
         study_name=summary.study_name,
     )
 
@@ -167,7 +174,11 @@ def _optimizer(trials: int) -> OptunaOptimizer:
 
 
 async def _searched(
-    task: TuningTask, trials: int, random_state: int, starts: Sequence[WarmStart]
+    task: TuningTask,
+    trials: int,
+    random_state: int,
+    starts: Sequence[WarmStart] = (),
+    earlier: Sequence[EarlierSearch] = (),
 ) -> tuple[HPOSummary, tuple[TrialRecord, ...]]:
     optimizer = _optimizer(trials)
     try:
@@ -181,6 +192,7 @@ async def _searched(
             n_trials=trials,
             random_state=random_state,
             warmstart=starts,
+            earlier=earlier,
             optimizer=optimizer,
         )
     finally:
@@ -251,11 +263,12 @@ def _print_row(one: Counted, *, header: bool) -> None:
     if header:
         print(
             f"{'problem':<14} {'metric':<12} {'cold best':>10} {'warm best':>10} {'cold':>5} {'warm':>5} {'share':>6} "
-            f"{'nearly':>6}"
+            f"{'nearly':>6} {'rounds':>6} {'rounds':>6}"
         )
     print(
         f"{one.task:<14} {one.metric:<12} {one.cold_best:>10.4f} {one.warm_best:>10.4f} "
-        f"{one.cold_trials:>5} {one.warm_trials:>5} {one.share:>6.0%} {one.share_nearly:>6.0%}",
+        f"{one.cold_trials:>5} {one.warm_trials:>5} {one.share:>6.0%} {one.share_nearly:>6.0%} "
+        f"{one.cold_rounds:>6} {one.warm_rounds:>6}",
         flush=True,
     )
 

@@ -3,7 +3,7 @@
 For each labelled set of ../shared/data/rag: AUROC of raw faithfulness on the development and the test half beside two
 baselines (share of the answer's distinct words in the context; ROUGE-L, precision and F), calibrated balanced
 accuracy, abstention, milliseconds of one item; WikiEval pairs. ``--half whole`` puts the halves together.
-``--calibrate FILE`` fits the tables on the development halves and writes them. Exit code 1 when a target of
+The weights come from fitting.py, the tables from calibrating.py. Exit code 1 when a target of
 heuristics.md is missed on a test half, 2 without the data.
 """
 
@@ -19,23 +19,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 from scipy.stats import rankdata
 
-from src.rag.heuristics.calibration import (
-    CalibrationFile,
-    Regime,
-    RegimeTable,
-    Shape,
-    calibrate,
-    load_calibration,
-    regime_of,
-)
+from src.rag.heuristics.calibration import CalibrationFile, Shape, calibrate, load_calibration
 from src.rag.heuristics.faithfulness import item_shape, raw_faithfulness
 from src.rag.heuristics.precision import context_precision
 from src.rag.heuristics.relevancy import answer_relevancy
@@ -47,10 +37,7 @@ DATA = PROJECT_ROOT.parent / "shared" / "data" / "rag"
 SETS = ("begin", "q2", "qags_cnndm", "qags_xsum", "scifact_nli")
 BEAT_BASELINES = SETS[:4]
 MEAN_AUROC, FAITH_PAIRS, RELEVANCY_PAIRS, MILLISECONDS = 0.73, 0.95, 0.70, 10.0
-LEAST_AGREEMENT = 0.60
-FOLDS = 5
 HALVES = {True: "development halves", False: "test halves", None: "whole sets, the halves together"}
-LEAST_ITEMS = 50
 _WORD = re.compile(r"[a-z0-9]+")
 
 Floats = NDArray[np.float64]
@@ -112,7 +99,7 @@ def scored(name: str, *, development: bool | None) -> list[Item]:
         start = time.process_time()
         scores = heuristic_scores(EvaluationSample(query=question, contexts=(context,), answer=answer))
         spent = (time.process_time() - start) * 1e3
-        raw = raw_faithfulness(answer, [context])
+        raw = raw_faithfulness(answer, [context], question)
         overlap = len({*words(answer)} & {*words(context)}) / max(1, len({*words(answer)}))
         shape = item_shape(answer, [context], question)
         value = raw.value if raw else 0.0
@@ -155,90 +142,11 @@ def balanced_weights(items: Sequence[Item]) -> Floats:
     return np.array([0.5 / counted[item.name, item.label] for item in items])
 
 
-def isotonic(raw: Floats, label: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Pool adjacent violators over bins of at least 1/12 of the weight; centres and pooled means."""
-    order = np.argsort(raw, kind="stable")
-    cumulated = np.cumsum(weight[order])
-    bins = np.minimum((cumulated / cumulated[-1] * 12).astype(int), 11)
-    pools: list[list[float]] = []
-    for number in np.unique(bins):
-        inside = order[bins == number]
-        total = float(weight[inside].sum())
-        pools.append([float(raw[inside] @ weight[inside]), float(label[inside] @ weight[inside]), total])
-        while len(pools) > 1 and (
-            pools[-2][1] * pools[-1][2] >= pools[-1][1] * pools[-2][2]
-            or pools[-1][0] / pools[-1][2] - pools[-2][0] / pools[-2][2] < 1e-3
-        ):
-            last = pools.pop()
-            pools[-1] = [a + b for a, b in zip(pools[-1], last, strict=True)]
-    return np.array([a / c for a, _, c in pools]), np.array([b / c for _, b, c in pools])
-
-
-def fit(items: Sequence[Item]) -> tuple[list[float], list[float]]:
-    """Points of a table from 0 to 1."""
-    raw, label = np.array([item.raw for item in items]), np.array([float(item.label) for item in items])
-    centres, means = isotonic(raw, label, balanced_weights(items))
-    points = dict(zip(np.round(centres, 4).tolist(), np.round(means, 4).tolist(), strict=True))
-    points.setdefault(0.0, min(points.values()))
-    points.setdefault(1.0, max(points.values()))
-    places = sorted(points)
-    return places, [points[place] for place in places]
-
-
 def balanced_accuracy(items: Sequence[Item], said: Sequence[bool]) -> float:
     """Mean of the shares of supported and of unsupported answers judged rightly."""
     weight = balanced_weights(items)
     right = np.array([bool(item.label) == verdict for item, verdict in zip(items, said, strict=True)])
     return float(right @ weight / weight.sum())
-
-
-def held_out_agreement(items: Sequence[Item]) -> float:
-    """The least balanced accuracy of a set, at 0.5 of tables fitted without the fold an item is in.
-
-    A context is in one fold; sets of fewer than 50 items in the regime say too little.
-    """
-    fold = [int(hashlib.sha256(f"fold {item.group}".encode()).hexdigest(), 16) % FOLDS for item in items]
-    said = [False] * len(items)
-    for number in range(FOLDS):
-        raw, probability = fit([item for item, own in zip(items, fold, strict=True) if own != number])
-        for place, item in enumerate(items):
-            if fold[place] == number:
-                said[place] = float(np.interp(item.raw, raw, probability)) >= 0.5
-    found = []
-    for name, count in Counter(item.name for item in items).items():
-        if count >= LEAST_ITEMS:
-            own = [(item, verdict) for item, verdict in zip(items, said, strict=True) if item.name == name]
-            found.append(balanced_accuracy([item for item, _ in own], [verdict for _, verdict in own]))
-    return min(found)
-
-
-def of_common_sets(items: Sequence[Item]) -> list[Item]:
-    """Items of the sets that have at least 50 of them: four items must not weigh as much as two thousand."""
-    counted = Counter(item.name for item in items)
-    return [item for item in items if counted[item.name] >= LEAST_ITEMS]
-
-
-def fitted() -> CalibrationFile:
-    """Tables of all regimes from the development halves."""
-    items = [item for name in SETS for item in scored(name, development=True)]
-    regimes = {}
-    for regime in Regime:
-        own = of_common_sets([item for item in items if regime_of(item.shape) is regime])
-        raw, probability = fit(own)
-        agreement = round(held_out_agreement(own), 4)
-        regimes[regime] = RegimeTable(
-            items=len(own), agreement=agreement, raw=tuple(raw), probability=tuple(probability)
-        )
-    return CalibrationFile(least_agreement=LEAST_AGREEMENT, regimes=regimes)
-
-
-def written(file: CalibrationFile) -> str:
-    """The tables as YAML."""
-    head = (
-        "# Raw faithfulness to the probability that people call an answer supported, for each kind of item. Numbers\n"
-        "# made by `python -m benchmarks.rag.heuristics --calibrate FILE`, development halves only.\n"
-    )
-    return head + yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=110)
 
 
 def report_sets(calibration: CalibrationFile, *, development: bool | None) -> tuple[list[float], list[str]]:
@@ -293,7 +201,7 @@ def preferred(name: str, row: dict[str, object]) -> float:
     """The score a pair of this set is compared by."""
     question, context, text = str(row["question"]), str(row["context"]), str(row["text"])
     if name == "wikieval_faith":
-        raw = raw_faithfulness(text, [context])
+        raw = raw_faithfulness(text, [context], question)
         return raw.value if raw else 0.0
     score = answer_relevancy(question, text) if name == "wikieval_ansrel" else context_precision(question, [context])
     return score.value or 0.0
@@ -329,17 +237,13 @@ def report_pairs(*, development: bool) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the tables, or write the calibration."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calibrate", type=Path, metavar="FILE", help="fit the tables and write them")
     parser.add_argument("--half", choices=("development", "test", "both", "whole"), default="both")
     options = parser.parse_args(argv)
     if not DATA.is_dir():
         print(f"the labelled sets are not there: {DATA}", file=sys.stderr)
         return 2
-    if options.calibrate:
-        options.calibrate.write_text(written(fitted()), encoding="utf-8")
-        return 0
     calibration = load_calibration()
     for regime, table in calibration.regimes.items():
         verdict = "scored" if table.agreement >= calibration.least_agreement else "abstains"

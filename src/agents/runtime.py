@@ -11,9 +11,11 @@ from typing import Any, Protocol, TypeVar
 import pandas as pd
 from langgraph.runtime import Runtime
 
+from src.agents.digests import digest
 from src.agents.tiers import identity
 from src.errors import E2IError
 from src.mlops.opik_connector import OpikConnector
+from src.storage.audit_chain import CHAIN, DIGEST, SEQUENCE, AuditEntry
 from src.storage.gateway import Op
 
 StateT = TypeVar("StateT", contravariant=True)
@@ -72,7 +74,7 @@ class DatasetLoader(Protocol):
 class AuditLog(Protocol):
     """Takes the entries of one run's hash chain."""
 
-    async def append(self, agent: str, node: str, input_sha256: str, output_sha256: str) -> None:
+    async def append(self, agent: str, node: str, input_sha256: str, output_sha256: str) -> AuditEntry:
         """Add an entry. Raises DatabaseUnavailable where it cannot be kept: an audited run does not go on unseen."""
         ...
 
@@ -101,7 +103,8 @@ def traced_node(agent: str, name: str) -> Callable[[Node[StateT]], Node[StateT]]
     """Run a node inside a span, within its time budget, with expected errors on the error edge.
 
     An E2IError becomes ``{"error": NodeError}`` and the graph routes on it; any other exception is
-    recorded on the span and leaves unchanged, so the run stops and can be resumed.
+    recorded on the span and leaves unchanged, so the run stops and can be resumed. Where the run is audited, what the
+    node was given and what it wrote become an entry, which its span names; a run whose entry cannot be kept stops.
     """
     who = identity(agent)
 
@@ -110,12 +113,19 @@ def traced_node(agent: str, name: str) -> Callable[[Node[StateT]], Node[StateT]]
         async def run(state: StateT, runtime: Runtime[Deps]) -> Any:
             deps = runtime.context
             deps.on_progress(name)
-            try:
-                async with deps.tracer.trace_agent(who.name, name, trace_id=deps.trace_id):
+            given = digest(state) if deps.audit is not None else ""
+            async with deps.tracer.trace_agent(who.name, name, trace_id=deps.trace_id) as span:
+                try:
                     async with asyncio.timeout(deps.node_timeouts.get(name)):
-                        return await node(state, runtime)
-            except E2IError as error:
-                return {"error": NodeError(type(error).__name__, str(error), name)}
+                        update = await node(state, runtime)
+                except E2IError as error:
+                    span.set_error(error)
+                    update = {"error": NodeError(type(error).__name__, str(error), name)}
+                if deps.audit is not None:
+                    entry = await deps.audit.append(who.name, name, given, digest(update))
+                    for key, value in ((CHAIN, entry.chain_id), (SEQUENCE, entry.sequence), (DIGEST, entry.sha256)):
+                        span.set_attribute(key, value)
+                return update
 
         return run
 

@@ -56,13 +56,15 @@ class Agent(Protocol[Request, Result]):
         ...
 
 
-def run_deps(database: Database, agent_name: str, on_progress: Callable[[str], None]) -> Deps:
-    """What a run on ``database`` works with: the catalogue, a new trace, the budgets of the agent's nodes."""
+def run_deps(
+    database: Database, agent_name: str, on_progress: Callable[[str], None], *, trace_id: str | None = None
+) -> Deps:
+    """What a run on ``database`` works with: the catalogue, the trace (a new one), the budgets of the agent's nodes."""
     return Deps(
         datasets=CatalogueDatasets(Catalogue(database)),
         tracer=get_opik_connector(),
         run_id=str(uuid7()),
-        trace_id=str(uuid7()),
+        trace_id=trace_id or str(uuid7()),
         node_timeouts=load_agents_config().agents[agent_name].node_timeouts,
         on_progress=on_progress,
     )

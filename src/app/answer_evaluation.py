@@ -16,6 +16,7 @@ from src.agents.feedback_learner.evaluation.applicability import speaks_of_effec
 from src.agents.feedback_learner.evaluation.drift import DriftReport, watch_drift
 from src.agents.feedback_learner.evaluation.rubric_evaluator import RubricEvaluator
 from src.app.interactions import in_sample
+from src.app.prompts import open_prompts
 from src.app.tracing import traced_database
 from src.domain.rubric import RubricContext
 from src.errors import DataUnavailable, E2IError, ServiceOutage
@@ -170,7 +171,9 @@ async def open_scorer(database: Database, provider: JudgeChoice = "auto") -> Asy
         client = open_client(settings, prices=connector.config.prices, tracer=connector, budget=budget)
     try:
         async with evaluator.opened() as scoring:
-            yield AnswerScorer(database, evaluator, RubricEvaluator(llm=client), scoring)
+            rubric = RubricEvaluator(llm=client, prompts=await open_prompts(database))
+            await rubric.check()
+            yield AnswerScorer(database, evaluator, rubric, scoring)
     finally:
         if client is not None:
             await client.aclose()

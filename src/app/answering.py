@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from src.app.interactions import keep, of_documents, without_persons
+from src.app.prompts import open_prompts
 from src.app.tracing import traced_database
 from src.domain.vocabulary import load_vocabulary
 from src.llm.configuration import load_llm_config
@@ -37,6 +38,7 @@ async def open_pipeline(database: Database) -> AsyncIterator[RAGPipeline]:
             config.answering,
             llm=None if client.provider == NoModel.provider else client,
             tracer=connector,
+            prompts=await open_prompts(database),
         )
     finally:
         await client.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,11 +11,11 @@ from src.agents.runtime import Filter
 from src.app.effects import Answer, answer_effect
 from src.app.questions import EffectQuestion
 from src.app.session import Session
+from src.causal_engine.declaration import declared_for
 from src.domain.question import ClarificationNeeded, Understood, understand
 from src.domain.vocabulary import load_vocabulary
-from src.errors import QuestionNotUnderstood
+from src.errors import GuardrailViolation, QuestionNotUnderstood
 from src.storage.gateway import Op
-from src.storage.records import DatasetRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,24 @@ def read_question(question: str) -> Understood | Clarification:
     return understood
 
 
-async def answer_question(session: Session, question: str, understood: Understood, *, dataset: str) -> Answer:
-    """Answer an understood question on the panel ``dataset``; raises DatasetNotFound without a panel."""
+async def answer_question(
+    session: Session,
+    question: str,
+    understood: Understood,
+    *,
+    dataset: str,
+    trace_id: str | None = None,
+    hidden_columns: Collection[str] = (),
+    keep_answer: bool = True,
+) -> Answer:
+    """Answer an understood question on the panel ``dataset``; raises DatasetNotFound without a panel.
+
+    Raises GuardrailViolation where treatment or outcome is one of the ``hidden_columns``. ``trace_id`` and
+    ``keep_answer`` as for an effect.
+    """
+    for column in (understood.treatment, understood.outcome):
+        if column in hidden_columns:
+            raise GuardrailViolation(f"'{column}' may not be shown to your role; ask about another measure")
     record = await session.datasets.record(dataset)
     effect_question = EffectQuestion(
         dataset=record.dataset_id,
@@ -61,7 +78,12 @@ async def answer_question(session: Session, question: str, understood: Understoo
         text=question,
     )
     return await answer_effect(
-        session, effect_question, declared=_declared(record, understood), understood=_document(understood)
+        session,
+        effect_question,
+        declared=declared_for(record.declared, str(understood.treatment), str(understood.outcome), understood.brand),
+        understood=_document(understood),
+        trace_id=trace_id,
+        keep_answer=keep_answer,
     )
 
 
@@ -76,24 +98,6 @@ def _filters(understood: Understood) -> tuple[Filter, ...]:
     if period is not None and period.since_launch:
         filters.append(Filter("months_since_launch", Op.GE, "0"))
     return tuple(filters)
-
-
-def _declared(record: DatasetRecord, understood: Understood) -> dict[str, Any]:
-    """What the panel declares about this treatment, for the brand where brands differ."""
-    questions = record.declared.get("questions", {})
-    base = {key: value for key, value in record.declared.items() if key != "questions"}
-    entry = questions.get(f"{understood.treatment}@{understood.brand}") or questions.get(str(understood.treatment))
-    if entry is None:
-        return base
-    return {**base, **_for_outcome(entry, str(understood.outcome))}
-
-
-def _for_outcome(entry: dict[str, Any], outcome: str) -> dict[str, Any]:
-    """Declared knowledge told for one script count holds for the others: only the name changes."""
-    told = entry["outcome"]
-    renamed = {told: outcome}
-    edges = [[renamed.get(node, node) for node in edge] for edge in entry["graph"]["edges"]]
-    return {**entry, "outcome": outcome, "graph": {**entry["graph"], "edges": edges}}
 
 
 def _document(understood: Understood) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from src.causal_engine.study import Study
 from src.causal_engine.wording import effect_unit
 from src.errors import DatabaseUnavailable, EstimationError, RunNotFound, TooFewRows
 from src.mlops.tracing.ids import uuid7
+from src.storage.audit_chain import AuditChain
 from src.storage.datasets import file_sha256, stored_path
 from src.storage.records import DatasetRecord, RunRecord
 
@@ -76,11 +77,14 @@ async def answer_effect(
     *,
     declared: Mapping[str, Any] | None = None,
     understood: Mapping[str, Any] | None = None,
+    trace_id: str | None = None,
+    keep_answer: bool = True,
 ) -> Answer:
     """Answer ``question``; everything is checked before anything is written.
 
     ``declared`` replaces what the dataset itself declares about cause and effect; a file declares
-    nothing. An interrupted run of the same question on the same data is resumed.
+    nothing. An interrupted run of the same question on the same data is resumed. The run stands in the trace
+    ``trace_id`` (a new one). Without ``keep_answer`` it is part of a larger answer that is kept as a whole.
     """
     graph = _graph_file(question)
     async with session.dataset_for(question) as staged:
@@ -95,11 +99,12 @@ async def answer_effect(
         async with session.claim(interrupted.run_id) as mine:
             if mine and await _still_resumable(session, interrupted):
                 session.on_progress("resuming an interrupted run")
-                return await _finish(session, interrupted, dataset, request)
-    run = _new_run(request, dataset, digest, {**(understood or {}), "units": _units(study)})
+                return await _finish(session, interrupted, dataset, request, keep_answer=keep_answer)
+    told = {**(understood or {}), "units": _units(study)}
+    run = _new_run(request, dataset, digest, told, trace_id=trace_id)
     async with session.claim(run.run_id):
         await session.runs.start(run)
-        return await _finish(session, run, dataset, request)
+        return await _finish(session, run, dataset, request, keep_answer=keep_answer)
 
 
 async def check_request(staged: StagedDataset, request: ImpactRequest) -> Study:
@@ -194,10 +199,17 @@ def _graph_file(question: EffectQuestion) -> DeclaredGraph | None:
     return DeclaredGraph(tuple(graph.edges), tuple(graph.latent), tuple(graph.time_invariant))
 
 
-def _new_run(request: ImpactRequest, dataset: DatasetRecord, digest: str, understood: dict[str, Any]) -> RunRecord:
+def _new_run(
+    request: ImpactRequest,
+    dataset: DatasetRecord,
+    digest: str,
+    understood: dict[str, Any],
+    *,
+    trace_id: str | None = None,
+) -> RunRecord:
     return RunRecord(
         run_id=str(uuid7()),
-        trace_id=str(uuid7()),
+        trace_id=trace_id or str(uuid7()),
         question=request.query,
         understood=understood,
         request=to_json(request),
@@ -218,7 +230,9 @@ def _new_run(request: ImpactRequest, dataset: DatasetRecord, digest: str, unders
     )
 
 
-async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, request: ImpactRequest) -> Answer:
+async def _finish(
+    session: Session, run: RunRecord, dataset: DatasetRecord, request: ImpactRequest, *, keep_answer: bool = True
+) -> Answer:
     deps = Deps(
         datasets=session.datasets,
         tracer=session.tracer,
@@ -226,6 +240,7 @@ async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, requ
         trace_id=run.trace_id,
         node_timeouts=session.budget.node_timeouts,
         on_progress=session.on_progress,
+        audit=AuditChain(session.database, run.run_id),
     )
     try:
         async with asyncio.timeout(session.budget.timeout_seconds):
@@ -236,11 +251,17 @@ async def _finish(session: Session, run: RunRecord, dataset: DatasetRecord, requ
     except Exception as error:
         await _give_up(session, run, (type(error).__name__, str(error)[:2000]))
         raise
-    return await _store(session, run, dataset, result, deps.workspace["query"])
+    return await _store(session, run, dataset, result, deps.workspace["query"], keep_answer=keep_answer)
 
 
 async def _store(
-    session: Session, run: RunRecord, dataset: DatasetRecord, result: ImpactResult, query: dict[str, Any]
+    session: Session,
+    run: RunRecord,
+    dataset: DatasetRecord,
+    result: ImpactResult,
+    query: dict[str, Any],
+    *,
+    keep_answer: bool,
 ) -> Answer:
     await record_result(session.observations, run.run_id, run.request_sha256, result)
     if result.analysis is None:
@@ -258,7 +279,8 @@ async def _store(
     )
     await session.forget(run.run_id)
     finished = await session.runs.get(run.run_id)
-    await keep(session.database, of_analysis(finished, result.analysis))
+    if keep_answer:
+        await keep(session.database, of_analysis(finished, result.analysis))
     return Answer(finished, dataset, _analysis(finished))
 
 

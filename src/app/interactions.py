@@ -9,6 +9,8 @@ from typing import Any
 
 import psycopg
 
+from src.agents.orchestrator.agent import QueryResult
+from src.agents.orchestrator.state import QueryRequest
 from src.app.report.small_cells import hidden_segments
 from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
 from src.domain.identifiers import without_identifiers
@@ -76,6 +78,34 @@ def of_analysis(run: RunRecord, analysis: Analysis) -> Interaction:
         brand=run.understood.get("brand"),
         method="deterministic",
     )
+
+
+def of_query(result: QueryResult, request: QueryRequest) -> Interaction:
+    """The interaction of a question that the orchestrator answered, asked back or declined."""
+    told = [finding for finding in result.findings if finding.answered]
+    evidence = {one.id: one for finding in told for one in finding.evidence}
+    return Interaction(
+        trace_id=result.meta.trace_id,
+        session_id=result.session_id,
+        run_id=next((finding.run_id for finding in told if finding.run_id), None),
+        query=request.query,
+        answer=result.answer,
+        contexts=[{"chunk_id": one.id, "score": 1.0, "text": one.text} for one in evidence.values()],
+        citations=[{"evidence_id": one} for one in result.citations],
+        agents=[RAG_AGENT, *dict.fromkeys(one.agent for one in told)],
+        prompt_versions=result.prompt_versions,
+        confidence=result.confidence,
+        latency_ms=result.meta.duration_ms,
+        brand=request.brand or _brand_of(result),
+        user_expertise=request.user_expertise,
+        method="llm" if result.source == "llm" else "deterministic",
+        declined=result.declined or result.clarification,
+    )
+
+
+def _brand_of(result: QueryResult) -> str | None:
+    parts = result.classification.parts if result.classification is not None else ()
+    return next((one.understood.brand for one in parts if one.understood and one.understood.brand), None)
 
 
 def answer_words(analysis: Analysis) -> str:

@@ -18,6 +18,7 @@ from src.app.agent_runs import run_deps, run_recorded
 from src.app.tracing import traced_database
 from src.errors import DataUnavailable
 from src.mlops.opik_connector import get_opik_connector
+from src.storage.database import Database
 from src.storage.traces import TraceRepository
 
 ACTIVITY_TYPE = "quality_measurement"
@@ -53,6 +54,18 @@ class MeasuredQuality:
         }
 
 
+def observer_over(database: Database) -> ObservabilityConnectorAgent:
+    """The agent that measures, on the spans of ``database`` and the configured cache."""
+    connector = get_opik_connector()
+    cache = connector.config.cache
+    return ObservabilityConnectorAgent(
+        connector,
+        TraceRepository(database),
+        open_cache(cache),
+        ttl={str(name): seconds for name, seconds in cache.ttl.items()},
+    )
+
+
 async def measure_quality(
     window: str, agents: Sequence[str] = (), *, on_progress: Callable[[str], None] = lambda _: None
 ) -> MeasuredQuality:
@@ -66,13 +79,7 @@ async def measure_quality(
     async with traced_database() as database:
         connector = get_opik_connector()
         waiting = int(connector.get_status()["sinks"].get("database", {}).get("pending", 0))
-        cache = connector.config.cache
-        agent = ObservabilityConnectorAgent(
-            connector,
-            TraceRepository(database),
-            open_cache(cache),
-            ttl={str(name): seconds for name, seconds in cache.ttl.items()},
-        )
+        agent = observer_over(database)
         result = await run_recorded(
             agent,
             request,

@@ -1,4 +1,4 @@
-"""When are old traces and tuning patterns deleted, and how many?"""
+"""When are old traces, tuning patterns and conversations deleted, and how many?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from src.app.conversation_retention import ConversationReport, forget_idle_conversations
 from src.errors import DatabaseUnavailable, E2IError
 from src.mlops.hpo_pattern_memory import HPOPatternMemory, PatternStats, PostgresPatterns
 from src.mlops.tracing.configuration import RetentionSettings, load_observability_config
@@ -100,15 +101,18 @@ async def forget_old_patterns(
     return PatternReport(days, dry_run, len(cleanup.pattern_ids), await memory.get_pattern_stats())
 
 
-async def delete_what_is_old() -> tuple[RetentionReport, PatternReport]:
-    """Traces and tuning patterns of the configured database, migrated.
+async def delete_what_is_old() -> tuple[RetentionReport, PatternReport, ConversationReport]:
+    """Traces, tuning patterns and idle conversations of the configured database, migrated.
 
     Raises ConfigError, MigrationError and DatabaseUnavailable.
     """
     async with connect(migrate=True) as database:
         traces = await apply_retention(TraceRepository(database))
         patterns = PostgresPatterns(HPOPatternRepository(PostgresGateway(database)))
-        return traces, await forget_old_patterns(HPOPatternMemory(patterns))
+        conversations = await forget_idle_conversations(
+            database, days=load_observability_config().retention.conversation_days
+        )
+        return traces, await forget_old_patterns(HPOPatternMemory(patterns)), conversations
 
 
 def _is_away(error: E2IError) -> bool:

@@ -11,8 +11,11 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from src.agents.causal_impact.agent import CausalImpactAgent, checkpoint_serializer
+from src.agents.causal_impact.agent import CHECKPOINTED as IMPACT_CHECKPOINTED
+from src.agents.causal_impact.agent import CausalImpactAgent
+from src.agents.checkpoints import ResultSerializer
 from src.agents.configuration import AgentBudget, load_agents_config
+from src.agents.orchestrator.agent import CHECKPOINTED as QUERY_CHECKPOINTED
 from src.agents.runtime import Filter
 from src.app.questions import EffectQuestion
 from src.app.staging import StagedDataset, stage
@@ -90,7 +93,7 @@ class Session:
 async def open_session(on_progress: Progress = lambda _: None) -> AsyncIterator[Session]:
     """Open everything on the configured database, migrated. Raises DatabaseUnavailable or MigrationError."""
     on_progress("opening the database")
-    async with traced_database() as database, _checkpointer(database) as checkpointer:
+    async with traced_database() as database, open_checkpointer(database) as checkpointer:
         gateway = PostgresGateway(database)
         observations = ObservationRepository(gateway)
         catalogue = Catalogue(database)
@@ -109,7 +112,7 @@ async def open_session(on_progress: Progress = lambda _: None) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def _checkpointer(database: Database) -> AsyncIterator[AsyncPostgresSaver]:
+async def open_checkpointer(database: Database) -> AsyncIterator[AsyncPostgresSaver]:
     """LangGraph's checkpointer in a schema of its own, with results stored as typed JSON."""
     settings: dict[str, Any] = {
         "autocommit": True,
@@ -121,7 +124,7 @@ async def _checkpointer(database: Database) -> AsyncIterator[AsyncPostgresSaver]
         database.dsn, min_size=0, max_size=4, kwargs=settings, open=False, check=AsyncConnectionPool.check_connection
     )
     async with pool:
-        saver = AsyncPostgresSaver(pool, serde=checkpoint_serializer())
+        saver = AsyncPostgresSaver(pool, serde=ResultSerializer((*IMPACT_CHECKPOINTED, *QUERY_CHECKPOINTED)))
         ready = await database.fetchrow("SELECT to_regclass(%s) IS NOT NULL AS ready", (f"{CHECKPOINT_SCHEMA}.ready",))
         if not (ready and ready["ready"]):
             await _set_up(database, saver)

@@ -47,10 +47,13 @@ async def record_activity(
 ) -> None:
     """Store the one ``agent_activities`` row of a run; a run that is finished again keeps one.
 
-    ``error`` says why a run failed or ran out of time; one that ended with an answer has none.
+    ``error`` says why a run failed or ran out of time, otherwise what is degraded in it; one that ended with an answer
+    has none.
     """
     who = identity(meta.agent_name)
-    told = error if meta.status in ("failed", "timeout") else None
+    told = None
+    if meta.status in ("failed", "timeout"):
+        told = error or NodeError("NoResult", "; ".join(meta.degraded) or "the run gave no result", "run")
     await observations.add_activity(
         {
             "activity_id": f"act_{uuid5(NAMESPACE_URL, run_id).hex[:16]}",

@@ -17,6 +17,7 @@ from src.agents.ml_foundation.model_selector.agent import ModelSelectorAgent
 from src.agents.ml_foundation.model_trainer import services as trainer
 from src.agents.ml_foundation.model_trainer.agent import ModelTrainerAgent
 from src.agents.training_rows import TrainingRows
+from src.app.prompts import open_prompts
 from src.app.session import CatalogueDatasets
 from src.app.training_rows import DatasetRows, FeatureStoreRows, FirstRows
 from src.errors import DataUnavailable
@@ -76,6 +77,7 @@ async def open_agents(database: Database, features: FeastClient) -> AsyncIterato
     connector, rows = get_mlflow_connector(), training_rows(database, features)
     trainings, experiments = TrainingRunRepository(gateway), ExperimentRepository(gateway)
     storage = await studies_address(database)
+    prompts = await open_prompts(database)
     narrator, made = analysis.narration_client(), list[OptunaOptimizer]()
 
     def optimizer(experiment: str) -> OptunaOptimizer:
@@ -95,7 +97,7 @@ async def open_agents(database: Database, features: FeastClient) -> AsyncIterato
                 )
             ),
             analyzer=FeatureAnalyzerAgent(
-                analysis.Services(FirstRows(rows), connector, ShapRepository(gateway), narrator)
+                analysis.Services(FirstRows(rows), connector, ShapRepository(gateway), narrator, prompts)
             ),
             deployer=deployer_on(database, connector),
             connector=connector,

@@ -72,8 +72,9 @@ def estimate_effect(
     identification: Identification,
     *,
     on_progress: Progress = lambda _: None,
+    specifications: bool = True,
 ) -> tuple[EstimationOutcome, FittedStudy]:
-    """Estimate the effect, the specification curve and the diagnostics of one question.
+    """Estimate the effect, the specification curve (left out without ``specifications``) and the diagnostics.
 
     The spec's bad controls are no candidates for the search for unadjusted confounders.
     Raises StudyInvalid, UnknownColumn or TooFewRows when the frame is no analysable study; an
@@ -90,7 +91,8 @@ def estimate_effect(
     propensity = _propensity(study, identification, fitted)
     overlap, balance = _comparability(study, propensity)
     on_progress("specification curve")
-    curve, failures = specification_curve(study, identification.design, control_sets=_control_sets(study, refusal))
+    sets = _control_sets(study, refusal) if specifications else []
+    curve, failures = specification_curve(study, identification.design, control_sets=sets)
     on_progress("design diagnostics")
     return EstimationOutcome(
         n_rows=study.n,

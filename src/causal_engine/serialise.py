@@ -9,6 +9,7 @@ import dataclasses
 import math
 import types
 from collections.abc import Callable, Mapping
+from datetime import date
 from enum import Enum
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -74,6 +75,9 @@ def _encode_scalar(value: Any, hint: Any, where: str, encode_float: EncodeFloat)
     if hint is str:
         _require(isinstance(value, str), where, value)
         return str(value)
+    if hint is date:
+        _require(type(value) is date, where, value)
+        return str(value)
     try:
         return encode_float(float(value)) if hint is float else hint(value)
     except (TypeError, ValueError) as error:
@@ -130,8 +134,18 @@ def _decode_scalar(stored: Any, hint: Any, where: str) -> Any:
             return hint(stored)
         except ValueError as error:
             raise ContractViolation(f"{where}: {stored!r} is no {hint.__name__}") from error
+    if hint is date:
+        return _decode_date(stored, where)
     _require(type(stored) is hint, where, stored)
     return stored
+
+
+def _decode_date(stored: Any, where: str) -> date:
+    _require(isinstance(stored, str), where, stored)
+    try:
+        return date.fromisoformat(stored)
+    except ValueError as error:
+        raise ContractViolation(f"{where}: {stored!r} is no date") from error
 
 
 def _without_none(hint: Any) -> Any:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from src.cli import output
-from src.errors import E2IError, QuestionNotUnderstood
+from src.cli.scoring import score_soon
+from src.errors import E2IError
 
 if TYPE_CHECKING:
-    from src.app.asking import Clarification
     from src.app.effects import Answer
     from src.app.questions import EffectQuestion
-    from src.rag.answers import RAGAnswer
 
 CHECK_FAILED = 1
 
@@ -93,134 +92,8 @@ def effect(
         raise BadOption("name the data: either --data FILE or --dataset ID")
     answer = output.run(_answer(question, quiet=json))
     _print_answer(answer, as_json=json)
-    _score_soon(answer.run.trace_id)
+    score_soon(answer.run.trace_id)
     _exit_unless_supported(answer, strict)
-
-
-def ask(
-    question: Annotated[str, typer.Argument(help="The question in plain words; - reads it from standard input.")],
-    dataset: Annotated[str, typer.Option(help="Dataset that holds the panel.")] = "hcp_month_panel",
-    reader: Annotated[
-        str | None,
-        typer.Option("--for", help="Who reads an answer from documents: executive, analyst, data_scientist."),
-    ] = None,
-    strict: Strict = False,
-    json: Json = False,
-) -> None:
-    """Ask in plain words; the answer says what was understood, or asks back.
-
-    Causal questions are answered from the data, others from the documents of the corpus (e2i corpus add). One that
-    lacks something for an analysis is answered from the documents where they speak of it, else it is asked back.
-
-    Example: e2i ask "did more rep calls cause more Kisqali prescriptions in the Northeast?"
-    """
-    from src.app.asking import Clarification, answer_question, read_question
-    from src.app.session import open_session
-
-    asked = sys.stdin.read() if question == "-" else question
-    expertise = None if reader is None else _expertise(reader)
-    try:
-        understood = read_question(asked)
-    except QuestionNotUnderstood as error:
-        _ask_documents(asked, error, expertise, as_json=json)
-        return
-    if isinstance(understood, Clarification):
-        _clarify(asked, understood, expertise, as_json=json)
-        return
-
-    async def work() -> Answer:
-        with output.progress("Answering", quiet=json) as step:
-            async with open_session(step) as session:
-                return await answer_question(session, asked, understood, dataset=dataset)
-
-    answer = output.run(work())
-    _print_answer(answer, as_json=json)
-    _score_soon(answer.run.trace_id)
-    _exit_unless_supported(answer, strict)
-
-
-def _ask_documents(question: str, not_causal: QuestionNotUnderstood, expertise: str | None, *, as_json: bool) -> None:
-    """Answer from the corpus what is no causal question; exit 1 when the documents do not answer it.
-
-    Raises ``not_causal`` where there are no documents.
-    """
-    from src.app.answering import has_documents
-
-    if not question.strip() or not output.run(has_documents()):
-        raise not_causal
-    answer = _from_documents(question, expertise, quiet=as_json)
-    _print_documents_answer(answer, as_json=as_json)
-    if answer.declined is not None:
-        raise typer.Exit(CHECK_FAILED)
-
-
-def _clarify(question: str, understood: Clarification, expertise: str | None, *, as_json: bool) -> None:
-    """Answer from the corpus what lacks something for an analysis; ask back, with exit 1, where it does not answer."""
-    import dataclasses
-
-    from src.app.answering import has_documents
-    from src.rag.answering.scope import CLINICAL
-
-    if output.run(has_documents()):
-        answer = _from_documents(question, expertise, keep_declined=False, quiet=as_json)
-        if answer.declined == CLINICAL:
-            _print_documents_answer(answer, as_json=as_json)
-            raise typer.Exit(CHECK_FAILED)
-        if answer.declined is None:
-            _print_documents_answer(
-                dataclasses.replace(answer, notes=(*answer.notes, _as_analysis(understood))), as_json=as_json
-            )
-            return
-    output.print_json(understood.document()) if as_json else output.print_rich(understood.text())
-    raise typer.Exit(CHECK_FAILED)
-
-
-def _as_analysis(understood: Clarification) -> str:
-    """How the question becomes one for an analysis."""
-    options = f" ({'; '.join(understood.options)})" if understood.options else ""
-    return (
-        "this is what documents say; no effect was estimated. For an estimate name what was done and what it may have "
-        f"changed: {understood.question_back}{options}"
-    )
-
-
-def _from_documents(
-    question: str, expertise: str | None, *, keep_declined: bool = True, quiet: bool = False
-) -> RAGAnswer:
-    from src.app.answering import answer_from_documents
-
-    async def work() -> RAGAnswer:
-        with output.progress("Answering", quiet=quiet) as step:
-            return await answer_from_documents(
-                question, expertise=expertise, keep_declined=keep_declined, on_progress=step
-            )
-
-    return output.run(work())
-
-
-def _print_documents_answer(answer: RAGAnswer, *, as_json: bool) -> None:
-    from src.cli import answers
-
-    output.print_json(answers.answer_document(answer)) if as_json else answers.print_answer(answer)
-    if answer.trace_id is not None:
-        _score_soon(answer.trace_id)
-
-
-def _expertise(name: str) -> str:
-    from src.contracts.enums import UserExpertise
-
-    known = [one.value for one in UserExpertise]
-    if name.lower() not in known:
-        raise BadOption(f"there is no reader '{name[:40]}' for --for; use {', '.join(known)}")
-    return name.lower()
-
-
-def _score_soon(trace_id: str) -> None:
-    """Score the answer that stands on the terminal by now; what takes too long is left to e2i evaluate pending."""
-    from src.app.answer_evaluation import evaluate_soon
-
-    sys.stdout.flush()
-    output.run(evaluate_soon(trace_id))
 
 
 def runs(

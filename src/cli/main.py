@@ -12,12 +12,14 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo
 
-from src.cli import data, db, evaluate, features, llm, mlflow, models, observe
-from src.cli.analysis import ask, effect, report, rerun, resume, runs, show
+from src.cli import audit, data, db, evaluate, features, llm, mlflow, models, observe, prompts
+from src.cli.analysis import effect, report, rerun, resume, runs, show
+from src.cli.ask import ask, chat, sessions
 from src.cli.corpus import corpus_app
 from src.cli.demo import demo
 from src.cli.feedback import feedback
 from src.cli.kpis import kpis
+from src.cli.mcp import mcp
 from src.cli.train import train
 from src.cli.validation import prepare, validate
 from src.errors import E2IError
@@ -41,7 +43,9 @@ app.add_typer(mlflow.app, name="mlflow")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(corpus_app, name="corpus")
-for command in (effect, ask, show, runs, rerun, resume, report, kpis, demo, train, feedback):
+app.add_typer(prompts.app, name="prompts")
+app.add_typer(audit.app, name="audit")
+for command in (effect, ask, chat, sessions, show, runs, rerun, resume, report, kpis, demo, train, feedback, mcp):
     app.command()(command)
 data.app.command()(validate)
 data.app.command()(prepare)

@@ -72,6 +72,7 @@ class Finding:
 
     ``headline`` is its answer in one sentence; ``confidence`` is in 0–1, None where nothing was found. ``reason`` says
     in one line why there is no answer, and is empty for one. ``prompt_versions`` are those its model calls used.
+    ``verdict`` is that of a causal analysis in its own words ("causal effect supported"), empty for anything else.
     """
 
     agent: str
@@ -87,6 +88,7 @@ class Finding:
     degraded: tuple[str, ...] = ()
     prompt_versions: tuple[tuple[str, int], ...] = ()
     run_id: str | None = None
+    verdict: str = ""
 
     @property
     def answered(self) -> bool:

@@ -33,7 +33,7 @@ def classify(question: str, vocabulary: Vocabulary | None = None) -> Classificat
     check_readable(question)
     known = vocabulary or load_vocabulary()
     text = normalise(question)
-    parts = [_best(part, known) for part in _PARTS.split(text) if part.strip()]
+    parts = [best_intent(part, known) for part in _PARTS.split(text) if part.strip()]
     kinds: set[Intent] = {
         part.intent for part in parts if part.confidence >= _FIRST_HIT and part.intent is not Intent.GENERAL
     }
@@ -42,7 +42,7 @@ def classify(question: str, vocabulary: Vocabulary | None = None) -> Classificat
         return Classification(
             Intent.MULTI_FACETED, min(part.confidence for part in parts if part.intent in kinds), rule.agents
         )
-    return _best(text, known)
+    return best_intent(text, known)
 
 
 def _same_topic(kinds: set[Intent]) -> bool:
@@ -50,7 +50,8 @@ def _same_topic(kinds: set[Intent]) -> bool:
     return kinds == {Intent.CAUSAL_EFFECT, Intent.SEGMENT_ANALYSIS}
 
 
-def _best(text: str, vocabulary: Vocabulary) -> Classification:
+def best_intent(text: str, vocabulary: Vocabulary) -> Classification:
+    """The intent whose patterns match a normalised text, the highest priority first; general where none does."""
     hits = {
         intent: sum(re.search(rf"\b(?:{pattern})\b", text) is not None for pattern in rule.patterns)
         for intent, rule in vocabulary.intents.items()

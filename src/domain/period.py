@@ -28,6 +28,7 @@ _NUMBERS = {
 _NUMBERS |= {"ten": 10, "eleven": 11, "twelve": 12, "a": 1, "an": 1, "1st": 1, "2nd": 2, "3rd": 3, "4th": 4}
 _NUMBERS |= {"first": 1, "second": 2, "third": 3, "fourth": 4, "couple of": 2}
 _LONGEST_LAG = 24
+_LONGEST_HORIZON = 120
 
 _MONTH = "(?:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + ")"
 _YEAR = r"(?:19[5-9]\d|20\d\d)"
@@ -59,12 +60,30 @@ class Period:
             return f"{self.start:%Y-%m} to {self.end:%Y-%m}"
         return f"from {self.start:%Y-%m}" if self.start else f"until {self.end:%Y-%m}"
 
+    def earlier(self, unit: str) -> Period | None:
+        """The same stretch a month, quarter or year before, or the stretch of the same length just before ("period").
+
+        None for one without beginning or end.
+        """
+        if self.start is None or self.end is None:
+            return None
+        length = (self.end.year - self.start.year) * 12 + self.end.month - self.start.month + 1
+        months = {"month": 1, "quarter": 3, "year": 12}.get(unit, length)
+        after_end = _add_months(self.end, 1 - months)
+        return Period(_add_months(self.start, -months), _before(after_end))
+
 
 @dataclass(frozen=True, slots=True)
 class MissingYear:
-    """A month or quarter was named without its year."""
+    """A month, quarter or half was named without its year."""
 
     text: str
+
+    def latest(self, today: date) -> Period:
+        """The last one that had begun by ``today``."""
+        this_year = _point(f"{self.text} {today.year}")
+        begun = this_year.start is not None and this_year.start <= today
+        return this_year if begun else _point(f"{self.text} {today.year - 1}")
 
 
 def take_lag(reading: Reading) -> int | None:
@@ -80,6 +99,17 @@ def take_lag(reading: Reading) -> int | None:
     return None
 
 
+def months_ahead(reading: Reading) -> int | None:
+    """How far "next quarter" or "the coming six months" reaches, or None; takes no words. Raises above ten years."""
+    hit = reading.search(_AHEAD, reading.free())
+    if hit is None:
+        return None
+    months = _months(hit[0]["count"] or "1", hit[0]["unit"])
+    if not 0 < months <= _LONGEST_HORIZON:
+        raise QuestionNotUnderstood(f"{months} months ahead cannot be asked; 1 to {_LONGEST_HORIZON} can")
+    return months
+
+
 def take_periods(reading: Reading, today: date) -> list[Period | MissingYear]:
     """Every period the question names, each different one once; normally none or one.
 
@@ -93,6 +123,9 @@ def take_periods(reading: Reading, today: date) -> list[Period | MissingYear]:
                 raise QuestionNotUnderstood(f"the period '{hit[0].group()}' ends before it starts")
             reading.take(hit[1])
             found.append(period)
+    if (hit := reading.search(_YEAR_BEFORE, reading.free())) and found and isinstance(found[-1], Period):
+        reading.take(hit[1])
+        found += [earlier] if (earlier := found[-1].earlier(hit[0]["unit"])) else []
     return list(dict.fromkeys(found))
 
 
@@ -173,6 +206,9 @@ def _open(match: re.Match[str], today: date) -> Period:
         return Period(date.fromordinal(point.end.toordinal() + 1), None)
     return Period(None, _before(point.start) if word in {"before", "prior to"} else point.end)
 
+
+_YEAR_BEFORE = re.compile(r"\bthe (?P<unit>year|quarter|month|period) (?:before|earlier)\b")
+_AHEAD = re.compile(rf"\b(?:next|coming|upcoming|following) (?:(?P<count>{_COUNT}) )?(?P<unit>{_UNIT})\b")
 
 _Build = Callable[[re.Match[str], date], Period | MissingYear]
 _SINCE = "since|from|starting in|starting|beginning in|beginning"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz import process
@@ -20,6 +20,8 @@ _NAME_LEADS = {"of", "for", "with", "to"}
 _SPECIALTY_ENDINGS = ("ist", "ists", "ians", "logy", "surgeons")
 _SHOWN = 40
 
+FOREIGN_SLOTS = frozenset({"brand", "region", "specialty", "filter"})
+
 
 @dataclass(frozen=True, slots=True)
 class UnknownPhrase:
@@ -30,8 +32,8 @@ class UnknownPhrase:
     named: bool
 
 
-def refuse_foreign_names(reading: Reading, vocabulary: Vocabulary) -> None:
-    """Raise QuestionNotUnderstood for a brand, region, specialty or filter known not to be in the data."""
+def refuse_foreign_names(reading: Reading, vocabulary: Vocabulary, slots: Collection[str] = FOREIGN_SLOTS) -> None:
+    """Raise QuestionNotUnderstood for a brand, region, specialty or filter of ``slots`` known not to be in the data."""
     foreign = vocabulary.foreign
     groups = (
         ("brand", foreign.brands),
@@ -39,7 +41,7 @@ def refuse_foreign_names(reading: Reading, vocabulary: Vocabulary) -> None:
         ("specialty", foreign.specialties),
         ("filter", foreign.filters),
     )
-    for slot, names in groups:
+    for slot, names in ((slot, names) for slot, names in groups if slot in slots):
         known = {normalise(name) for name in names}
         for at in reading.free():
             pair = f"{reading.norm(at)} {reading.norm(at + 1)}"

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from src.settings import CONFIG_DIR, ConfigModel, load_config
 
@@ -105,11 +105,17 @@ class Measure(Term):
 
 
 class IntentRule(ConfigModel):
-    """How an intent is recognised and which agents serve it; the higher priority wins a tie."""
+    """How an intent is recognised and which agents serve it; the higher priority wins a tie.
+
+    The first agent answers, the others in its place where it cannot. ``order`` is when it is asked (1 first; equal
+    ones at the same time). ``builds_on`` are intents whose answers this one needs when both are asked together.
+    """
 
     patterns: tuple[Pattern, ...] = ()
-    agents: tuple[str, ...]
+    agents: tuple[str, ...] = Field(min_length=1)
     priority: int
+    order: int = 1
+    builds_on: tuple[Intent, ...] = ()
 
 
 class Foreign(ConfigModel):
@@ -124,6 +130,20 @@ class Foreign(ConfigModel):
     def words(self) -> tuple[str, ...]:
         """All of them."""
         return (*self.brands, *self.regions, *self.specialties, *self.filters)
+
+
+class FollowUps(ConfigModel):
+    """How a question leans on the ones before it.
+
+    ``leads`` begin one, ``pointers`` stand for what was spoken of, ``about_the_answer`` is asked of the last answer
+    itself, ``widen`` takes a selection back, by the slot it clears, and ``agree`` takes up what was offered.
+    """
+
+    leads: tuple[Pattern, ...]
+    pointers: tuple[str, ...]
+    about_the_answer: tuple[Pattern, ...]
+    widen: dict[Kind, tuple[Pattern, ...]]
+    agree: tuple[Pattern, ...]
 
 
 class Words(ConfigModel):
@@ -148,6 +168,14 @@ class Vocabulary(ConfigModel):
     intents: dict[Intent, IntentRule]
     pressure: tuple[Pattern, ...]
     exclusions: tuple[Pattern, ...]
+    idioms: tuple[Pattern, ...]
+    drivers: tuple[Pattern, ...]
+    comparisons: tuple[Pattern, ...]
+    documents: tuple[Pattern, ...]
+    topics: tuple[Pattern, ...]
+    manner: tuple[Pattern, ...]
+    audiences: dict[str, tuple[Pattern, ...]]
+    follow_ups: FollowUps
     foreign: Foreign
     words: Words
 

@@ -15,7 +15,7 @@ from src.errors import ContractViolation, HPOError
 from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.configuration import WarmStartSettings, load_optuna_config
 from src.mlops.optuna.first_trials import alike
-from src.mlops.optuna.results import TrialRecord, WarmStart
+from src.mlops.optuna.results import EarlierSearch, TrialRecord, WarmStart
 from src.mlops.optuna.spaces import clip_to_space
 from src.mlops.scoring import TuningProblem, pattern_similarity, running_mean
 from src.storage.gateway import Row
@@ -24,8 +24,6 @@ from src.storage.hpo_patterns import HPOPatternRepository
 Space = Mapping[str, Mapping[str, Any]]
 # Candidates looked at for each warm start wanted: some are left out as repetitions.
 _SPARE = 3
-# Settings remembered of a search: which of its best comes out ahead is partly chance.
-REMEMBERED = 5
 # Problems whose similarity differs by less are the same one met again: what was found last is tried first.
 _SAME_PROBLEM = 0.01
 
@@ -75,7 +73,7 @@ class PatternQuery:
 
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
-    """Hyperparameters that came close to the best of their search, and what they gave."""
+    """Hyperparameters that came after the best of their search, and what they gave."""
 
     params: Mapping[str, Any]
     value: float
@@ -199,22 +197,44 @@ class HPOPatternMemory:
     ) -> list[WarmStart]:
         """What to try first: what was best on problems at least ``min_similarity`` alike, at most ``most`` of it.
 
-        The bests come first, the most alike problem's before others, then the runners-up in the same order. Values
-        are moved into the space of ``query``; what becomes equal is tried once. Empty where warm starts are switched
-        off, or nothing is alike enough.
+        The most alike problem's best comes first, the newest of the same problem. Values are moved into the space of
+        ``query``; what becomes equal is tried once. Empty where warm starts are switched off, or nothing is alike
+        enough.
         """
+        wanted = self.settings.max_import_trials if most is None else min(most, self.settings.max_import_trials)
+        starts: list[WarmStart] = []
+        for similar in await self._alike(query, min_similarity):
+            pattern, params = similar.pattern, clip_to_space(similar.pattern.best_params, query.search_space)
+            if params and not any(alike(params, start.params) for start in starts):
+                starts.append(WarmStart(pattern.pattern_id, similar.similarity, params, pattern.best_value))
+        return starts[:wanted]
+
+    async def get_earlier_searches(
+        self, query: PatternQuery, min_similarity: float | None = None
+    ) -> list[EarlierSearch]:
+        """What was tried, and what it gave, on problems at least ``min_similarity`` alike, in the order of the warm
+        starts; at most ``max_searches``. Values are moved into the space of ``query``.
+        """
+        return [
+            EarlierSearch(
+                similar.pattern.pattern_id,
+                similar.similarity,
+                tuple((clip_to_space(one.params, query.search_space), one.value) for one in similar.pattern.remembered),
+            )
+            for similar in (await self._alike(query, min_similarity))[: self.settings.max_searches]
+        ]
+
+    async def _alike(self, query: PatternQuery, min_similarity: float | None) -> list[SimilarPattern]:
+        """The most alike problem first, the newest of the same problem; none where warm starts are switched off."""
         settings = self.settings
         if not settings.enabled:
             return []
         least = settings.min_similarity if min_similarity is None else min_similarity
-        wanted = settings.max_import_trials if most is None else min(most, settings.max_import_trials)
         found = await self._store.similar(query, min_similarity=least, limit=_SPARE * settings.max_import_trials)
-        starts: list[WarmStart] = []
-        for rank, similar, known in _best_first(found):
-            params = clip_to_space(known.params, query.search_space)
-            if params and not any(alike(params, start.params) for start in starts):
-                starts.append(WarmStart(similar.pattern.pattern_id, similar.similarity, params, known.value, rank))
-        return starts[:wanted]
+        return sorted(
+            found,
+            key=lambda similar: (-round(similar.similarity / _SAME_PROBLEM), -similar.pattern.created_at.timestamp()),
+        )
 
     async def record_warmstart_outcome(self, pattern_id: str, improvement: float) -> float:
         """Record how much better a study was for having tried a pattern first, and return the mean over all uses.
@@ -354,28 +374,18 @@ def query_of(
 
 
 def runners_up(
-    trials: Sequence[TrialRecord], direction: Direction, best_params: Mapping[str, Any]
+    trials: Sequence[TrialRecord], direction: Direction, best_params: Mapping[str, Any], most: int
 ) -> tuple[RunnerUp, ...]:
-    """The best completed ``trials`` that differ from ``best_params`` and from one another, the better first."""
+    """Up to ``most`` completed ``trials`` that differ from ``best_params`` and from one another, the better first."""
     sign = 1.0 if direction == "maximize" else -1.0
     complete = [(trial.value, trial) for trial in trials if trial.state == "COMPLETE" and trial.value is not None]
     complete.sort(key=lambda one: (-sign * one[0], one[1].number))
     found: list[RunnerUp] = []
     for value, trial in complete:
         known = (best_params, *(one.params for one in found))
-        if len(found) < REMEMBERED - 1 and not any(alike(trial.params, params) for params in known):
+        if len(found) < most and not any(alike(trial.params, params) for params in known):
             found.append(RunnerUp(dict(trial.params), value))
     return tuple(found)
-
-
-def _best_first(found: Sequence[SimilarPattern]) -> list[tuple[int, SimilarPattern, RunnerUp]]:
-    """All that is remembered by its rank, then by similarity, then the newest."""
-    ordered = sorted(
-        found,
-        key=lambda similar: (-round(similar.similarity / _SAME_PROBLEM), -similar.pattern.created_at.timestamp()),
-    )
-    ranked = [(rank, similar, known) for similar in ordered for rank, known in enumerate(similar.pattern.remembered)]
-    return sorted(ranked, key=lambda one: one[0])
 
 
 def _feature_type(values: Any) -> str:

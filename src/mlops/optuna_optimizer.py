@@ -19,7 +19,7 @@ from src.mlops.modelling.metrics import DIRECTIONS
 from src.mlops.modelling.types import Labelled
 from src.mlops.optuna.configuration import OptunaConfig, load_optuna_config
 from src.mlops.optuna.factories import PrunerFactory, SamplerFactory, method_name, seed_of
-from src.mlops.optuna.first_trials import enqueue_warmstarts, queue_first_trials
+from src.mlops.optuna.first_trials import begin, enqueue_warmstarts
 from src.mlops.optuna.library import load_optuna
 from src.mlops.optuna.limits import StopRules, check_budget
 from src.mlops.optuna.objectives import (
@@ -29,7 +29,7 @@ from src.mlops.optuna.objectives import (
     cross_validation,
     fitting_of,
 )
-from src.mlops.optuna.results import HPOSummary, SaveReport, TrialRecord, WarmStart
+from src.mlops.optuna.results import EarlierSearch, HPOSummary, SaveReport, TrialRecord, WarmStart
 from src.mlops.optuna.search import OnProgress, Search, StudyCallback, TrialProgress
 from src.mlops.optuna.shared_rows import sweep_rows
 from src.mlops.optuna.spaces import RawSpace, suggest_from_search_space
@@ -49,6 +49,7 @@ from src.mlops.optuna.summary import (
     summarize,
     trial_record,
 )
+from src.mlops.optuna.transfer import equip
 from src.mlops.optuna.trial_runs import TrialRuns, trial_runs
 from src.mlops.optuna.trials import fail_dead_trials
 
@@ -329,9 +330,9 @@ class OptunaOptimizer:
                 study_name=name,
                 storage=storage,
                 sampler=optuna.samplers.RandomSampler(seed=0),
-                pruner=self._pruner(None),
+                pruner=optuna.pruners.NopPruner(),
             )
-            study.sampler = self._sampler(None, len(study.get_trials(deepcopy=False)))
+            equip(study, self.config, seed_of(self.config.random_state, len(study.get_trials(deepcopy=False))))
         return study
 
     def _sampler(self, wanted: str | BaseSampler | None, trials_before: int) -> BaseSampler:
@@ -400,6 +401,7 @@ async def run_hyperparameter_optimization(
     fixed_params: Mapping[str, Any] | None = None,
     balanced: bool = False,
     warmstart: Sequence[WarmStart] = (),
+    earlier: Sequence[EarlierSearch] = (),
     optimizer: OptunaOptimizer,
     parent_run_id: str | None = None,
     resume_study: str | None = None,
@@ -408,7 +410,8 @@ async def run_hyperparameter_optimization(
 ) -> tuple[HPOSummary, tuple[TrialRecord, ...]]:
     """The best hyperparameters of an algorithm on these rows, and every trial.
 
-    Warm starts are tried first, then the algorithm's defaults, then what the sampler proposes. A resumed study is
+    Warm starts are tried first, then the algorithm's defaults, then what the sampler proposes; what ``earlier``
+    searches on like problems tried guides it. A resumed study is
     brought up to ``n_trials`` in all, on the same rows and with the same settings only. An empty space is one trial
     with the defaults. When the time is up, the running trial is broken off and counts as pruned. ``experiment_id``
     names the study. Raises HPOError, ContractViolation, ServiceOutage as the optimizer's methods do.
@@ -431,7 +434,7 @@ async def run_hyperparameter_optimization(
         **common, max_reports=optimizer.config.pruners.hyperband.max_resource
     )
     name = "" if experiment_id == optimizer.experiment_id else experiment_id
-    study = await open_search(optimizer, name, subject, resume_study, random_state, warmstart)
+    study = await open_search(optimizer, name, subject, resume_study, random_state, warmstart, earlier)
     done = len(await optimizer.get_optimization_history(study))
     left = (n_trials if subject.search_space else 1) - done
     if left < 1 and done:
@@ -450,10 +453,12 @@ async def open_search(
     resume_study: str | None,
     random_state: int,
     warmstart: Sequence[WarmStart],
+    earlier: Sequence[EarlierSearch] = (),
 ) -> Study:
     """The study for ``subject``: resumed, or new (``name`` and algorithm in its name) with its first trials queued.
 
-    The first are the warm starts, then the algorithm's defaults. Trials that a dead process left running count as
+    The first are the warm starts, then the algorithm's defaults. ``earlier`` searches are kept with it and guide it,
+    and so do they when it is resumed. Trials that a dead process left running count as
     failed, and the rows it left on disk are deleted. Raises HPOError, ServiceOutage.
     """
     config = optimizer.config
@@ -462,15 +467,12 @@ async def open_search(
         study = await optimizer.load_study(resume_study)
         await asyncio.to_thread(optimizer._resumable, study, subject)
         before = len(await optimizer.get_optimization_history(study))
-        study.sampler = SamplerFactory.create(
-            config.default_sampler, config, random_state=seed_of(random_state, before)
-        )
+        await asyncio.to_thread(equip, study, config, seed_of(random_state, before))
         return study
-    sampler = SamplerFactory.create(config.default_sampler, config, random_state=random_state)
     study = await optimizer.create_study(
-        f"{_plain(name)}_{subject.algorithm}", DIRECTIONS[subject.metric], sampler, subject=subject
+        f"{_plain(name)}_{subject.algorithm}", DIRECTIONS[subject.metric], subject=subject
     )
-    await asyncio.to_thread(queue_first_trials, study, subject, warmstart, config)
+    await asyncio.to_thread(begin, study, subject, warmstart, earlier, config, random_state)
     return study
 
 

@@ -49,6 +49,7 @@ def test_sigkill_at_random_points_leaves_an_answer_that_resumes_to_the_same_numb
             assert run["status"] == "completed"
             assert run["analysis"] == unbroken["analysis"]
         assert_nothing_half_done(e2i)
+        assert_every_node_has_one_entry(e2i, within)
 
 
 def test_asking_again_resumes_the_interrupted_answer_instead_of_starting_another(
@@ -64,6 +65,7 @@ def test_asking_again_resumes_the_interrupted_answer_instead_of_starting_another
     assert again.code == 0, again.err
     assert again.document["run"]["run_id"] == interrupted[0][0]
     assert len(rows(e2i, "SELECT run_id FROM analysis_runs")) == 1
+    assert_every_node_has_one_entry(e2i, SameProcess(e2i.var, e2i.dsn))
 
 
 def test_an_answer_survives_sigkill_of_the_database_server(tmp_path: Path, asked: tuple[str, ...]) -> None:
@@ -107,6 +109,16 @@ def assert_nothing_half_done(e2i: CommandLine) -> None:
     assert rows(e2i, "SELECT thread_id FROM checkpoints.checkpoints") == []
     stored = {path.name for path in (e2i.var / "datasets").iterdir() if path.is_file()}
     assert stored == {f"{digest}.parquet" for (digest,) in rows(e2i, "SELECT content_sha256 FROM datasets")}
+
+
+def assert_every_node_has_one_entry(e2i: CommandLine, within: SameProcess) -> None:
+    """Also a node that was run once more, because the process was killed between its entry and its checkpoint."""
+    assert rows(e2i, "SELECT 1 FROM audit_chain GROUP BY chain_id, agent, node HAVING count(*) > 1") == []
+    verified = within("audit", "verify", "--all", "--json")
+    assert (verified.code, verified.document["intact"]) == (0, True)
+    assert {chain["chain_id"] for chain in verified.document["chains"]} >= {
+        run_id for (run_id,) in rows(e2i, "SELECT run_id::text FROM analysis_runs")
+    }
 
 
 def rows(e2i: CommandLine, query: str) -> list[Any]:

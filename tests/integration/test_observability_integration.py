@@ -39,7 +39,7 @@ from tests.unit.test_agents.test_causal_impact.fakes import FrameDatasets, confo
 from tests.unit.test_mlops.recorded import say_everywhere
 from tests.unit.test_mlops.test_tracing_privacy import IN_TEXT
 
-NODES = ["graph_builder", "estimation", "refutation", "sensitivity", "interpretation"]
+NODES = ["audit_init", "graph_builder", "estimation", "refutation", "sensitivity", "interpretation"]
 CHILD = """
 import os, sys
 from pathlib import Path
@@ -133,10 +133,10 @@ async def test_the_agent_leaves_a_span_per_node_that_can_be_asked_for(
     assert find_orphans(trace.spans) == []
     assert await traces.orphans() == []
     (summary,) = await traces.recent(agent="causal_impact")
-    assert (summary.trace_id, summary.spans, summary.errors, summary.status) == (trace.trace_id, 6, 0, "success")
+    assert (summary.trace_id, summary.spans, summary.errors, summary.status) == (trace.trace_id, 1 + len(NODES), 0, "success")
     theirs = found(await connector.query_traces(TraceFilter(agent="causal_impact")))
     assert theirs.keys() == {trace.trace_id}
-    assert theirs[trace.trace_id].span_count == 6
+    assert theirs[trace.trace_id].span_count == 1 + len(NODES)
     assert observed.mirrored().keys() == {"run", *NODES}
 
 
@@ -184,6 +184,7 @@ async def test_a_run_that_is_cancelled_ends_all_its_spans(observed: Observed, tr
     assert await connector.flush()
     stored = await traces.trace(trace)
     assert {(span.operation_type, span.error_type) for span in stored.spans} == {
+        ("audit_init", None),
         ("run", "CancelledError"),
         ("graph_builder", "CancelledError"),
     }

@@ -8,6 +8,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
+from src.agents.auditing import audit_init
 from src.agents.causal_impact.nodes.analyze_sensitivity import analyze_sensitivity
 from src.agents.causal_impact.nodes.build_graph import build_graph as build_causal_graph
 from src.agents.causal_impact.nodes.estimate_effect import estimate_effect
@@ -41,15 +42,17 @@ def after_refutation(state: CausalImpactState) -> Literal["sensitivity", "interp
 def build_graph(
     checkpointer: BaseCheckpointSaver[Any] | None = None,
 ) -> CompiledStateGraph[CausalImpactState, Deps, CausalImpactState, CausalImpactState]:
-    """graph_builder → estimation → refutation → sensitivity → interpretation, with an error edge."""
+    """audit_init → graph_builder → estimation → refutation → sensitivity → interpretation, with an error edge."""
     graph = StateGraph(CausalImpactState, context_schema=Deps)
+    graph.add_node("audit_init", audit_init("causal_impact"))
     graph.add_node("graph_builder", build_causal_graph)
     graph.add_node("estimation", estimate_effect)
     graph.add_node("refutation", refute_estimate)
     graph.add_node("sensitivity", analyze_sensitivity)
     graph.add_node("interpretation", interpret_results)
     graph.add_node("error_handler", handle_error)
-    graph.add_edge(START, "graph_builder")
+    graph.add_edge(START, "audit_init")
+    graph.add_edge("audit_init", "graph_builder")
     graph.add_conditional_edges("graph_builder", after_graph_builder)
     graph.add_conditional_edges("estimation", after_estimation)
     graph.add_conditional_edges("refutation", after_refutation)

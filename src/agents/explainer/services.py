@@ -14,10 +14,14 @@ PLACE = "explainer"
 
 @dataclass(frozen=True)
 class Services:
-    """The wording and, where one is configured, the model."""
+    """The wording and, where one is configured, the model, whose calls must be traced.
+
+    A reply, its repair included, is waited for at most ``reply_seconds``.
+    """
 
     prompts: PromptSource = field(default_factory=FilePrompts)
     llm: LLMClient | None = None
+    reply_seconds: float = 50.0
 
 
 def services_of(deps: Deps) -> Services:

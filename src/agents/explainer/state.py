@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 from src.agents.runtime import NodeError
 from src.domain.findings import Finding, Insight, Statement
@@ -30,7 +31,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class ExplainRequest:
-    """What to explain, to whom, in which form. ``results`` are findings of agents that ran."""
+    """What to explain, to whom, in which form. ``results`` are findings of agents that ran.
+
+    ``user_expertise`` is executive, analyst or data_scientist. ``focus`` are words of what is to be told first.
+    """
 
     query: str
     results: tuple[Finding, ...]
@@ -60,18 +64,38 @@ class Visual:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The inputs, ordered for a reader: what must be told whatever the form, and all numbers that may be."""
+    """The inputs, ordered for a reader: what must be told whatever the form, and all numbers that may be.
+
+    ``findings`` are those that answer, the most important first, without what has no evidence or gives clinical advice;
+    ``must_tell`` are their warnings and caveats, the strongest first. ``absent`` has a sentence for each agent that did
+    not answer, or only in part. ``confidence`` is that of the first finding times the share of agents that answered.
+    """
 
     findings: tuple[Finding, ...]
     must_tell: tuple[Statement, ...]
     numbers: tuple[float, ...]
     texts: tuple[str, ...]
     absent: tuple[str, ...]
+    confidence: float | None = None
+    missing: int = 0
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Words of a passage, exactly as they stand there."""
+
+    chunk_id: str
+    title: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """Insights in order of importance, the points of the text, and whether a model or the template chose them."""
+    """Insights in order of importance, the points of the text, and whether a model or the template chose them.
+
+    ``summary`` and ``points`` are a model's words, empty for the template: the findings then speak for themselves.
+    """
 
     insights: tuple[Insight, ...]
     summary: str
@@ -79,11 +103,15 @@ class Reasoning:
     source: str
     degraded: tuple[str, ...] = ()
     prompt_versions: tuple[tuple[str, int], ...] = ()
+    quotes: tuple[Quote, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The text. ``source``: llm or template."""
+    """The text: ``summary`` is the answer in a few sentences, ``detail`` the whole, beginning with it.
+
+    ``sections`` are the parts of ``detail``. ``source``: llm or template.
+    """
 
     summary: str
     detail: str
@@ -94,14 +122,14 @@ class Explanation:
 
 
 class ExplainerState(TypedDict, total=False):
-    """Every key any node writes."""
+    """Every key any node writes; warnings and degraded parts are added together, never replaced."""
 
     request: ExplainRequest
     material: Material
     reasoning: Reasoning
     explanation: Explanation
-    warnings: tuple[str, ...]
-    degraded: tuple[str, ...]
+    warnings: Annotated[tuple[str, ...], operator.add]
+    degraded: Annotated[tuple[str, ...], operator.add]
     error: NodeError
 
 

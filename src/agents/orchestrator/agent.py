@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
+from weakref import WeakValueDictionary
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
+from src.agents.checkpoints import ResultSerializer
+from src.agents.configuration import load_agents_config
 from src.agents.orchestrator.graph import build_graph
 from src.agents.orchestrator.services import PLACE, Services
-from src.agents.orchestrator.state import Classification, Dispatch, QueryRequest
-from src.agents.results import AgentMeta
+from src.agents.orchestrator.state import (
+    Classification,
+    ContextChunk,
+    Dispatch,
+    OrchestratorState,
+    Pattern,
+    QueryRequest,
+    Turn,
+    Written,
+    fresh,
+)
+from src.agents.requests import check_keys, require_name, require_text
+from src.agents.results import AgentMeta, meta_of
 from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 from src.domain.findings import Finding, Insight
+
+CHECKPOINTED = (QueryRequest, Classification, ContextChunk, Dispatch, Finding, Written, Turn, NodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +64,28 @@ class QueryResult:
     meta: AgentMeta
 
 
+def request_from(raw: QueryRequest | Mapping[str, Any]) -> QueryRequest:
+    """Accept a request or its JSON form. Raises ContractViolation: unknown key, no question, no session."""
+    if isinstance(raw, QueryRequest):
+        request = raw
+    else:
+        check_keys(raw, QueryRequest, "request")
+        request = QueryRequest(**raw)
+    require_text(request.query, "query")
+    require_name(request.session_id, "session_id")
+    return request
+
+
+def checkpoint_serializer() -> ResultSerializer:
+    """The serializer a checkpointer of this agent needs."""
+    return ResultSerializer(CHECKPOINTED)
+
+
 class OrchestratorAgent:
-    """Runs the orchestrator graph; a session is one thread of the checkpointer."""
+    """Runs the orchestrator graph; a session is one thread of the checkpointer.
+
+    Questions of one session are answered one after the other within a process.
+    """
 
     agent_name = PLACE
     agent_type = "standard"
@@ -58,9 +99,90 @@ class OrchestratorAgent:
         sla_seconds: float | None = None,
     ) -> None:
         """``sla_seconds`` (default: config/agents.yaml) is how long a run may take without a warning."""
+        self.sla_seconds = sla_seconds or load_agents_config().agents[PLACE].timeout_seconds
         self._services = services
+        self._checkpointer = checkpointer
         self._graph = build_graph(checkpointer)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, request: QueryRequest | Mapping[str, Any], deps: Deps) -> QueryResult:
-        """Answer one question; a run of the session that was interrupted at this trace goes on where it stopped."""
-        raise NotImplementedError
+        """Answer one question; a run of the session that was interrupted at this trace goes on where it stopped.
+
+        What cannot be done is ``error`` in the result, and its answer says why. Raises ContractViolation for a request
+        that is not valid. Exceptions other than E2IError leave unchanged, and the run can be resumed.
+        """
+        asked = request_from(request)
+        async with self._turns.setdefault(asked.session_id, asyncio.Lock()):
+            return await self._answer(asked, deps)
+
+    async def _answer(self, asked: QueryRequest, deps: Deps) -> QueryResult:
+        started, began = datetime.now(UTC), time.monotonic()
+        config: RunnableConfig = {"configurable": {"thread_id": asked.session_id}}
+        own = dataclasses.replace(deps, workspace={**deps.workspace, PLACE: self._services})
+        async with deps.tracer.trace_agent(self.agent_name, "run", trace_id=deps.trace_id) as span:
+            inputs = await self._inputs(asked, deps.trace_id, config)
+            durability: Literal["sync"] | None = "sync" if self._checkpointer is not None else None
+            state = await self._graph.ainvoke(inputs, config, context=own, durability=durability)
+            result = self._result(state, deps.trace_id, started, time.monotonic() - began)
+            span.set_attribute("status", result.meta.status)
+            if result.classification is not None:
+                span.set_attribute("pattern", str(result.classification.pattern))
+                span.set_attribute("intent", result.classification.intent)
+            return result
+
+    async def _inputs(self, asked: QueryRequest, trace_id: str, config: RunnableConfig) -> OrchestratorState | None:
+        """None to go on with this very question; otherwise a state in which only the session's turns stay."""
+        if self._checkpointer is not None:
+            snapshot = await self._graph.aget_state(config)
+            if snapshot.next and snapshot.values.get("trace_id") == trace_id:
+                return None
+        return fresh(asked, trace_id)
+
+    def _result(self, state: Any, trace_id: str, started: datetime, seconds: float) -> QueryResult:
+        classified: Classification | None = state.get("classification")
+        written: Written | None = state.get("written")
+        findings: tuple[Finding, ...] = state.get("findings", ())
+        error: NodeError | None = state.get("error")
+        asks = classified is not None and classified.pattern is Pattern.CLARIFICATION_NEEDED
+        return QueryResult(
+            answer=written.answer if written else f"No answer can be given: {error.message}" if error else "",
+            confidence=written.confidence if written else None,
+            citations=written.citations if written else (),
+            recommendations=written.recommendations if written else (),
+            follow_ups=written.follow_ups if written else (),
+            insights=written.insights if written else (),
+            dispatches=state.get("dispatches", ()),
+            findings=findings,
+            classification=classified,
+            clarification=classified.question_back if classified and asks else None,
+            options=classified.options if classified and asks else (),
+            declined=(classified.declined or None) if classified else None,
+            source=written.source if written else "template",
+            prompt_versions=_prompt_versions(classified, findings, written),
+            session_id=state["request"].session_id,
+            error=error,
+            meta=meta_of(
+                PLACE,
+                state,
+                error,
+                trace_id=trace_id,
+                started=started,
+                seconds=seconds,
+                budget_s=self.sla_seconds,
+                status=None if error is not None else _status(findings),
+            ),
+        )
+
+
+def _status(findings: tuple[Finding, ...]) -> str | None:
+    """Failed where agents were asked and none answered."""
+    return "failed" if findings and not any(finding.answered for finding in findings) else None
+
+
+def _prompt_versions(
+    classified: Classification | None, findings: tuple[Finding, ...], written: Written | None
+) -> dict[str, int]:
+    used = dict(classified.prompt_versions) if classified else {}
+    for finding in findings:
+        used |= dict(finding.prompt_versions)
+    return used | (dict(written.prompt_versions) if written else {})

@@ -20,12 +20,23 @@ from src.agents.runtime import Deps
 OrchestratorGraph = CompiledStateGraph[OrchestratorState, Deps, OrchestratorState, OrchestratorState]
 
 
+def after_audit(state: OrchestratorState) -> Literal["classify", "synthesize"]:
+    """A run whose trail cannot be kept asks nobody."""
+    return "synthesize" if state.get("error") is not None else "classify"
+
+
 def after_classify(state: OrchestratorState) -> Literal["rag_context", "synthesize"]:
     """A question that is declined, asked back or not understood goes to no agent."""
     classified = state.get("classification")
-    if classified is None or classified.pattern in (Pattern.DECLINED, Pattern.CLARIFICATION_NEEDED):
+    if state.get("error") is not None or classified is None:
         return "synthesize"
-    return "rag_context"
+    ends = classified.pattern in (Pattern.DECLINED, Pattern.CLARIFICATION_NEEDED)
+    return "synthesize" if ends else "rag_context"
+
+
+def after_context(state: OrchestratorState) -> Literal["route", "synthesize"]:
+    """A failure before the route ends in words."""
+    return "synthesize" if state.get("error") is not None else "route"
 
 
 def after_route(state: OrchestratorState) -> Literal["dispatch", "synthesize"]:
@@ -43,9 +54,9 @@ def build_graph(checkpointer: BaseCheckpointSaver[Any] | None = None) -> Orchest
     graph.add_node("dispatch", dispatch_agents)
     graph.add_node("synthesize", synthesize_answer)
     graph.add_edge(START, "audit_init")
-    graph.add_edge("audit_init", "classify")
+    graph.add_conditional_edges("audit_init", after_audit)
     graph.add_conditional_edges("classify", after_classify)
-    graph.add_edge("rag_context", "route")
+    graph.add_conditional_edges("rag_context", after_context)
     graph.add_conditional_edges("route", after_route)
     graph.add_edge("dispatch", "synthesize")
     graph.add_edge("synthesize", END)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol, cast
 
+from src.agents.configuration import load_agents_config
 from src.agents.orchestrator.state import ContextChunk, QueryRequest, Written
 from src.agents.runtime import Deps
 from src.agents.specialists import Specialist
@@ -41,6 +43,10 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
+def _budgets() -> dict[str, float]:
+    return {name: budget.timeout_seconds for name, budget in load_agents_config().agents.items()}
+
+
 @dataclass(frozen=True)
 class Services:
     """Agents by name, the vocabulary, and what the graph may use; without ``llm`` it is deterministic throughout."""
@@ -55,6 +61,9 @@ class Services:
     today: Callable[[], date] = _today
     brands: frozenset[str] = field(default_factory=frozenset)
     """Brands the panel holds; empty is not known."""
+    budgets: Mapping[str, float] = field(default_factory=_budgets)
+    """Seconds each agent may take (config/agents.yaml)."""
+    clock: Callable[[], float] = time.monotonic
 
 
 def services_of(deps: Deps) -> Services:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, TypedDict
 
@@ -39,7 +39,11 @@ class QueryRequest:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A question, or the part of one that one agent answers; ``understood`` where it asks for an effect."""
+    """A question, or the part of one that one agent answers.
+
+    ``understood`` holds the names in it, with treatment and outcome where it asks for an effect. ``depends_on`` are
+    the positions of the parts whose findings it builds on.
+    """
 
     text: str
     intent: str
@@ -53,7 +57,9 @@ class Classification:
     """What a question asks for. ``method`` is deterministic or llm; ``confidence`` in 0–1.
 
     ``resolved`` is the question with what it leaves to the ones before filled in. ``question_back`` and ``options``
-    are set where it has to be asked back, ``declined`` where it is not answered, with the ``rule`` that says so.
+    are set where it has to be asked back, ``declined`` where it is not answered. ``rule`` says why: the name of the
+    rule that declines it, or what is asked back (treatment, outcome, measure, period, direction, exclusion, kind,
+    reference, fewer), whose words are ``phrase``. ``expertise`` is the reader that the question itself names.
     """
 
     pattern: Pattern
@@ -66,7 +72,10 @@ class Classification:
     options: tuple[str, ...] = ()
     declined: str = ""
     rule: str = ""
+    phrase: str = ""
     assumptions: tuple[str, ...] = ()
+    expertise: str | None = None
+    prompt_versions: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,12 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a session remembers of one question: enough to resolve "and in the South?"."""
+    """What a session remembers of one question: enough to resolve "and in the South?" and to explain the answer.
+
+    ``readings`` are the effects it asked for, the first of them also ``understood``. ``asked`` is what had to be
+    asked back, with the words that left it open and the ``options`` offered. ``findings`` are those of the answer;
+    only the last answer of a session is kept with them.
+    """
 
     trace_id: str
     query: str
@@ -106,6 +120,11 @@ class Turn:
     understood: Understood | None
     headline: str
     run_ids: tuple[str, ...] = ()
+    readings: tuple[Understood, ...] = ()
+    asked: str = ""
+    phrase: str = ""
+    options: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +145,11 @@ class Written:
 def last_turns(known: tuple[Turn, ...], new: tuple[Turn, ...]) -> tuple[Turn, ...]:
     """A session keeps its last questions; one that is told twice (a resumed run) is kept once."""
     merged = {turn.trace_id: turn for turn in (*(known or ()), *new)}
-    return tuple(merged.values())[-MOST_TURNS:]
+    kept = list(merged.values())[-MOST_TURNS:]
+    answered = [at for at, turn in enumerate(kept) if turn.findings]
+    for at in answered[:-1]:
+        kept[at] = replace(kept[at], findings=())
+    return tuple(kept)
 
 
 class OrchestratorState(TypedDict, total=False):

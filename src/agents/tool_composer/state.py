@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any, TypedDict
 
 from src.agents.runtime import Filter, NodeError
@@ -37,33 +38,64 @@ class ComposeRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Which of the composition's rows a part is about: values by column, and days from ``start`` to ``end``."""
+
+    kept: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    start: date | None = None
+    end: date | None = None
+
+    def values(self, column: str) -> tuple[str, ...]:
+        """The values kept of a column; () where all of them are."""
+        return dict(self.kept).get(column, ())
+
+    def without(self, columns: Collection[str]) -> Scope:
+        """The same without conditions on these columns."""
+        return replace(self, kept=tuple((name, values) for name, values in self.kept if name not in columns))
+
+    def __str__(self) -> str:
+        parts = [" or ".join(values) for _, values in self.kept]
+        if self.start or self.end:
+            ends = [f"{day:%Y-%m}" if day else "…" for day in (self.start, self.end)]
+            parts.append(" to ".join(ends))
+        return ", ".join(parts) or "all rows"
+
+
+@dataclass(frozen=True, slots=True)
 class SubQuestion:
     """One part of a question: what it asks for (an intent), and the parts whose answers it needs (by position)."""
 
     text: str
     intent: str
     depends_on: tuple[int, ...] = ()
+    scope: Scope = Scope()
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
     """A tool with its arguments (validated by its schema). ``depends_on`` are ordinals of earlier steps; an argument
-    of the form ``{"from": ordinal, "field": name}`` takes that figure of their output."""
+    of the form ``{"from": ordinal, "field": name}`` takes that figure of their output, ``name.lower`` and
+    ``name.upper`` the ends of its interval. ``scope`` are the rows it reads."""
 
     ordinal: int
     tool: str
     arguments: Mapping[str, Any]
     sub_question: int
     depends_on: tuple[int, ...] = ()
+    scope: Scope = Scope()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in an order that respects their dependencies. ``source``: deterministic, llm or cache."""
+    """Steps in an order that respects their dependencies. ``source``: deterministic, llm or cache.
+
+    ``assumptions`` are sentences on what the question left open and the plan filled in.
+    """
 
     steps: tuple[PlannedStep, ...]
     source: str
     plan_id: str | None = None
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +149,7 @@ class ComposerState(TypedDict, total=False):
     synthesis: Synthesis
     retries: int
     phase_ms: dict[str, float]
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
     degraded: tuple[str, ...]
     prompt_versions: tuple[tuple[str, int], ...]

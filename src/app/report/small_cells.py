@@ -6,15 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from src.causal_engine.results import EffectEstimate, OverlapReport, SegmentEffect
-
-SMALLEST_CELL = 11
-SUPPRESSED = f"n < {SMALLEST_CELL}, suppressed"
-SHIELDED = "suppressed, would reveal a small group"
-
-
-def is_small(n: int) -> bool:
-    """Whether a group of ``n`` is too small to be shown."""
-    return n < SMALLEST_CELL
+from src.domain.small_cells import SHIELDED as SHIELDED
+from src.domain.small_cells import SMALLEST_CELL as SMALLEST_CELL
+from src.domain.small_cells import SUPPRESSED as SUPPRESSED
+from src.domain.small_cells import hidden_groups, is_small
 
 
 def arms_hidden(estimate: EffectEstimate) -> bool:
@@ -34,14 +29,9 @@ def hidden_segments(segments: Sequence[SegmentEffect]) -> dict[tuple[str, str], 
     Where a column has exactly one small segment its next smallest goes too, because total minus
     the others would give the hidden one.
     """
-    by_column: dict[str, list[SegmentEffect]] = defaultdict(list)
+    by_column: dict[str, dict[str, int]] = defaultdict(dict)
     for segment in segments:
-        by_column[segment.column].append(segment)
-    hidden: dict[tuple[str, str], str] = {}
-    for column, members in by_column.items():
-        ordered = sorted(members, key=lambda member: member.n)
-        small = [member for member in ordered if is_small(member.n)]
-        hidden.update({(column, member.segment): SUPPRESSED for member in small})
-        if len(small) == 1 and len(ordered) > 1:
-            hidden[column, ordered[1].segment] = SHIELDED
-    return hidden
+        by_column[segment.column][segment.segment] = segment.n
+    return {
+        (column, name): reason for column, sizes in by_column.items() for name, reason in hidden_groups(sizes).items()
+    }

@@ -47,9 +47,19 @@ def permuted_rows(study: Study, scheme: Scheme, rng: np.random.Generator) -> Int
     if scheme is Scheme.CLUSTERS and study.clusters is not None:
         _, first = np.unique(study.clusters, return_index=True)
         return np.asarray(first[rng.permutation(len(first))][study.clusters], dtype=np.int64)
-    units = _codes(study.frame, str(study.spec.unit_key))
-    order = np.empty(study.n, dtype=np.int64)
-    order[np.argsort(units, kind="stable")] = np.lexsort((rng.random(study.n), units))
+    return _within_groups(_codes(study.frame, str(study.spec.unit_key)), rng.random(study.n))
+
+
+def _within_groups(groups: IntArray, drawn: FloatArray) -> IntArray:
+    """Row (n,) from which each row takes its value when the rows of each group change places in the order ``drawn``."""
+    together = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    order = np.empty(len(groups), dtype=np.int64)
+    if (sizes == sizes[0]).all():
+        rows = together.reshape(len(sizes), -1)
+        order[together] = np.take_along_axis(rows, drawn[rows].argsort(axis=1), axis=1).ravel()
+    else:
+        order[together] = np.lexsort((drawn, groups))
     return order
 
 

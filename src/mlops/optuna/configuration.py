@@ -78,11 +78,18 @@ class MetricSettings(ConfigModel):
 
 
 class WarmStartSettings(ConfigModel):
-    """Whether past bests are tried first, how alike their problem must be (0–1), and how many at most."""
+    """Whether past bests are tried first and past trials guide the search, and how alike their problem must be (0–1).
+
+    At most ``max_import_trials`` are tried first; the trials of ``max_searches`` guide it, ``remembered_trials`` being
+    kept of each search. No trial is pruned before ``first_pruning_step`` then.
+    """
 
     enabled: bool = True
     min_similarity: float = Field(default=0.7, ge=0, le=1)
     max_import_trials: int = Field(default=20, ge=1)
+    max_searches: int = Field(default=5, ge=0)
+    remembered_trials: int = Field(default=40, ge=1)
+    first_pruning_step: int = Field(default=27, ge=1)
 
 
 class TrialRunSettings(ConfigModel):

@@ -78,6 +78,7 @@ _NAMES = {
     "TPESampler": "tpe",
     "RandomSampler": "random",
     "CmaEsSampler": "cmaes",
+    "TransferSampler": "transfer",
     "Hyperband": "hyperband",
     "HyperbandPruner": "hyperband",
     "MedianPruner": "median",

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from src.mlops.modelling.families import default_params
 from src.mlops.optuna.configuration import OptunaConfig
-from src.mlops.optuna.results import WarmStart
+from src.mlops.optuna.results import EarlierSearch, WarmStart
 from src.mlops.optuna.spaces import clip_to_space, default_point
-from src.mlops.optuna.summary import DEFAULTS, PATTERN, StudySubject, remember_warmstart, subject_of
+from src.mlops.optuna.summary import (
+    DEFAULTS,
+    PATTERN,
+    StudySubject,
+    remember_earlier,
+    remember_warmstart,
+    subject_of,
+)
+from src.mlops.optuna.transfer import equip, name_methods
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -52,6 +60,22 @@ def queue_first_trials(study: Study, subject: StudySubject, starts: Sequence[War
     queued = enqueue_warmstarts(study, starts, config, defaults=defaults)
     if not any(alike(start.params, defaults) for start in queued):
         study.enqueue_trial(defaults, _mark(True))
+
+
+def begin(
+    study: Study,
+    subject: StudySubject,
+    starts: Sequence[WarmStart],
+    earlier: Sequence[EarlierSearch],
+    config: OptunaConfig,
+    random_state: int,
+) -> None:
+    """Queue the first trials of a new study and let what ``earlier`` searches tried guide those after them."""
+    queue_first_trials(study, subject, starts, config)
+    if config.warmstart.enabled:
+        remember_earlier(study, earlier[: config.warmstart.max_searches])
+    equip(study, config, random_state)
+    name_methods(study)
 
 
 def _mark(defaults: bool) -> dict[str, Any]:

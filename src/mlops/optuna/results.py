@@ -28,14 +28,22 @@ class WarmStart:
     """What is tried first because it was good before: its pattern, how alike that problem was (0–1), and the values,
     clipped.
 
-    ``best_value`` is what it gave there; ``rank`` its place there, the best having 0.
+    ``best_value`` is what it gave there.
     """
 
     pattern_id: str
     similarity: float
     params: Mapping[str, Any]
     best_value: float
-    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierSearch:
+    """What a search on a like problem tried: settings, clipped to the new one's space, and what they gave there."""
+
+    pattern_id: str
+    similarity: float
+    trials: tuple[tuple[Mapping[str, Any], float], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from src.errors import HPOError, ServiceOutage
 from src.mlops.optuna.configuration import OptunaConfig
-from src.mlops.optuna.factories import PrunerFactory, SamplerFactory, seed_of
+from src.mlops.optuna.factories import seed_of
 from src.mlops.optuna.library import load_optuna
 from src.mlops.optuna.limits import StopRules
 from src.mlops.optuna.objectives import Fitting, ValidationObjective, ended_by
 from src.mlops.optuna.shared_rows import load_rows
 from src.mlops.optuna.storage import StorageAddress, close_storage, open_storage, reachable, storage_address
 from src.mlops.optuna.summary import OWNER
+from src.mlops.optuna.transfer import equip
 from src.mlops.optuna.trials import fail_dead_trials, guarded
 from src.mlops.processes import this_process
 
@@ -202,10 +203,9 @@ def _is_file(file: IO[str], path: Path) -> bool:
 
 
 def _equip(study: Study, assignment: Assignment) -> None:
-    config, task = assignment.task.config, assignment.task
+    task = assignment.task
     seed = (seed_of(task.random_state, begun_trials(study)) + _APART * assignment.worker) % 2**32
-    study.sampler = SamplerFactory.create(config.default_sampler, config, random_state=seed)
-    study.pruner = PrunerFactory.create(config.default_pruner, config)
+    equip(study, task.config, seed)
 
 
 def _one_trial(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from src.domain.modelling import Direction
 from src.errors import HPOError
 from src.mlops.optuna.factories import method_name
-from src.mlops.optuna.results import HPOSummary, TrialCounts, TrialRecord, WarmStart
+from src.mlops.optuna.results import EarlierSearch, HPOSummary, TrialCounts, TrialRecord, WarmStart
 from src.mlops.optuna.spaces import RawSpace, plain_space
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Attributes of a study.
 SUBJECT, METHODS, STOPPED, WARMSTART = "subject", "methods", "stopped_because", "warmstart"
+EARLIER = "earlier_searches"
 # Attributes of a trial: why it failed, what it trained, who runs it, the pattern it repeats, whether it has the
 # algorithm's defaults.
 ERROR, RESOURCE, OWNER, PATTERN, DEFAULTS = "error", "resource_used", "owner", "pattern_id", "defaults"
@@ -165,6 +166,21 @@ def summarize(study: Study) -> HPOSummary:
 def remember_warmstart(study: Study, starts: Sequence[WarmStart]) -> None:
     """Keep with the study what it began with."""
     study.set_user_attr(WARMSTART, [{**asdict(start), "params": dict(start.params)} for start in starts])
+
+
+def remember_earlier(study: Study, searches: Sequence[EarlierSearch]) -> None:
+    """Keep with the study what like searches tried, for whoever goes on with it."""
+    if searches:
+        study.set_user_attr(EARLIER, [asdict(search) for search in searches])
+
+
+def earlier_searches(study: Study) -> tuple[EarlierSearch, ...]:
+    """What like searches before it tried; empty for a study that began cold."""
+    told = study.user_attrs.get(EARLIER, ())
+    return tuple(
+        EarlierSearch(one["pattern_id"], one["similarity"], tuple((params, value) for params, value in one["trials"]))
+        for one in told
+    )
 
 
 def _nothing_found(study: Study, number: TrialCounts, trials: Sequence[FrozenTrial]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.contracts.model import TableContract
+from src.domain.small_cells import SMALLEST_CELL
 from src.domain.splits import ASSIGNED
 from src.errors import ContractViolation
 from src.mlops.preparation.columns import Kind, column_of, days, kind_of, lists, numbers, texts
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     from src.mlops.preparation.columns import Floats
 
-# A group smaller than this could be recognised.
-SMALLEST_CELL = 11
 TOP_CATEGORIES = 20
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
 CONFIDENCE = 0.95

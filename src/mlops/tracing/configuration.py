@@ -128,9 +128,10 @@ class CacheSettings(ConfigModel):
 
 
 class RetentionSettings(ConfigModel):
-    """Days that spans are kept in PostgreSQL, and rows deleted per statement."""
+    """Days that spans and idle conversations are kept in PostgreSQL, and rows of spans deleted per statement."""
 
     days: Positive = 30
+    conversation_days: Positive = 30
     batch: int = Field(default=1000, ge=1)
 
 

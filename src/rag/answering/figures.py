@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from src.domain.figures import unfounded_names, unfounded_numbers
 from src.rag.answering.quotable import Quotable
 from src.rag.answering.reading import EFFECT, FALLS, NUMBER, OVERRIDING, RISES, facts, kind, senses
 from src.rag.heuristics.passages import passages_of
-from src.rag.heuristics.tokens import Sort, Token
+from src.rag.heuristics.tokens import Token
 
 REACH_BEFORE, REACH_AFTER = 6, 3
 """How many tokens before and behind a figure the word of its movement may stand."""
@@ -15,11 +16,9 @@ REACH_BEFORE, REACH_AFTER = 6, 3
 Tokens = tuple[Token, ...]
 
 
-def unseen(claim: Tokens, quoted: Sequence[Tokens]) -> list[str]:
-    """Numbers, years and quarters of a claim that stand in none of the texts, as the claim writes them."""
-    texts = [passages_of([one]) for one in quoted]
-    numbers = [token for token in claim if token.sort is Sort.NUMBER]
-    return [token.surface for token in numbers if not any(text.has(token, claim) for text in texts)]
+def unseen(text: str, quoted: Sequence[str]) -> tuple[str, ...]:
+    """Numbers, dates and codes of a text that stand in none of the quoted ones, as it writes them; none is rounded."""
+    return (*unfounded_numbers(text, (), quoted, within=0.0), *unfounded_names(text, quoted))
 
 
 def agrees(claim: Tokens, quoted: Sequence[Quotable]) -> bool:

@@ -14,7 +14,7 @@ from src.rag.answers import Citation, GroundedSentence
 from src.rag.heuristics.claims import claims, sentences
 from src.rag.heuristics.passages import passages
 from src.rag.heuristics.support import claim_support
-from src.rag.heuristics.tokens import Token, tokenize
+from src.rag.heuristics.tokens import Token
 from src.rag.retrieval_results import RetrievedChunk
 
 FEWEST_QUOTED_WORDS = 3
@@ -92,8 +92,7 @@ def _supported(
     read_together = passages(". ".join((*subjects, *(one.pointed_at for one in quoted if one.pointed_at)))
                              + "\n" + "\n".join(one.text for one in quoted))  # fmt: skip
     found = [claim_support(claim, [read_together]) for claim in made]
-    there = [*(one.tokens for one in quoted), *(tokenize(subject) for subject in subjects)]
-    if any(unseen(claim, there) for claim in made):
+    if unseen(text, [*(one.text for one in quoted), *subjects]):
         return 0.0, "a number in it stands in none of the sentences it quotes"
     if any(one.unseen_names for one in found):
         return 0.0, "a name in it stands in none of the sentences it quotes"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from src.domain.prompts import Prompt, load_prompt
+from src.domain.prompts import FilePrompts, Prompt, PromptSource
 from src.llm.client import LLMClient
 from src.mlops.opik_connector import OpikConnector, get_opik_connector
 from src.rag.answering.extractive import Extract, extract_answer
@@ -32,6 +32,7 @@ class _Draft:
     missing: str | None = None
     model: str | None = None
     notes: tuple[str, ...] = ()
+    prompt: Prompt | None = None
 
 
 class RAGPipeline:
@@ -50,13 +51,14 @@ class RAGPipeline:
         *,
         llm: LLMClient | None = None,
         tracer: OpikConnector | None = None,
-        prompt: Prompt | None = None,
+        prompts: PromptSource | None = None,
     ) -> None:
+        """``prompts`` has the wording of ``rag_answer``; default: that of the file."""
         self._retriever = retriever
         self._settings = settings
         self._llm = llm
         self._tracer = tracer
-        self._prompt = prompt or load_prompt(COMPONENT)
+        self._prompts = prompts or FilePrompts()
 
     async def answer(
         self, query: str, *, filters: RetrievalFilters | None = None, k: int | None = None, trace_id: str | None = None
@@ -84,9 +86,11 @@ class RAGPipeline:
         if self._llm is None:
             return self._extracted(query, found)
         async with tracer.trace_agent(AGENT, "write_answer") as span:
+            prompt = await self._prompts.active(COMPONENT)
+            span.prompt_versions = {COMPONENT: prompt.version}
             written = await write_answer(
                 self._llm,
-                self._prompt,
+                prompt,
                 query,
                 found.chunks,
                 max_chars=self._settings.max_context_chars,
@@ -95,9 +99,9 @@ class RAGPipeline:
             if isinstance(written, Unavailable):
                 span.set_fallback(["llm", "extractive"])
                 return self._extracted(query, found, (f"answered without a model: {written.reason}",))
-        return self._checked(found, written)
+        return self._checked(found, written, prompt)
 
-    def _checked(self, found: RetrievalResult, written: Written) -> _Draft:
+    def _checked(self, found: RetrievalResult, written: Written, prompt: Prompt) -> _Draft:
         """What is left of a written answer when each sentence has to stand on its sources."""
         grounded = ground(
             written.sentences[: self._settings.max_sentences], found.chunks, min_support=self._settings.min_support
@@ -105,7 +109,7 @@ class RAGPipeline:
         missing = None
         if not grounded.sentences:
             missing = written.missing or "no sentence that was written is supported by the documents"
-        return _Draft("llm", grounded, 1.0, missing, written.model, grounded.left_out)
+        return _Draft("llm", grounded, 1.0, missing, written.model, grounded.left_out, prompt)
 
     def _extracted(self, query: str, found: RetrievalResult, notes: tuple[str, ...] = ()) -> _Draft:
         extract = extract_answer(query, found.chunks, most=self._settings.max_sentences)
@@ -126,7 +130,7 @@ class RAGPipeline:
             trace_id=trace_id,
             declined=declined,
             model=draft.model,
-            prompt_versions={self._prompt.component: self._prompt.version} if draft.method == "llm" else {},
+            prompt_versions={draft.prompt.component: draft.prompt.version} if draft.prompt is not None else {},
             retrieval_config_id=found.config.config_id,
             degraded=found.degraded,
             notes=draft.notes,

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from src.rag.heuristics.lexicon import ABSOLUTES, DENIALS, TALK
 from src.rag.heuristics.passages import Matches, Passages, Sentence, weights
@@ -29,19 +31,38 @@ _SPEAKERS = frozenset({"i", "we"})
 _SPEAKER_WITHIN = 3
 
 
-def kept_in_doubt(claim: Sentence, contexts: Sequence[Passages], found: Sequence[Matches]) -> float:
-    """The factor from 0 to 1 that is left of a claim's support; ``found`` as of ``matches`` for each context."""
-    filled = [one.max(axis=0) for one in found if len(one)]
-    if not filled:
-        return 0.0
-    anywhere = np.max(filled, axis=0)
-    novel = sum((1 - there) * token.weight for token, there in zip(claim, anywhere, strict=True) if token.content)
-    kept = math.exp(-NOVEL_WORD * float(novel))
-    if _denies(claim) and not _read(claim, contexts, found, READ_FOR_DENIAL, _denies):
-        kept *= 1 - DENIAL
-    if _speaks_of_all(claim) and not _read(claim, contexts, found, 1, _speaks_of_all):
-        kept *= 1 - ABSOLUTE
-    return kept
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """What was found: ``new_words`` beyond grammar stand nowhere, ``novelty`` is their weight, halves counted."""
+
+    new_words: int = 0
+    novelty: float = 0.0
+    denies: bool = False
+    denial_unread: bool = False
+    absolute_unread: bool = False
+
+    @property
+    def kept(self) -> float:
+        """The factor from 0 to 1 that is left of a claim's support."""
+        kept = math.exp(-NOVEL_WORD * self.novelty)
+        kept *= 1 - DENIAL * self.denial_unread
+        return kept * (1 - ABSOLUTE * self.absolute_unread)
+
+
+def doubts(
+    claim: Sentence, contexts: Sequence[Passages], found: Sequence[Matches], anywhere: NDArray[np.float64]
+) -> Doubts:
+    """What speaks against a claim; ``found`` as of ``matches`` for each context, ``anywhere`` the best of it."""
+    content = np.array([token.content for token in claim])
+    weight = np.array([token.weight for token in claim])
+    denies = _denies(claim)
+    return Doubts(
+        new_words=int(((anywhere == 0) & content).sum()),
+        novelty=float(((1 - anywhere) * weight * content).sum()),
+        denies=denies,
+        denial_unread=denies and not _read(claim, contexts, found, READ_FOR_DENIAL, _denies),
+        absolute_unread=_speaks_of_all(claim) and not _read(claim, contexts, found, 1, _speaks_of_all),
+    )
 
 
 def counts_for(claim: Sentence) -> int:

@@ -10,6 +10,8 @@ from src.rag.heuristics.claims import claims
 from src.rag.heuristics.commitment import committal_parts
 from src.rag.heuristics.doubt import counts_for
 from src.rag.heuristics.effort import too_much
+from src.rag.heuristics.evidence import evidence, traits
+from src.rag.heuristics.evidence_weights import load_weights
 from src.rag.heuristics.passages import passages
 from src.rag.heuristics.support import Support, support_in
 from src.rag.heuristics.tokens import tokenize
@@ -36,15 +38,22 @@ class RawFaithfulness:
         return sum(claim.value < UNSUPPORTED_BELOW for claim in self.claims)
 
 
-def raw_faithfulness(answer: str, contexts: Sequence[str]) -> RawFaithfulness | None:
-    """Faithfulness before calibration; None when the answer claims nothing or there is no context with words."""
+def raw_faithfulness(answer: str, contexts: Sequence[str], question: str = "") -> RawFaithfulness | None:
+    """Faithfulness before calibration; None when the answer claims nothing or there is no context with words.
+
+    Of the question only matters whether there is one.
+    """
     read = tuple(context for context in contexts if passages(context).sentences)
     made = claims(answer)
     if not read or not made:
         return None
     supported = tuple(support_in(claim, read) for claim in made)
-    counted = [counts_for(claim) for claim in made]
-    return RawFaithfulness(mean_and_weakest([claim.beyond_doubt for claim in supported], counted), supported)
+    weights, asked = load_weights(), bool(tokenize(question))
+    found = [
+        evidence(traits(claim, read, support), asked=asked, weights=weights)
+        for claim, support in zip(made, supported, strict=True)
+    ]
+    return RawFaithfulness(mean_and_weakest(found, [counts_for(claim) for claim in made]), supported)
 
 
 def mean_and_weakest(values: Sequence[float], counted: Sequence[int], *, nothing_below: float = NOTHING_BELOW) -> float:
@@ -73,7 +82,7 @@ def faithfulness(
         return MetricScore(None, reason)
     if not committal_parts(answer)[0]:
         return MetricScore(None, "the answer claims nothing: it only says that nothing is known")
-    raw = raw_faithfulness(answer, contexts)
+    raw = raw_faithfulness(answer, contexts, question)
     assert raw is not None  # contexts and claims were seen above
     found = calibrate(raw.value, item_shape(answer, contexts, question), calibration or load_calibration())
     if found.probability is None:

@@ -16,22 +16,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from rapidfuzz.distance import LCSseq
 
-from src.rag.heuristics.doubt import kept_in_doubt
+from src.rag.heuristics.doubt import Doubts, doubts
 from src.rag.heuristics.passages import (
     Passages,
     Sentence,
     Window,
     best_windows,
-    joined,
     matches,
     passages,
     weights,
     written_forms,
 )
-from src.rag.heuristics.polarity import compare
+from src.rag.heuristics.polarity import compare, marks
 from src.rag.heuristics.tokens import Sort
+from src.rag.heuristics.wording import Alike, Wording
 
 COVERAGE_POWER = 1.5
 WINDOW_SHARE = 2.0
@@ -46,17 +45,45 @@ _OWNERS = ("brand:", "region:")
 
 
 @dataclass(frozen=True, slots=True)
+class Closest:
+    """How the passage of one context that is worded most like a claim speaks of it.
+
+    Shares from 0 to 1: ``order`` and ``content_order`` as in wording.py, ``figures_elsewhere`` and ``names_elsewhere``
+    (known brands and regions) of those in the claim. The rest contradicts the claim, or does not.
+    """
+
+    order: float
+    content_order: float
+    direction: bool
+    no_direction: bool
+    negation: bool
+    antonym: bool
+    overreach: bool
+    figures_elsewhere: float
+    names_elsewhere: float
+    others_figure: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Support:
     """``value`` in 0–1, and what kept it down: forms of numbers and names found nowhere, and contradictions.
 
-    ``beyond_doubt``: ``value`` less what speaks against the claim (doubt.py); what faithfulness is made of.
+    ``words_found``: the weighted share of its tokens that stand anywhere. ``closest``: one for each context that holds
+    any of them.
     """
 
     value: float
-    beyond_doubt: float = 0.0
+    words_found: float = 0.0
+    doubts: Doubts = Doubts()
     unseen_numbers: tuple[str, ...] = ()
     unseen_names: tuple[str, ...] = ()
     contradicted: bool = False
+    closest: tuple[Closest, ...] = ()
+
+    @property
+    def beyond_doubt(self) -> float:
+        """``value`` less what speaks against the claim."""
+        return self.value * self.doubts.kept
 
 
 def claim_support(claim: Sentence, contexts: Sequence[Passages]) -> Support:
@@ -65,14 +92,16 @@ def claim_support(claim: Sentence, contexts: Sequence[Passages]) -> Support:
     filled = [one.max(axis=0) for one in found if len(one)]
     if not filled:
         return Support(0.0)
-    anywhere = float(np.max(filled, axis=0) @ weights(claim))
-    said, contradicted = _best_said(claim, contexts, found)
+    anywhere = np.max(filled, axis=0)
+    words_found = float(anywhere @ weights(claim))
+    said, contradicted, closest = _best_said(claim, contexts, found)
     numbers, names = _unseen(claim, contexts)
-    value = anywhere**COVERAGE_POWER * (1 + WINDOW_SHARE * said) / (1 + WINDOW_SHARE)
+    value = words_found**COVERAGE_POWER * (1 + WINDOW_SHARE * said) / (1 + WINDOW_SHARE)
     value *= 1 - UNSEEN_NUMBER * _share(len(numbers), _count_numbers(claim))
     value *= 1 - UNSEEN_NAME * _share(len(names), sum(token.named for token in claim))
     value = min(1.0, max(0.0, value))
-    return Support(value, value * kept_in_doubt(claim, contexts, found), numbers, names, contradicted)
+    doubted = doubts(claim, contexts, found, anywhere)
+    return Support(value, words_found, doubted, numbers, names, contradicted, closest)
 
 
 @lru_cache(maxsize=2_048)
@@ -96,61 +125,54 @@ def _unseen(claim: Sentence, contexts: Sequence[Passages]) -> tuple[tuple[str, .
     return numbers, tuple(token.surface for token in missing if token.sort is not Sort.NUMBER)
 
 
-def _best_said(claim: Sentence, contexts: Sequence[Passages], found: list[np.ndarray]) -> tuple[float, bool]:
+def _best_said(
+    claim: Sentence, contexts: Sequence[Passages], found: list[np.ndarray]
+) -> tuple[float, bool, tuple[Closest, ...]]:
     best, contradicted = 0.0, False
-    wording = _Wording(claim)
+    wording = Wording(claim)
+    closest = []
     for context, matched in zip(contexts, found, strict=True):
-        for window in best_windows(claim, context, matched):
-            said = wording.alike(window)
-            if said <= best:
+        read = [(window, wording.alike(window)) for window in best_windows(claim, context, matched)]
+        for window, alike in read:
+            if alike.mean <= best:
                 continue  # penalties only lower it
             penalty, opposite = _penalty(claim, wording, window, context)
-            if said - penalty > best:
-                best, contradicted = said - penalty, opposite
-    return best, contradicted
+            if alike.mean - penalty > best:
+                best, contradicted = alike.mean - penalty, opposite
+        if read:
+            closest.append(_speaks(claim, wording, *max(read, key=lambda one: one[1].mean), context))
+    return best, contradicted, tuple(closest)
 
 
-class _Wording:
-    """What a claim is compared by with window after window: words, neighbouring words, numbers, names."""
-
-    def __init__(self, claim: Sentence) -> None:
-        self.all = [token.norm for token in claim]
-        self.content = [token.norm for token in claim if token.content] or self.all
-        self.numbers = [written_forms(token, claim) for token in claim if token.sort is Sort.NUMBER]
-        self.names = [written_forms(token, claim) for token in claim if token.named]
-
-    def alike(self, window: Window) -> float:
-        """Mean of coverage, neighbouring pairs and longest common subsequence, with and without grammar words."""
-        there = joined(window.sentences)
-        every = [token.norm for token in there]
-        content = [token.norm for token in there if token.content]
-        close = {*zip(content, content[1:], strict=False), *zip(content, content[2:], strict=False)}
-        parts = (
-            window.coverage,
-            _pairs(self.content, close, window.coverage),
-            _pairs(self.all, set(zip(every, every[1:], strict=False)), window.coverage),
-            LCSseq.similarity(self.content, content) / len(self.content),
-            LCSseq.similarity(self.all, every) / len(self.all),
-        )
-        return sum(parts) / len(parts)
+def _speaks(claim: Sentence, wording: Wording, window: Window, alike: Alike, context: Passages) -> Closest:
+    compared = compare(claim, window.sentences)
+    known = [written_forms(token, claim) for token in claim if token.norm.startswith(_OWNERS)]
+    return Closest(
+        order=alike.order,
+        content_order=alike.content_order,
+        direction=compared.conflict > 0,
+        no_direction=not compared.agree and bool(marks(claim)),
+        negation=compared.negation,
+        antonym=compared.antonyms > 0,
+        overreach=compared.overreach,
+        figures_elsewhere=_missing(wording.numbers, window, context),
+        names_elsewhere=_missing(known, window, context),
+        others_figure=_belongs_elsewhere(claim, window),
+    )
 
 
-def _pairs(words: list[str], there: set[tuple[str, str]], otherwise: float) -> float:
-    if len(words) < 2:
-        return otherwise
-    return sum(pair in there for pair in zip(words, words[1:], strict=False)) / (len(words) - 1)
+def _missing(wanted: Sequence[tuple[str, ...]], window: Window, context: Passages) -> float:
+    """Share of the forms that do not stand in a window."""
+    return _share(sum(not context.holds(forms, window.start, window.stop) for forms in wanted), len(wanted))
 
 
-def _penalty(claim: Sentence, wording: _Wording, window: Window, context: Passages) -> tuple[float, bool]:
+def _penalty(claim: Sentence, wording: Wording, window: Window, context: Passages) -> tuple[float, bool]:
     compared = compare(claim, window.sentences)
     penalty = CONFLICT * (compared.conflict > 0) + NEGATION * compared.negation
     penalty += ANTONYM * (compared.antonyms > 0) + OVERREACH * compared.overreach
     opposite = penalty > 0
-    here = (window.start, window.stop)
-    numbers = [context.holds(forms, *here) for forms in wording.numbers]
-    names = [context.holds(forms, *here) for forms in wording.names]
-    penalty += ELSEWHERE * _share(numbers.count(False), len(numbers))
-    penalty += ELSEWHERE * _share(names.count(False), len(names))
+    penalty += ELSEWHERE * _missing(wording.numbers, window, context)
+    penalty += ELSEWHERE * _missing(wording.names, window, context)
     return penalty + OTHERS_FIGURE * _belongs_elsewhere(claim, window), opposite
 
 

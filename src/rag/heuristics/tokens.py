@@ -79,8 +79,10 @@ def stem(word: str) -> str:
 
 def plain_text(text: str) -> str:
     """One spelling of quotes, dashes, accents and of contractions that a tokeniser took apart."""
-    folded = unicodedata.normalize("NFKD", text.translate(SPELLINGS))
-    return CONTRACTIONS.sub(r"\1'\2", "".join(c for c in folded if not unicodedata.combining(c)))
+    plain = text.translate(SPELLINGS)
+    if not plain.isascii():
+        plain = "".join(c for c in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(c))
+    return CONTRACTIONS.sub(r"\1'\2", plain)
 
 
 @dataclass(slots=True)
@@ -227,6 +229,7 @@ def _named(piece: _Piece, plain: str) -> bool:
     return bool(before) and before[-1] not in ".!?:;\n-*•"
 
 
+@lru_cache(maxsize=20_000)
 def _plain_word(text: str, *, named: bool) -> Token:
     lower = text.lower()
     if lower.endswith("n't"):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from src.causal_engine.estimators.registry import fit_estimator
-from src.causal_engine.refutation.linear_form import LinearForm, linear_form
+from src.causal_engine.refutation.linear_form import LinearForm, Products, linear_form
 from src.causal_engine.refutation.permutation import Scheme, permuted_rows, permuted_treatment, scheme_of
 from src.causal_engine.spec import CausalSpec, Estimand
 from src.causal_engine.study import FloatArray, Study, prepare_study
@@ -197,3 +197,28 @@ def test_adopters_are_redrawn_and_keep_their_date() -> None:
     adopters = set(unit[moved == 1])
     assert len(adopters) == 40
     assert adopters != set(range(40))
+
+
+@pytest.mark.parametrize("rows_per_group", [2, 12])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_sums_of_products_of_groups_are_those_of_their_rows(rows_per_group: int, weighted: bool) -> None:
+    rng = np.random.default_rng(4)
+    groups = rng.permutation(np.repeat(np.arange(15), rows_per_group))
+    columns, rows = rng.normal(size=(len(groups), 4)), rng.integers(0, 2, len(groups)).astype(float)
+    draws = rng.integers(0, 3, (5, 15)).astype(float)
+    found = Products(columns, groups, rows if weighted else None).grams(draws)
+    for gram, times in zip(found, draws, strict=True):
+        share = times[groups] * (rows if weighted else 1.0)
+        np.testing.assert_allclose(gram, (columns * share[:, None]).T @ columns, atol=1e-12)
+
+
+@pytest.mark.parametrize("unbalanced", [False, True])
+def test_every_order_within_a_unit_is_as_likely(unbalanced: bool) -> None:
+    study = panel(unbalanced=unbalanced)
+    units, rng = study.frame["u"].to_numpy(), np.random.default_rng(0)
+    first = np.flatnonzero(units == units[0])
+    taken = [permuted_rows(study, Scheme.WITHIN_UNITS, rng)[first[0]] for _ in range(700)]
+    counts = [taken.count(row) for row in first]
+    assert sum(counts) == 700
+    expected = 700 / len(first)
+    assert max(abs(count - expected) for count in counts) < 5 * np.sqrt(expected)

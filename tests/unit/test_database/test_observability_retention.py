@@ -227,6 +227,7 @@ async def test_the_script_runs_once_or_until_it_is_stopped(db: Database, databas
     assert loop.stdout is not None
     assert "deleted: traces 0" in loop.stdout.readline()
     assert "deleted: 0; there are 1" in loop.stdout.readline()
+    assert "Conversations nobody used for 30 days, deleted: 0" in loop.stdout.readline()
     loop.send_signal(signal.SIGTERM)
     out, err = loop.communicate(timeout=60)
     assert (loop.returncode, out, err) == (0, "", "")

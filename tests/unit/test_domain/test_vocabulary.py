@@ -78,7 +78,12 @@ def test_every_pattern_ends_quickly_on_a_hostile_question() -> None:
     vocabulary = load_vocabulary()
     patterns = [p for kind in Kind for term in vocabulary.terms(kind) for p in term.patterns]
     patterns += [p for rule in vocabulary.intents.values() for p in rule.patterns]
-    patterns += [*vocabulary.pressure, *vocabulary.exclusions]
+    patterns += [*vocabulary.pressure, *vocabulary.exclusions, *vocabulary.idioms, *vocabulary.manner]
+    patterns += [*vocabulary.drivers, *vocabulary.comparisons, *vocabulary.documents, *vocabulary.topics]
+    patterns += [p for names in vocabulary.audiences.values() for p in names]
+    follow_ups = vocabulary.follow_ups
+    patterns += [*follow_ups.leads, *follow_ups.about_the_answer, *follow_ups.agree]
+    patterns += [p for widening in follow_ups.widen.values() for p in widening]
     hostile = ["a " * 1_000, "do " * 660, "which " * 333, "we need it to be " * 117, "rep our " * 250, "effect " * 285]
     for pattern in patterns:
         started = time.process_time()

@@ -147,18 +147,33 @@ async def test_warm_starts_are_several_the_most_alike_first_and_no_more_than_con
     assert starts[0].best_value == 0.8
 
 
-async def test_bests_are_tried_before_runners_up_and_the_more_alike_problem_before_others(
+async def test_what_was_tried_on_like_problems_is_told_in_the_order_of_the_warm_starts(
     memory: HPOPatternMemory,
 ) -> None:
     for leaves, n_samples in [(10, 2_000), (40, 1_000)]:
-        near = (RunnerUp({"num_leaves": leaves + 1}, 0.7), RunnerUp({"num_leaves": leaves}, 0.6))
+        after = (RunnerUp({"num_leaves": 500, "max_bin": 63}, 0.7), RunnerUp({"num_leaves": leaves + 2}, 0.6))
         await memory.store_hpo_pattern(
-            pattern(best_params={"num_leaves": leaves}, n_samples=n_samples, runners_up=near)
+            pattern(best_params={"num_leaves": leaves}, n_samples=n_samples, runners_up=after)
         )
+    await memory.store_hpo_pattern(pattern(metric="log_loss"))
+    found = await memory.get_earlier_searches(query())
+    assert [search.trials for search in found] == [
+        (({"num_leaves": leaves}, 0.8), ({"num_leaves": 64}, 0.7), ({"num_leaves": leaves + 2}, 0.6))
+        for leaves in (40, 10)
+    ]
     starts = await memory.get_warmstart(query())
-    assert [(start.params["num_leaves"], start.rank) for start in starts] == [(40, 0), (10, 0), (41, 1)]
-    assert [start.best_value for start in starts] == [0.8, 0.8, 0.7]
-    assert [start.params["num_leaves"] for start in await memory.get_warmstart(query(), most=1)] == [40]
+    assert [(one.pattern_id, one.similarity) for one in found] == [(one.pattern_id, one.similarity) for one in starts]
+    assert [start.params for start in await memory.get_warmstart(query(), most=1)] == [{"num_leaves": 40}]
+
+
+async def test_an_unlike_problem_tells_nothing_and_no_more_searches_than_configured_do(store: PatternStore) -> None:
+    memory = HPOPatternMemory(store, WarmStartSettings(max_searches=2))
+    for n_samples in (1_000, 1_100, 1_200):
+        await memory.store_hpo_pattern(pattern(n_samples=n_samples))
+    unlike = query(n_samples=5_000_000, n_features=900, class_balance=0.01, feature_types={"whole": 900})
+    assert len(await memory.get_earlier_searches(query())) == 2
+    assert await memory.get_earlier_searches(unlike) == []
+    assert len(await memory.get_earlier_searches(unlike, min_similarity=0.0)) == 2
 
 
 async def test_of_problems_that_are_the_same_the_one_met_last_is_tried_first(memory: HPOPatternMemory) -> None:
@@ -177,7 +192,7 @@ def test_runners_up_are_the_next_best_that_differ(direction: Any, values: list[f
     trials += [TrialRecord(2 + n, "COMPLETE", value / 10, {"C": float(value)}) for n, value in enumerate(range(11))]
     trials.append(TrialRecord(13, "COMPLETE", 0.85, {"C": 9.0 + 1e-9}))
     best = {"C": 10.0 if direction == "maximize" else 0.0}
-    assert [known.value for known in runners_up(trials, direction, best)] == values
+    assert [known.value for known in runners_up(trials, direction, best, 4)] == values
 
 
 async def test_values_are_moved_into_the_space_and_foreign_ones_left_out(memory: HPOPatternMemory) -> None:
@@ -196,6 +211,7 @@ async def test_warm_starts_switched_off_import_nothing(store: PatternStore) -> N
     memory = HPOPatternMemory(store, WarmStartSettings(enabled=False))
     await memory.store_hpo_pattern(pattern())
     assert await memory.get_warmstart(query()) == []
+    assert await memory.get_earlier_searches(query()) == []
 
 
 async def test_threshold_and_number_come_from_the_configuration(store: PatternStore) -> None:

@@ -39,7 +39,8 @@ def test_the_shipped_file_says_what_is_specified() -> None:
     said = SHIPPED.model_dump(exclude={"search_spaces", "storage_url"})
     assert said == OptunaConfig().model_dump(exclude={"search_spaces", "storage_url"})
     assert (said["default_sampler"], said["default_pruner"], said["n_startup_trials"]) == ("tpe", "hyperband", 10)
-    assert said["warmstart"] == {"enabled": True, "min_similarity": 0.7, "max_import_trials": 20}
+    imported = {"enabled": True, "min_similarity": 0.7, "max_import_trials": 20}
+    assert said["warmstart"] == imported | {"max_searches": 5, "remembered_trials": 40, "first_pruning_step": 27}
 
 
 def test_an_argument_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from src.mlops.quality.configuration import DataQualityConfig
 from src.mlops.tracing.configuration import ObservabilityConfig
 from src.rag.configuration import RagConfig
 from src.rag.heuristics.calibration import CalibrationFile
+from src.rag.heuristics.evidence_weights import EvidenceWeights
 from src.settings import CONFIG_DIR, ConfigModel, load_config
 from tests.unit.test_project.checkout import attributes_read
 
@@ -34,6 +35,7 @@ MODELS: dict[str, type[ConfigModel]] = {
     "domain_vocabulary.yaml": Vocabulary,
     "feast_materialization.yaml": FeastFile,
     "heuristic_calibration.yaml": CalibrationFile,
+    "heuristic_weights.yaml": EvidenceWeights,
     "kpi_definitions.yaml": kpis._KpiFile,
     "llm.yaml": LLMSettings,
     "mlflow/mlflow.yaml": MlflowConfig,

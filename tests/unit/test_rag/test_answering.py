@@ -26,6 +26,7 @@ from src.rag.retrieval_results import Degraded
 from src.scripted_servers.replies import Reply
 from tests.traces import memory_connector
 from tests.unit.test_rag.answered import CORPUS, FABHALTA, KISQALI, METHOD, Found, chunk, model, written
+from tests.worded import Worded
 
 pytestmark = pytest.mark.unit
 
@@ -208,6 +209,7 @@ async def test_the_answer_is_one_span_with_the_writing_under_it(traced: tuple[Op
     assert spans["write_answer"]["parent_span_id"] == spans["rag_answer"]["span_id"]
     assert {span["trace_id"] for span in spans.values()} == {answer.trace_id}
     assert spans["rag_answer"]["prompt_versions"] == {"rag_answer": 1}
+    assert spans["write_answer"]["prompt_versions"] == {"rag_answer": 1}
 
 
 @pytest.mark.parametrize(
@@ -341,6 +343,16 @@ def test_a_sentence_that_instructs_is_never_quoted() -> None:
 )
 def test_what_counts_as_an_instruction(text: str, instructing: bool) -> None:
     assert instructs(text) is instructing
+
+
+async def test_the_model_is_told_the_wording_in_use_and_the_answer_names_its_version(
+    traced: tuple[OpikConnector, MemorySink],
+) -> None:
+    llm, vendor = model(written(TRUE))
+    told = RAGPipeline(Found(), SETTINGS, llm=llm, tracer=traced[0], prompts=Worded("Answer in verse."))
+    answer = await told.answer(ASKED)
+    assert vendor.requests[0].system == "Answer in verse."
+    assert answer.prompt_versions == {"rag_answer": 7}
 
 
 @pytest.mark.parametrize("with_model", [True, False])

@@ -243,22 +243,32 @@ def test_a_cause_claimed_of_an_association_scores_below_the_association() -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "denied"),
+    ("said", "denied", "most"),
     [
-        ("Rep calls affect new prescriptions of Kisqali.", "Rep calls do not affect new prescriptions of Kisqali."),
-        ("Rep calls affect new prescriptions of Kisqali.", "Rep calls never affect new prescriptions of Kisqali."),
-        ("Kisqali is able to gain share.", "Kisqali is unable to gain share."),
-        ("Calls explain the growth of Kisqali.", "Only calls explain the growth of Kisqali."),
+        (
+            "Rep calls affect new prescriptions of Kisqali.",
+            "Rep calls do not affect new prescriptions of Kisqali.",
+            0.75,
+        ),
+        (
+            "Rep calls affect new prescriptions of Kisqali.",
+            "Rep calls never affect new prescriptions of Kisqali.",
+            0.75,
+        ),
+        ("Kisqali is able to gain share.", "Kisqali is unable to gain share.", 0.75),
+        ("Calls explain the growth of Kisqali.", "Only calls explain the growth of Kisqali.", 0.9),
     ],
 )
-def test_a_denial_or_an_absolute_that_the_contexts_do_not_know_halves_the_score(said: str, denied: str) -> None:
+def test_a_denial_or_an_absolute_costs_most_where_the_contexts_do_not_know_it(
+    said: str, denied: str, most: float
+) -> None:
     plain, other = raw_faithfulness(said, [said]), raw_faithfulness(denied, [said])
     backed = raw_faithfulness(denied, [said, denied])
     assert plain is not None
     assert other is not None
     assert backed is not None
-    assert other.value < 0.75 * plain.value
-    assert backed.value > 0.9
+    assert other.value < most * plain.value
+    assert backed.value > 0.9 * plain.value
 
 
 def test_a_speaker_who_does_not_know_denies_nothing() -> None:

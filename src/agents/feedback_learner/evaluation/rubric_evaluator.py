@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from src.agents.feedback_learner.evaluation.applicability import inapplicable
 from src.agents.feedback_learner.evaluation.overrides import decide
@@ -20,8 +20,8 @@ from src.agents.feedback_learner.evaluation.rubric_judge import (
     Judgement,
     RubricJudge,
     Sleep,
-    system_prompt,
 )
+from src.domain.prompts import FilePrompts, PromptSource
 from src.domain.rubric import Criterion, CriterionScore, RubricContext, RubricEvaluation, RubricMethod
 from src.llm.client import LLMClient
 
@@ -34,13 +34,15 @@ class _Scored:
     model: str | None = None
     cost: float | None = 0.0
     notes: tuple[str, ...] = ()
+    prompt: Mapping[str, str] = field(default_factory=dict)
 
 
 class RubricEvaluator:
     """Judges answers. ``config`` is read from ``config/self_improvement.yaml`` when it is None.
 
     Without ``llm``, with one that is not the configured provider, and when the model did not decide, the heuristic
-    scores; ``method`` says which it was and ``notes`` say why. Raises ConfigError for an unusable configuration or
+    scores; ``method`` says which it was and ``notes`` say why. ``prompts`` has the wording of ``rubric_judge``, by
+    default that of the file. Raises ConfigError for an unusable configuration, and when it judges for an unusable
     prompt, never for what a model does.
     """
 
@@ -49,6 +51,7 @@ class RubricEvaluator:
         config: SelfImprovementConfig | None = None,
         llm: LLMClient | None = None,
         *,
+        prompts: PromptSource | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.config = config if config is not None else load_self_improvement()
@@ -57,8 +60,13 @@ class RubricEvaluator:
         if reason := _why_no_judge(llm, self.config.evaluation.provider):
             self._no_judge = reason
         elif llm is not None:
-            self._judge = RubricJudge(llm, self.config.evaluation, self._rubric, sleep=sleep)
-        self._metadata = _metadata(self._rubric, with_prompt=self._judge is not None)
+            source = prompts or FilePrompts()
+            self._judge = RubricJudge(llm, self.config.evaluation, self._rubric, source, sleep=sleep)
+
+    async def check(self) -> None:
+        """Raise ConfigError where there is a judge and its prompt cannot be used."""
+        if self._judge is not None:
+            await self._judge.instructions()
 
     async def evaluate(self, context: RubricContext) -> RubricEvaluation:
         """Judge one answer by the criteria that apply to it."""
@@ -78,7 +86,7 @@ class RubricEvaluator:
             model=scored.model,
             notes=scored.notes,
             cost_dollars=scored.cost,
-            metadata=self._metadata,
+            metadata={"rubric_version": str(self._rubric.version), **scored.prompt},
             heuristic_scores={name: one.score for name, one in read.items() if name not in without},
             inapplicable=without,
         )
@@ -97,7 +105,8 @@ class RubricEvaluator:
 
 
 def _by_model(judged: Judgement) -> _Scored:
-    return _Scored(dict(judged.scores), "llm", judged.suggestion, judged.model, judged.cost, judged.notes)
+    prompt = {"prompt_version": str(judged.prompt.version), "prompt_sha256": judged.prompt.fingerprint}
+    return _Scored(dict(judged.scores), "llm", judged.suggestion, judged.model, judged.cost, judged.notes, prompt)
 
 
 def _by_rules(read: dict[Criterion, CriterionScore], reason: str, cost: float | None = 0.0) -> _Scored:
@@ -124,10 +133,3 @@ def _suggestion(scores: dict[Criterion, CriterionScore], rubric: RubricSettings)
     score = scores[name].score
     wanted = next(anchor for anchor in ANCHORS if anchor > score)
     return f"Raise {name.replace('_', ' ')} from {score:g} to {wanted}: {rubric.anchor(name, wanted)}."
-
-
-def _metadata(rubric: RubricSettings, *, with_prompt: bool) -> dict[str, str]:
-    known = {"rubric_version": str(rubric.version)}
-    if with_prompt:
-        known["prompt_sha256"] = hashlib.sha256(system_prompt(rubric).encode()).hexdigest()[:12]
-    return known

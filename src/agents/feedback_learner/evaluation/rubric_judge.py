@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, Field, create_model
 
 from src.agents.feedback_learner.evaluation.rubric_configuration import ANCHORS, JudgeSettings, RubricSettings
-from src.domain.prompts import PROMPTS, load_prompt
+from src.domain.prompts import Prompt, PromptSource
 from src.domain.rubric import CRITERIA, Criterion, CriterionScore, RubricContext
 from src.errors import (
     BudgetExhausted,
@@ -28,7 +28,7 @@ from src.errors import (
 from src.llm.client import LLMClient, LLMReply, Message
 from src.resilience.outcomes import Unavailable
 
-COMPONENT, FOLDER = "rubric_judge", PROMPTS
+COMPONENT = "rubric_judge"
 TRIES = 3
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 4.0
 # No new try after this long, and none that would have to wait longer: the client has retried the outage itself.
@@ -65,39 +65,62 @@ class JudgeFailed(LLMError):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the model decided. ``cost`` in US dollars is None where a price is not known."""
+    """What the model decided, told by which ``prompt``. ``cost`` in US dollars is None where a price is not known."""
 
     scores: Mapping[Criterion, CriterionScore]
     suggestion: str
     model: str
     cost: float | None
     notes: tuple[str, ...]
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A version of the prompt, and what the model is told by it: the same with the anchors in their place."""
+
+    prompt: Prompt
+    system: str
 
 
 class RubricJudge:
-    """Asks a model by the prompt of ``config/prompts/rubric_judge.md``. Raises ConfigError when that is unusable."""
+    """Asks a model by the prompt ``rubric_judge`` with the anchors of the rubric in it."""
 
     def __init__(
-        self, llm: LLMClient, settings: JudgeSettings, rubric: RubricSettings, *, sleep: Sleep = asyncio.sleep
+        self,
+        llm: LLMClient,
+        settings: JudgeSettings,
+        rubric: RubricSettings,
+        prompts: PromptSource,
+        *,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._llm = llm
         self._settings = settings
-        self._system = system_prompt(rubric)
+        self._rubric = rubric
+        self._prompts = prompts
         self._sleep = sleep
 
+    async def instructions(self) -> Asking:
+        """What the model is told now. Raises ConfigError for a prompt that cannot be used."""
+        prompt = await self._prompts.active(COMPONENT)
+        return Asking(prompt, system_prompt(prompt, self._rubric))
+
     async def judge(self, context: RubricContext) -> Judgement:
-        """Scores with quotes that stand in the answer. Raises JudgeFailed."""
+        """Scores with quotes that stand in the answer. Raises JudgeFailed, ConfigError for an unusable prompt."""
+        asking = await self.instructions()
         messages = [Message("user", _document(context))]
-        reply = await self._tried(messages, JudgedAnswer)
+        reply = await self._tried(asking, messages, JudgedAnswer)
         judged = reply.parsed_as(JudgedAnswer)
         found = {name: _criterion(judged, name) for name in CRITERIA}
         wrong = tuple(name for name, one in found.items() if not occurs(one.evidence_quote, context.answer))
         if not wrong:
-            return Judgement(_scores(found), judged.suggestion.strip(), reply.model, reply.cost, ())
-        return await self._without_false_quotes(messages, reply, found, wrong, context.answer)
+            return Judgement(_scores(found), judged.suggestion.strip(), reply.model, reply.cost, (), asking.prompt)
+        return await self._without_false_quotes(asking, messages, reply, found, wrong, context.answer)
 
     async def _without_false_quotes(
         self,
+        asking: Asking,
         messages: Sequence[Message],
         reply: LLMReply,
         found: Mapping[Criterion, JudgedCriterion],
@@ -111,7 +134,7 @@ class RubricJudge:
         notes: list[str] = []
         merged, costs = dict(found), [reply.cost]
         try:
-            second = await self._asked(again, schema)
+            second = await self._asked(asking, again, schema)
         except (LLMError, ServiceRefused, ServiceOutage) as error:
             notes.append(f"quotes could not be asked for again ({type(error).__name__})")
         else:
@@ -122,14 +145,14 @@ class RubricJudge:
                 merged[name] = merged[name].model_copy(update={"evidence_quote": ""})
                 notes.append(f"{name}: a quote that is not in the answer was left out")
         cost = None if any(one is None for one in costs) else sum(one or 0.0 for one in costs)
-        return Judgement(_scores(merged), judged.suggestion.strip(), reply.model, cost, tuple(notes))
+        return Judgement(_scores(merged), judged.suggestion.strip(), reply.model, cost, tuple(notes), asking.prompt)
 
-    async def _tried(self, messages: Sequence[Message], schema: type[BaseModel]) -> LLMReply:
+    async def _tried(self, asking: Asking, messages: Sequence[Message], schema: type[BaseModel]) -> LLMReply:
         """A reply within three tries; what will not change by asking again is not asked again."""
         started, billed = time.monotonic(), False
         for attempt in range(1, TRIES + 1):
             try:
-                return await self._asked(messages, schema)
+                return await self._asked(asking, messages, schema)
             except (BudgetExhausted, ModelRefused, ServiceRefused) as error:
                 billed = billed or isinstance(error, ModelRefused)
                 raise JudgeFailed(f"{type(error).__name__}: {error}", billed=billed) from error
@@ -145,14 +168,14 @@ class RubricJudge:
             await self._sleep(wait)
         raise AssertionError("the last try returns or raises")
 
-    async def _asked(self, messages: Sequence[Message], schema: type[BaseModel]) -> LLMReply:
+    async def _asked(self, asking: Asking, messages: Sequence[Message], schema: type[BaseModel]) -> LLMReply:
         answer = await self._llm.complete(
             messages,
             purpose="judge",
             model=self._settings.model or None,
             max_tokens=self._settings.max_tokens,
             schema=schema,
-            system=self._system,
+            system=asking.system,
             cache_system=True,
         )
         if isinstance(answer, Unavailable):
@@ -168,14 +191,14 @@ class _Gone(ServiceOutage):
         self.retry_after_s = said.retry_after_s or 0.0
 
 
-def system_prompt(rubric: RubricSettings) -> str:
+def system_prompt(prompt: Prompt, rubric: RubricSettings) -> str:
     """The judge's instructions with the anchors of the rubric in them. Raises ConfigError."""
-    text = load_prompt(COMPONENT, FOLDER).text
-    if "{anchors}" not in text:
+    if "{anchors}" not in prompt.text:
         raise ConfigError(
-            f"{FOLDER / COMPONENT}.md: the prompt has no place for the anchors: write {{anchors}} where they belong"
+            f"version {prompt.version} of the prompt {prompt.component} has no place for the anchors: write "
+            "{anchors} where they belong"
         )
-    return text.replace("{anchors}", "\n".join(_anchor_lines(rubric)))
+    return prompt.text.replace("{anchors}", "\n".join(_anchor_lines(rubric)))
 
 
 def occurs(quote: str, answer: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from src.agents.ml_foundation.feature_analyzer.facts import Facts
+from src.domain.figures import Known, unfounded_names, unfounded_numbers
 
 LONGEST_SUMMARY = 1_000
 LONGEST_LINE = 400
@@ -15,16 +16,8 @@ MOST_LINES = 6
 # A rounded number may be this far, relatively, from the one it stands for.
 ROUNDING = 0.05
 
-_NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w)")
-_DIGIT = re.compile(r"\d")
 _QUOTED = re.compile(r"`([^`]+)`")
-_COUNTS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_WORDS = {
-    **{word: float(n) for n, word in enumerate(_COUNTS, start=2)},
-    **{"twenty": 20.0, "fifty": 50.0, "hundred": 100.0, "thousand": 1_000.0, "million": 1_000_000.0},
-    **{"half": 0.5, "twice": 2.0, "double": 2.0, "doubles": 2.0, "triple": 3.0, "triples": 3.0, "quarter": 0.25},
-}
-_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
+_UNIT = re.compile(r"\s*(?:%|per ?cent|percent)$", re.IGNORECASE)
 _CAUSAL = re.compile(r"\b(caus(?:e|es|ed|ing)|due to|leads? to|drives?|drove|driven)\b", re.IGNORECASE)
 _DENIED = re.compile(r"\b(not?|never|nor|cannot|without)\b|n't\b", re.IGNORECASE)
 
@@ -56,7 +49,7 @@ def unfounded(reply: NarrativeReply, facts: Facts) -> tuple[str, ...]:
     for line in reply.lines():
         problems += [f"`{name[:60]}` is no feature" for name in _QUOTED.findall(line) if name not in facts.names]
         bare = _without_names(line, facts.names)
-        problems += [f"the number {said} is not in the facts" for said in _unknown_numbers(bare, known)]
+        problems += [f"the number {said[:60]} is not in the facts" for said in _unknown_numbers(bare, known)]
         if _claims_cause(bare):
             problems.append("a sentence claims a cause; SHAP values show none")
         if "explanation" in facts.document and _LEFT_OUT.search(bare):
@@ -84,26 +77,13 @@ def _without_names(line: str, names: Iterable[str]) -> str:
 
 
 def _unknown_numbers(line: str, known: Iterable[float]) -> list[str]:
-    facts = [abs(value) for value in known]
-    said = [(word, _WORDS[word.lower()]) for word in _WORD.findall(line)]
-    unknown = [word for word, value in said if value not in facts]
-    left = line
-    for match in _NUMBER.finditer(line):
-        text = match.group().rstrip(",")
-        left = left.replace(match.group(), " ", 1)
-        if not any(_is_rounding(text, value) for value in facts):
-            unknown.append(text)
-    # Digits inside words ("3x", "Q4") are numbers too, and none that can be looked up.
-    return unknown + [word for word in left.split() if _DIGIT.search(word)]
+    """Numbers, and names with digits ("Q4"), that stand for no fact.
 
-
-def _is_rounding(text: str, fact: float) -> bool:
-    plain = text.replace(",", "").lower()
-    value, mantissa = float(plain), plain.partition("e")[0]
-    digits = len(mantissa.partition(".")[2])
-    exponent = int(plain.partition("e")[2] or 0)
-    half_unit = 0.5 * 10.0 ** (exponent - digits)
-    return abs(value - fact) <= half_unit * (1 + 1e-9) and abs(value - fact) <= ROUNDING * abs(fact)
+    The facts' shares are percentages already. The sign of a fact may be left out.
+    """
+    facts = [Known(each, "%") for value in known for each in (value, abs(value))]
+    said = (*unfounded_numbers(line, facts, within=ROUNDING), *unfounded_names(line, ()))
+    return [_UNIT.sub("", one) for one in said]
 
 
 def _claims_cause(line: str) -> bool:

@@ -11,18 +11,24 @@ from src.agents.ml_foundation.feature_analyzer.facts import Facts
 from src.agents.ml_foundation.feature_analyzer.result import Narrative
 from src.agents.ml_foundation.feature_analyzer.services import Services
 from src.agents.ml_foundation.feature_analyzer.template import from_template
+from src.domain.prompts import Prompt
 from src.errors import LLMError, ServiceOutage, ServiceRefused
 from src.llm.client import LLMClient, Message
 from src.resilience.outcomes import Unavailable
 
+COMPONENT = "feature_analyzer"
 ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A narrative, and why it is not what was wanted: a warning where no model is configured, else degraded."""
+    """A narrative, and why it is not what was wanted: a warning where no model is configured, else degraded.
+
+    ``prompt`` is the wording by which a model was asked, None where none was.
+    """
 
     narrative: Narrative
+    prompt: Prompt | None = None
     warnings: tuple[str, ...] = ()
     degraded: tuple[str, ...] = ()
 
@@ -36,14 +42,15 @@ async def narrate(services: Services, facts: Facts) -> Told:
     client = services.llm
     if client is None or client.provider == "none":
         return Told(from_template(facts), warnings=("narration: by template, no language model is configured",))
+    prompt = await services.prompts.active(COMPONENT)
     try:
         async with asyncio.timeout(services.narration_seconds):
-            reply = await _believable(client, services.prompt, facts)
+            reply = await _believable(client, prompt.text, facts)
     except TimeoutError:
-        return _instead(facts, f"no reply within {services.narration_seconds:g} s")
+        return _instead(facts, prompt, f"no reply within {services.narration_seconds:g} s")
     except (LLMError, ServiceRefused, ServiceOutage) as error:
-        return _instead(facts, f"{type(error).__name__}: {error}")
-    return Told(Narrative(reply.summary.strip(), tuple(reply.key_insights), tuple(reply.cautions), "llm"))
+        return _instead(facts, prompt, f"{type(error).__name__}: {error}")
+    return Told(Narrative(reply.summary.strip(), tuple(reply.key_insights), tuple(reply.cautions), "llm"), prompt)
 
 
 async def _believable(client: LLMClient, prompt: str, facts: Facts) -> NarrativeReply:
@@ -63,5 +70,5 @@ async def _believable(client: LLMClient, prompt: str, facts: Facts) -> Narrative
     raise _Unbelievable(f"the reply does not hold: {'; '.join(problems[:3])}")
 
 
-def _instead(facts: Facts, reason: str) -> Told:
-    return Told(from_template(facts), degraded=(f"narration: by template ({reason})",))
+def _instead(facts: Facts, prompt: Prompt, reason: str) -> Told:
+    return Told(from_template(facts), prompt, degraded=(f"narration: by template ({reason})",))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from src.agents.runtime import Deps
 from src.agents.training_rows import SplitRows, TrainingRows
 from src.domain.modelling import TrainingSplit
-from src.domain.prompts import load_prompt
+from src.domain.prompts import FilePrompts, PromptSource
 from src.errors import DataUnavailable
 from src.llm.client import LLMClient
 from src.llm.configuration import load_llm_config
@@ -56,7 +56,7 @@ class Services:
     models: Models
     analyses: Analyses
     llm: LLMClient | None = None
-    prompt: str = field(default_factory=lambda: load_prompt("feature_analyzer").text)
+    prompts: PromptSource = field(default_factory=FilePrompts)
     narration_seconds: float = 30.0
 
 

@@ -35,7 +35,9 @@ async def keep_pattern(services: Services, training: Training, state: TrainState
         direction=summary.direction,
         best_params=dict(summary.best_params),
         best_value=summary.best_value,
-        runners_up=runners_up(training.trials, summary.direction, summary.best_params),
+        runners_up=runners_up(
+            training.trials, summary.direction, summary.best_params, memory.settings.remembered_trials - 1
+        ),
         study_name=summary.study_name,
     )
     pattern_id = await memory.store_hpo_pattern(pattern)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from src.agents.ml_foundation.model_trainer.result import TrainRequest
 from src.agents.ml_foundation.model_trainer.services import Services, Training
 from src.mlops.optuna.objectives import EARLY_STOPPING_ROUNDS
-from src.mlops.optuna.results import HPOSummary, TrialRecord, WarmStart
+from src.mlops.optuna.results import EarlierSearch, HPOSummary, TrialRecord, WarmStart
 from src.mlops.optuna.workers import ValidationTask, rows_on_disk, run_workers
 from src.mlops.optuna_optimizer import (
     OptunaOptimizer,
@@ -69,9 +69,9 @@ async def run_search(optimizer: OptunaOptimizer, services: Services, search: Sea
     """
     request, training = search.request, search.training
     subject = await subject_of_search(**_common(search))
-    starts = await warm_starts(services, search)
+    starts, earlier = await known_before(services, search)
     # Opened first, so that also a search that fails is known by its name.
-    study = await open_search(optimizer, "tuning", subject, request.resume_study, request.random_state, starts)
+    study = await open_search(optimizer, "tuning", subject, request.resume_study, request.random_state, starts, earlier)
     training.study, training.tried_before = study, len(await optimizer.get_optimization_history(study))
     search.on_study(str(study.study_name))
     left = request.hpo_trials - training.tried_before
@@ -150,16 +150,18 @@ def _common(search: Search) -> dict[str, Any]:
     }
 
 
-async def warm_starts(services: Services, search: Search) -> list[WarmStart]:
-    """What was best on problems like this one, for half of the trials at most: the others look for something better.
+async def known_before(services: Services, search: Search) -> tuple[list[WarmStart], list[EarlierSearch]]:
+    """What was best on problems like this one, for half of the trials at most (the others look for something better),
+    and all that is remembered of the searches there.
 
-    None for a study that goes on, or without a memory.
+    Nothing for a study that goes on, which has kept it, or without a memory.
     """
-    request = search.request
-    if services.patterns is None or request.resume_study is not None or not request.candidate.search_space:
-        return []
+    request, patterns = search.request, services.patterns
+    if patterns is None or request.resume_study is not None or not request.candidate.search_space:
+        return [], []
     asked = await query(search.training, request, search.metric)
-    return await services.patterns.get_warmstart(asked, most=max(1, request.hpo_trials // 2))
+    starts = await patterns.get_warmstart(asked, most=max(1, request.hpo_trials // 2))
+    return starts, await patterns.get_earlier_searches(asked)
 
 
 async def query(training: Training, request: TrainRequest, metric: str) -> PatternQuery:
@@ -174,7 +176,7 @@ async def query(training: Training, request: TrainRequest, metric: str) -> Patte
 
 def improvements(summary: HPOSummary, trials: Sequence[TrialRecord]) -> dict[str, float]:
     """By pattern: how much better its best's trial was than the one with the algorithm's defaults, in the metric's
-    units; runners-up do not count.
+    units.
 
     Where that trial was pruned, the last value it reported counts; a pattern that repeats the defaults is worth 0. A
     pattern whose own trial gave no value was not measured, and nothing was where the defaults failed.
@@ -188,7 +190,7 @@ def improvements(summary: HPOSummary, trials: Sequence[TrialRecord]) -> dict[str
         tried.setdefault(trial.origin, trial)
     gained: dict[str, float] = {}
     for start in summary.warmstart:
-        own = tried.get(f"warm_start:{start.pattern_id}") if start.rank == 0 else None
+        own = tried.get(f"warm_start:{start.pattern_id}")
         if own is not None and own.state == "COMPLETE" and own.value is not None:
             gained[start.pattern_id] = sign * (own.value - value)
     return gained

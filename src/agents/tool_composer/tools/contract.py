@@ -20,6 +20,11 @@ class ToolArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @property
+    def frame_kind(self) -> Frame | None:
+        """The kind of rows that these arguments need; None for the tool's own."""
+        return None
+
 
 Arguments = TypeVar("Arguments", bound=ToolArguments)
 
@@ -55,3 +60,7 @@ class ComposerTool(Generic[Arguments]):
     frame: Frame
     compute: Callable[[ToolInputs, Any], ToolOutput]
     timeout_s: float = 25.0
+
+    def frame_for(self, arguments: ToolArguments) -> Frame:
+        """The kind of rows that a call with these arguments reads."""
+        return arguments.frame_kind or self.frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from src.agents.tool_composer.tools.cate_analyzer import TOOL as CATE_ANALYZER
@@ -23,6 +23,8 @@ from src.errors import ContractViolation, nearest_names
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
+
+Run = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 
 TOOLS: Mapping[str, ComposerTool[Any]] = {
     tool.name: tool
@@ -51,6 +53,23 @@ def tool_named(name: str) -> ComposerTool[Any]:
     return TOOLS[name]
 
 
-def langchain_tools() -> list[BaseTool]:
-    """The tools as langchain-core structured tools: names, descriptions and argument schemas for a planner."""
-    raise NotImplementedError
+def langchain_tools(tools: Mapping[str, ComposerTool[Any]] | None = None, *, run: Run | None = None) -> list[BaseTool]:
+    """The tools as langchain-core structured tools: names, descriptions and argument schemas for a planner.
+
+    ``run(name, arguments)`` is what a call does, its arguments validated; without it a call is refused: rows belong
+    to a composition.
+    """
+    return [_structured(tool, run) for tool in (TOOLS if tools is None else tools).values()]
+
+
+def _structured(tool: ComposerTool[Any], run: Run | None) -> BaseTool:
+    from langchain_core.tools import StructuredTool  # takes a second to load, and few callers need it
+
+    async def call(**arguments: Any) -> Any:
+        if run is None:
+            raise ContractViolation(f"{tool.name} computes on the rows of a composition; ask the composer instead")
+        return await run(tool.name, tool.arguments.model_validate(arguments).model_dump())
+
+    return StructuredTool(
+        name=tool.name, description=tool.description, args_schema=tool.arguments, coroutine=call, func=None
+    )

@@ -28,7 +28,7 @@ from src.mlops.tracing.records import MemorySink
 
 from .fakes import FrameDatasets, confounded, deps_for, request
 
-FULL_ROUTE = ["graph_builder", "estimation", "refutation", "sensitivity", "interpretation", "run"]
+FULL_ROUTE = ["audit_init", "graph_builder", "estimation", "refutation", "sensitivity", "interpretation", "run"]
 
 
 async def answer(frame: pd.DataFrame, asked: ImpactRequest) -> tuple[Any, MemorySink]:
@@ -58,7 +58,8 @@ async def test_an_effect_that_the_graph_does_not_identify_is_refused_without_a_n
     graph = DeclaredGraph((("treatment", "outcome"), ("u", "treatment"), ("u", "outcome")), latent=("u",))
     asked = ImpactRequest("?", "study", request().spec, graph=graph)
     result, sink = await answer(confounded(0.5), asked)
-    assert [span["operation_type"] for span in sink.spans] == ["graph_builder", "estimation", "error_handler", "run"]
+    route = [span["operation_type"] for span in sink.spans]
+    assert route == ["audit_init", "graph_builder", "estimation", "error_handler", "run"]
     assert result.analysis.conclusion.verdict is Verdict.NOT_IDENTIFIED
     assert result.analysis.primary is None
 
@@ -100,7 +101,7 @@ async def test_an_unexpected_exception_leaves_unchanged_and_the_run_resumes_to_t
     fresh, sink = deps_for(FrameDatasets(study=frame), run_id=deps.run_id)
     resumed = await CausalImpactAgent(saver).run(asked, fresh)
     await fresh.tracer.flush()
-    assert [span["operation_type"] for span in sink.spans] == FULL_ROUTE[2:]
+    assert [span["operation_type"] for span in sink.spans] == FULL_ROUTE[3:]
     assert to_json(resumed.analysis) == to_json(unbroken.analysis)
 
 

@@ -15,7 +15,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.agents.feedback_learner.evaluation import rubric_judge
 from src.agents.feedback_learner.evaluation.overrides import decide, weighted_mean
 from src.agents.feedback_learner.evaluation.rubric_configuration import (
     SELF_IMPROVEMENT_FILE,
@@ -24,6 +23,7 @@ from src.agents.feedback_learner.evaluation.rubric_configuration import (
 from src.agents.feedback_learner.evaluation.rubric_evaluator import RubricEvaluator
 from src.agents.feedback_learner.evaluation.rubric_heuristic import heuristic_scores
 from src.agents.feedback_learner.evaluation.rubric_judge import occurs, system_prompt
+from src.domain.prompts import load_prompt
 from src.domain.rubric import CRITERIA, Criterion, RubricContext, RubricDecision
 from src.errors import ConfigError
 from src.llm.client import LLMClient, LLMReply, Message
@@ -35,6 +35,7 @@ from src.scripted_servers.replies import Reply
 from tests.unit.test_agents.test_feedback_learner.parts import QUOTE, by, config, context, judged, scripted, served
 from tests.unit.test_agents.test_feedback_learner.rubric_pairs import SOUND
 from tests.unit.test_llm.wires import SECRET_PROMPT, WIRES, Waits, WireName
+from tests.worded import Worded
 
 wires = pytest.mark.parametrize("wire", WIRES)
 RUBRIC = load_self_improvement().rubric
@@ -286,15 +287,26 @@ async def test_without_a_model_of_its_own_the_judge_of_the_provider_is_asked() -
 
 
 def test_the_judge_is_told_every_anchor() -> None:
-    prompt = system_prompt(RUBRIC)
+    prompt = system_prompt(load_prompt("rubric_judge"), RUBRIC)
     assert all(anchor in prompt for criterion in RUBRIC.criteria for anchor in criterion.anchors.values())
 
 
-def test_a_prompt_without_a_place_for_the_anchors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "rubric_judge.md").write_text("Judge well.")
-    monkeypatch.setattr(rubric_judge, "FOLDER", tmp_path)
-    with pytest.raises(ConfigError, match=r"write \{anchors\} where they belong"):
-        RubricEvaluator(config(), scripted("")[0])
+async def test_a_prompt_without_a_place_for_the_anchors_is_refused() -> None:
+    client, vendor = scripted(Reply.json(judged()))
+    evaluator = RubricEvaluator(config(), client, prompts=Worded("Judge well."))
+    for work in (evaluator.check(), evaluator.evaluate(context())):
+        with pytest.raises(ConfigError, match=r"version 7 .* write \{anchors\} where they belong"):
+            await work
+    assert vendor.requests == []
+    await RubricEvaluator(config(provider="none"), prompts=Worded("Judge well.")).check()
+
+
+async def test_the_judge_is_told_the_wording_in_use() -> None:
+    client, vendor = scripted(Reply.json(judged()))
+    evaluator = RubricEvaluator(config(), client, prompts=Worded("Be strict.\n{anchors}"))
+    evaluation = await evaluator.evaluate(context())
+    assert vendor.requests[0].system.startswith("Be strict.\n- `causal_validity`")
+    assert evaluation.metadata["prompt_version"] == "7"
 
 
 async def test_the_judge_does_not_learn_what_people_rated() -> None:
@@ -518,8 +530,9 @@ async def test_the_suggestion_of_the_rules_is_the_next_anchor_of_what_costs_most
 async def test_an_evaluation_names_the_versions_it_was_made_by() -> None:
     evaluation = await by(4).evaluate(context())
     assert evaluation.metadata["rubric_version"] == str(RUBRIC.version)
+    assert evaluation.metadata["prompt_version"] == "1"
     assert len(evaluation.metadata["prompt_sha256"]) == 12
-    assert "prompt_sha256" not in (await RubricEvaluator(config()).evaluate(context())).metadata
+    assert "prompt_version" not in (await RubricEvaluator(config()).evaluate(context())).metadata
 
 
 @settings(max_examples=25)

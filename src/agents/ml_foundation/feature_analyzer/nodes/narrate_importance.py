@@ -12,7 +12,6 @@ from src.agents.ml_foundation.feature_analyzer.result import Narrative
 from src.agents.ml_foundation.feature_analyzer.services import PLACE, services_of
 from src.agents.ml_foundation.feature_analyzer.state import AnalyzeState, AnalyzeUpdate
 from src.agents.runtime import Deps, traced_node
-from src.domain.prompts import fingerprint
 from src.errors import DatabaseUnavailable
 
 TOP = 10
@@ -28,7 +27,9 @@ async def narrate_importance(state: AnalyzeState, runtime: Runtime[Deps]) -> Ana
     span = deps.tracer.current_span()
     told = await narrate(services, facts_of(state))
     if span is not None:
-        span.set_attribute("prompt_sha256", fingerprint(services.prompt))
+        if told.prompt is not None:
+            span.prompt_versions = {told.prompt.component: told.prompt.version}
+            span.set_attribute("prompt_sha256", told.prompt.fingerprint)
         if told.degraded:
             span.set_fallback(("llm", "template"))
     update: AnalyzeUpdate = {

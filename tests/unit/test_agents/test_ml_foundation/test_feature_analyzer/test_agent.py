@@ -37,6 +37,7 @@ from tests.unit.test_agents.test_ml_foundation.test_feature_analyzer.parts impor
     parts_of,
     request,
 )
+from tests.worded import Worded
 
 ALL = ["generate_features", "select_features", "compute_shap", "detect_interactions", "narrate_importance"]
 TRAINING = "0197a1f0-0000-7000-8000-000000000001"
@@ -343,10 +344,16 @@ async def test_a_failed_node_is_a_failed_span_and_has_no_successor() -> None:
 
 
 async def test_the_version_of_the_prompt_is_on_the_span(told: Ran) -> None:
-    other = await analyze(request(model_uri=None), says=HOLDS, prompt="Say it in one sentence.")
-    marks = [ran.spans("narrate_importance")[0]["attributes"]["prompt_sha256"] for ran in (told, other)]
-    assert len(set(marks)) == 2
+    other = await analyze(request(model_uri=None), says=HOLDS, prompts=Worded("Say it in one sentence.", 3))
+    spans = [ran.spans("narrate_importance")[0] for ran in (told, other)]
+    assert [span["prompt_versions"] for span in spans] == [{"feature_analyzer": 1}, {"feature_analyzer": 3}]
+    assert len({span["attributes"]["prompt_sha256"] for span in spans}) == 2
     assert other.prompts[0].system.startswith("Say it in one sentence.")
+
+
+async def test_a_narrative_by_template_has_no_version_of_a_prompt() -> None:
+    (span,) = (await analyze(request(model_uri=None))).spans("narrate_importance")
+    assert span["prompt_versions"] is None
 
 
 async def test_a_run_over_its_budget_is_warned_of() -> None:

@@ -46,12 +46,9 @@ TRAINED = Training(datetime.now(UTC), labelled={"train": ROWS, "validation": ROW
 # What a warm start is worth -------------------------------------------------------------------------
 
 
-def searched(
-    *trials: TrialRecord, starts: int = 1, runners_up: int = 0, direction: Any = "maximize"
-) -> tuple[HPOSummary, Any]:
-    """A search that began with the bests of ``starts`` patterns, and with ``runners_up`` of the first, all alike."""
-    ranks = [(i, 0) for i in range(starts)] + [(0, 1 + place) for place in range(runners_up)]
-    known = tuple(WarmStart(f"pattern {i}", 0.9, {"C": 1.0}, 0.8, rank) for i, rank in ranks)
+def searched(*trials: TrialRecord, starts: int = 1, direction: Any = "maximize") -> tuple[HPOSummary, Any]:
+    """A search that began with the bests of ``starts`` patterns, all alike."""
+    known = tuple(WarmStart(f"pattern {i}", 0.9, {"C": 1.0}, 0.8) for i in range(starts))
     counts = TrialCounts(len(trials), 0, 0)
     summary = HPOSummary(True, {"C": 1.0}, 0.8, 0, "roc_auc", direction, counts, 1.0, "study", warmstart=known)
     return summary, trials
@@ -87,9 +84,6 @@ def usual(number: int, value: float | None, **other: Any) -> TrialRecord:
         (searched(trial(0, 0.8), usual(1, 0.7)), {}),
         (searched(start(0, 0.8), trial(1, 0.7)), {}),
         (searched(start(0, 0.8), usual(1, 0.7), starts=0), {}),
-        (searched(start(0, 0.8), start(0, 0.9), usual(2, 0.7), runners_up=1), {"pattern 0": 0.1}),
-        (searched(start(0, None), start(0, 0.9), usual(2, 0.7), runners_up=1), {}),
-        (searched(start(0, 0.9), usual(1, 0.7), starts=0, runners_up=1), {}),
     ],
 )
 def test_a_warm_start_is_worth_what_it_gains_over_the_defaults(
@@ -146,7 +140,7 @@ async def test_the_next_search_tries_it_first_and_its_worth_is_recorded() -> Non
     assert first.hpo is not None
     assert second.hpo is not None
     start = second.hpo.warmstart[0]
-    assert (start.pattern_id, start.rank) == (first.hpo.pattern_id, 0)
+    assert start.pattern_id == first.hpo.pattern_id
     assert dict(start.params) == first.hpo.best_params
     ((_, trials),) = around.tables[2].kept.values()
     assert trials[0]["params"] == first.hpo.best_params
@@ -156,24 +150,26 @@ async def test_the_next_search_tries_it_first_and_its_worth_is_recorded() -> Non
     assert used.warmstart_improvement_avg == pytest.approx(trials[0]["value"] - usual["value"])
 
 
-async def test_what_came_next_to_the_best_is_remembered_too_and_tried_after_it() -> None:
-    patterns, store = memory()
+async def test_all_that_a_search_tried_is_remembered_and_guides_the_next_one() -> None:
+    patterns, store = memory(remembered_trials=4)
     around = world(patterns=patterns)
-    first = await around.run(hpo_trials=6)
-    assert first.hpo is not None
+    await around.run(hpo_trials=6)
     (kept,) = await store.patterns()
-    ((_, trials),) = around.tables[2].kept.values()
+    ((row, trials),) = around.tables[2].kept.values()
     ordered = sorted((one for one in trials if one["value"] is not None), key=lambda one: -one["value"])
-    assert [known.value for known in kept.runners_up] == [one["value"] for one in ordered[1:5]]
-    second = await world(journeys(seed=6), patterns=patterns).run(hpo_trials=6)
-    assert second.hpo is not None
-    assert [dict(start.params) for start in second.hpo.warmstart] == [one["params"] for one in ordered[:3]]
+    assert [known.value for known in kept.remembered] == [one["value"] for one in ordered[:4]]
+    around = world(journeys(seed=6), patterns=patterns)
+    await around.run(hpo_trials=6)
+    ((next_row, _),) = around.tables[2].kept.values()
+    assert (row["sampler_name"], next_row["sampler_name"]) == ("tpe", "transfer")
 
 
 async def test_half_of_the_trials_are_left_to_look_for_something_better() -> None:
-    patterns, _ = memory()
-    for seed in (5, 6):
-        await world(journeys(seed=seed), patterns=patterns).run(hpo_trials=4)
+    patterns, store = memory()
+    await world(patterns=patterns).run(hpo_trials=2)
+    (kept,) = await store.patterns()
+    for number, best in enumerate((0.02, 0.2, 20.0)):
+        await store.add(dataclasses.replace(kept, pattern_id=f"other {number}", best_params={"C": best}))
     around = world(journeys(seed=7), patterns=patterns)
     result = await around.run(hpo_trials=4)
     assert result.hpo is not None

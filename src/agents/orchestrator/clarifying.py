@@ -1,0 +1,125 @@
+"""How is a question asked back or declined, and what does a session remember of it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from src.agents.orchestrator.state import Classification, Pattern, Turn
+from src.domain.findings import Finding
+from src.domain.question import ClarificationNeeded
+from src.domain.vocabulary import Intent
+
+DECLINED = "declined"
+OFF_TOPIC = "out_of_domain"
+_ASKED_SURE, _KIND_OPEN, _OFF_TOPIC = 0.8, 0.4, 0.5
+_EXAMPLES = (
+    "effect of rep calls on new prescriptions of Kisqali",
+    "where are our HCP-targeting gaps",
+    "which segments respond best to rep visits",
+    "where should ten extra reps go",
+)
+_REMEMBERED = (Intent.EXPLANATION, Intent.FEEDBACK)
+
+
+def asked_back(resolved: str, intent: str, open_question: ClarificationNeeded) -> Classification:
+    """What is missing, with the names to choose from."""
+    return Classification(
+        Pattern.CLARIFICATION_NEEDED,
+        intent,
+        _ASKED_SURE,
+        "deterministic",
+        resolved,
+        question_back=open_question.question_back,
+        options=open_question.options,
+        rule=open_question.missing,
+        phrase=open_question.phrase,
+    )
+
+
+def kind_is_open(resolved: str, subject: str) -> Classification:
+    """The question names something, or nothing, and does not say what it wants to know."""
+    about = f" about {subject}" if subject else ""
+    return Classification(
+        Pattern.CLARIFICATION_NEEDED,
+        str(Intent.GENERAL),
+        _KIND_OPEN,
+        "deterministic",
+        resolved,
+        question_back=f"What would you like to know{about}? Name what acts and what it acts on, or ask for example:",
+        options=_EXAMPLES,
+        rule="kind",
+    )
+
+
+def nothing_before(query: str) -> Classification:
+    """The question points at an earlier one that this session does not have."""
+    return Classification(
+        Pattern.CLARIFICATION_NEEDED,
+        str(Intent.GENERAL),
+        _ASKED_SURE,
+        "deterministic",
+        query,
+        question_back="What does that refer to? There is no earlier answer in this session; please ask in full.",
+        rule="reference",
+    )
+
+
+def declined(resolved: str, rule: str, reason: str, *, confidence: float = 1.0) -> Classification:
+    """Not answered, and why."""
+    return Classification(
+        Pattern.DECLINED, str(Intent.GENERAL), confidence, "deterministic", resolved, declined=reason, rule=rule
+    )
+
+
+def off_topic(resolved: str) -> Classification:
+    """Not a question about this business."""
+    reason = (
+        "this is not a question about prescriptions, promotion, prescribers or this platform; "
+        f'ask for example "{_EXAMPLES[0]}"'
+    )
+    return declined(resolved, OFF_TOPIC, reason, confidence=_OFF_TOPIC)
+
+
+def still_open(open_question: Classification) -> Classification:
+    """Asked back once and still open: a question is not asked back twice, and nothing is guessed."""
+    reason = f"it is still open what is asked ({open_question.rule}): {open_question.question_back}"
+    return declined(open_question.resolved, "not_clarified", reason)
+
+
+def turn_of(
+    classified: Classification,
+    trace_id: str,
+    query: str,
+    *,
+    turns: Sequence[Turn] = (),
+    headline: str = "",
+    findings: tuple[Finding, ...] = (),
+) -> Turn:
+    """What is remembered of a question. One about an answer leaves the question it was about in its place."""
+    readings = tuple(part.understood for part in classified.parts if part.understood and part.understood.treatment)
+    about = last_question(turns) if classified.intent in _REMEMBERED else None
+    told = (last_findings(turns) or findings) if about else findings
+    return Turn(
+        trace_id=trace_id,
+        query=query,
+        resolved=about.resolved if about else classified.resolved,
+        intent=DECLINED if classified.pattern is Pattern.DECLINED else classified.intent,
+        understood=readings[0] if readings else next((p.understood for p in classified.parts if p.understood), None),
+        headline=headline,
+        run_ids=tuple(finding.run_id for finding in told if finding.run_id),
+        readings=about.readings if about else readings,
+        asked=classified.rule if classified.pattern is Pattern.CLARIFICATION_NEEDED else "",
+        phrase=classified.phrase,
+        options=classified.options,
+        findings=told,
+    )
+
+
+def last_question(turns: Sequence[Turn]) -> Turn | None:
+    """The last question of a session that was not declined."""
+    return next((turn for turn in reversed(turns) if turn.intent != DECLINED), None)
+
+
+def last_findings(turns: Sequence[Turn]) -> tuple[Finding, ...]:
+    """What the last answer of a session rested on."""
+    return next((turn.findings for turn in reversed(turns) if turn.findings), ())

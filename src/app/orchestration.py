@@ -1,0 +1,252 @@
+"""How do the agents answer together? Opened once, asked many times: the parts that every question shares."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from src.agents.explainer.agent import ExplainerAgent
+from src.agents.explainer.services import Services as ExplainerServices
+from src.agents.ml_foundation.observability_connector.agent import ObservabilityConnectorAgent
+from src.agents.orchestrator.agent import OrchestratorAgent, QueryResult
+from src.agents.orchestrator.services import Services
+from src.agents.orchestrator.state import QueryRequest
+from src.agents.specialists import Specialist
+from src.agents.tool_composer.agent import ToolComposer
+from src.agents.tool_composer.services import Services as ComposerServices
+from src.app.agent_runs import run_deps, run_recorded
+from src.app.interactions import keep, of_query, without_persons
+from src.app.passages import CorpusPassages
+from src.app.prompts import open_prompts
+from src.app.quality import observer_over
+from src.app.session import Session
+from src.app.specialists.agents import (
+    CausalSpecialist,
+    ComposerSpecialist,
+    ExplainerSpecialist,
+    ExplainerWriter,
+    HealthSpecialist,
+)
+from src.causal_engine.serialise import from_json, to_json
+from src.contracts.enums import UserExpertise
+from src.domain.guards import Guards, SessionUse, load_guards
+from src.domain.kpis import load_kpis
+from src.domain.prompts import PromptSource
+from src.domain.vocabulary import load_vocabulary
+from src.errors import ContractViolation, DatasetNotFound, DataUnavailable, GuardrailViolation
+from src.llm.budget import Budget
+from src.llm.client import LLMClient
+from src.llm.configuration import load_llm_config
+from src.llm.detection import open_client
+from src.llm.none import NoModel
+from src.mlops.tracing.ids import uuid7
+from src.rag.answering.pipeline import RAGPipeline
+from src.rag.configuration import load_rag_config
+from src.rag.embeddings.selection import close_embeddings, open_embeddings
+from src.rag.retrieval.opening import open_retriever
+from src.rag.retrieval.retriever import HybridRetriever
+from src.storage.audit_chain import AuditChain
+from src.storage.compositions import CompositionRepository
+from src.storage.conversations import ConversationRepository
+from src.storage.rag_chunks import ChunkRepository
+
+Progress = Callable[[str], None]
+AT_ONCE = 4
+TOO_SLOW = "took too long; ask for less at a time"
+
+
+@dataclass
+class Assistant:
+    """Answers questions of many sessions over one database. At most ``AT_ONCE`` are answered at the same time, and
+    those of one session one after the other."""
+
+    session: Session
+    guards: Guards
+    retriever: HybridRetriever
+    observer: ObservabilityConnectorAgent
+    prompts: PromptSource
+    conversations: ConversationRepository
+    has_documents: bool
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _sessions: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    async def ask(
+        self, request: QueryRequest, *, trace_id: str | None = None, on_progress: Progress | None = None
+    ) -> QueryResult:
+        """Answer one question of a session; ``trace_id`` of one that was interrupted goes on with it.
+
+        What identifies a person is taken out of the question first: it reaches no model, trace or table.
+        Raises GuardrailViolation where the session has asked or spent too much, DataUnavailable where another process
+        answers a question of this session.
+        """
+        asked = _checked(request, self.guards)
+        trace = trace_id or str(uuid7())
+        async with (
+            self._sessions[asked.session_id],
+            self._slots,
+            self.session.claim(f"conversation/{asked.session_id}") as mine,
+        ):
+            if not mine:
+                raise DataUnavailable("another process is answering a question of this session; wait for it")
+            if trace_id is None:
+                await self._admit(asked, trace)
+            return await self._answer(asked, trace, on_progress or self.session.on_progress)
+
+    async def resume(self, on_progress: Progress | None = None) -> list[QueryResult]:
+        """Finish the questions whose answers were interrupted."""
+        found = []
+        for one in await self.conversations.unfinished():
+            request = from_json(QueryRequest, dict(one.request))
+            found.append(await self.ask(request, trace_id=one.trace_id, on_progress=on_progress))
+        return found
+
+    async def _admit(self, request: QueryRequest, trace_id: str) -> None:
+        used = await self._used(request.session_id)
+        if (refused := self.guards.limits.check(used)) is not None:
+            raise GuardrailViolation(refused.reason)
+        await self.conversations.begin(
+            request.session_id,
+            trace_id,
+            role=request.role,
+            expertise=request.user_expertise,
+            request=to_json(request),
+        )
+
+    async def _answer(self, request: QueryRequest, trace_id: str, on_progress: Progress) -> QueryResult:
+        budget = await self._budget(request.session_id)
+        client = open_client(
+            load_llm_config(), prices=self.session.tracer.config.prices, tracer=self.session.tracer, budget=budget
+        )
+        try:
+            deps = run_deps(self.session.database, "orchestrator", on_progress, trace_id=trace_id)
+            deps = dataclasses.replace(deps, audit=AuditChain(self.session.database, trace_id))
+            result = await run_recorded(
+                self._orchestrator(None if client.provider == NoModel.provider else client, on_progress),
+                request,
+                deps,
+                self.session.database,
+                activity_type="query",
+                workstream="WS3",
+                records=lambda found: len(found.findings),
+                too_slow=TOO_SLOW,
+            )
+        except Exception:
+            await self.conversations.end(
+                trace_id, status="failed", tokens=budget.spent.tokens, dollars=budget.spent.dollars
+            )
+            raise
+        finally:
+            await client.aclose()
+        await keep(self.session.database, of_query(result, request))
+        await self.conversations.end(
+            trace_id,
+            status=_status(result),
+            rule=result.classification.rule if result.declined and result.classification else None,
+            tokens=budget.spent.tokens,
+            dollars=budget.spent.dollars,
+        )
+        return result
+
+    async def _budget(self, session_id: str) -> Budget:
+        """What this question may spend: the configured limit of a run, or what the session has left of its own."""
+        run, session, used = load_llm_config().budget, self.guards.limits, await self._used(session_id)
+        tokens = min(run.max_tokens or session.tokens_per_session, session.tokens_per_session - used.tokens)
+        # Without a configured limit in dollars there is none here: a call of unknown price would be refused under one.
+        return Budget(max(1, tokens), run.max_dollars)
+
+    async def _used(self, session_id: str) -> SessionUse:
+        used = await self.conversations.usage(session_id)
+        return SessionUse(used.questions_last_hour, used.tokens, used.dollars)
+
+    def _orchestrator(self, llm: LLMClient | None, on_progress: Progress) -> OrchestratorAgent:
+        return OrchestratorAgent(
+            Services(
+                specialists=self._specialists(llm, on_progress),
+                writer=ExplainerWriter(self.session, ExplainerAgent(ExplainerServices(self.prompts, llm)), on_progress),
+                vocabulary=load_vocabulary(),
+                guards=self.guards,
+                contexts=CorpusPassages(self.retriever) if self.has_documents else None,
+                llm=llm,
+                prompts=self.prompts,
+            ),
+            self.session.checkpointer,
+        )
+
+    def _specialists(self, llm: LLMClient | None, on_progress: Progress) -> Mapping[str, Specialist]:
+        database = self.session.database
+        compositions = CompositionRepository(database)
+        composer = ToolComposer(
+            ComposerServices(
+                vocabulary=load_vocabulary(),
+                kpis={one.id: one for one in load_kpis()},
+                plans=compositions,
+                knowledge=_Declared(self.session),
+                llm=llm,
+                prompts=self.prompts,
+                compositions=compositions,
+            )
+        )
+        pipeline = RAGPipeline(
+            self.retriever, load_rag_config().answering, llm=llm, tracer=self.session.tracer, prompts=self.prompts
+        )
+        agents: tuple[Specialist, ...] = (
+            CausalSpecialist(self.session, self.guards),
+            ComposerSpecialist(self.session, composer, self.guards, on_progress),
+            ExplainerSpecialist(pipeline if self.has_documents else None),
+            HealthSpecialist(self.session, self.observer, on_progress),
+        )
+        return {one.agent_name: one for one in agents}
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """What datasets of the catalogue declare about causes."""
+
+    session: Session
+
+    async def declared(self, dataset: str) -> Mapping[str, Any]:
+        try:
+            return (await self.session.datasets.record(dataset)).declared
+        except DatasetNotFound:
+            return {}
+
+
+@asynccontextmanager
+async def open_assistant(session: Session) -> AsyncIterator[Assistant]:
+    """The agents over an open session's database."""
+    config = load_rag_config()
+    async with AsyncExitStack() as stack:
+        embeddings = open_embeddings(config.embedding, tracer=session.tracer)
+        stack.push_async_callback(close_embeddings, embeddings)
+        yield Assistant(
+            session=session,
+            guards=load_guards(),
+            retriever=open_retriever(session.database, config, embeddings=embeddings, tracer=session.tracer),
+            observer=observer_over(session.database),
+            prompts=await open_prompts(session.database),
+            conversations=ConversationRepository(session.database),
+            has_documents=not await ChunkRepository(session.database).is_empty(),
+        )
+
+
+def _checked(request: QueryRequest, guards: Guards) -> QueryRequest:
+    """The request without persons in its question. Raises ContractViolation for an unknown reader or role."""
+    if request.user_expertise not in list(UserExpertise):
+        raise ContractViolation(
+            f"there is no reader '{request.user_expertise[:40]}'; use {', '.join(one.value for one in UserExpertise)}"
+        )
+    guards.hidden_columns(request.role)
+    return dataclasses.replace(request, query=without_persons(request.query))
+
+
+def _status(result: QueryResult) -> str:
+    if result.declined:
+        return "declined"
+    if result.clarification:
+        return "asked_back"
+    return "failed" if result.error is not None else "answered"

@@ -1,0 +1,213 @@
+"""How does the orchestrator reach the other agents? One small adapter each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from src.agents.explainer.agent import ExplainerAgent
+from src.agents.explainer.state import ExplainRequest, OutputFormat, Passage
+from src.agents.ml_foundation.observability_connector.agent import ObservabilityConnectorAgent
+from src.agents.ml_foundation.observability_connector.state import ObserveRequest
+from src.agents.orchestrator.state import ContextChunk, QueryRequest, Written
+from src.agents.runtime import Deps, Filter
+from src.agents.specialists import Task
+from src.agents.tool_composer.agent import ToolComposer
+from src.agents.tool_composer.state import ComposeContext, ComposeRequest
+from src.app.agent_runs import run_deps, run_recorded
+from src.app.asking import answer_question
+from src.app.session import Session
+from src.app.specialists.findings import failed, of_analysis, of_composition, of_documents, of_health
+from src.domain.findings import Finding, FindingStatus, StatementKind
+from src.domain.guards import Guards
+from src.errors import E2IError
+from src.rag.answering.pipeline import RAGPipeline
+from src.rag.retrieval_results import RetrievalFilters
+from src.storage.gateway import Op
+from src.storage.trace_records import Window
+
+DATA_ERRORS = (E2IError,)
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class CausalSpecialist:
+    """causal_impact, with its run recorded and its finding told."""
+
+    session: Session
+    guards: Guards
+    agent_name: str = "causal_impact"
+
+    async def answer(self, task: Task) -> Finding:
+        """The effect that ``task.understood`` asks for; an estimate that is refused is a finding without an answer."""
+        if task.understood is None or task.understood.treatment is None:
+            return failed(task, "the question names no effect to estimate")
+        hidden = self.guards.hidden_columns(task.role)
+        try:
+            answer = await answer_question(
+                self.session,
+                task.question,
+                task.understood,
+                dataset=task.dataset,
+                trace_id=task.trace_id,
+                hidden_columns=hidden,
+                keep_answer=False,
+            )
+        except DATA_ERRORS as error:
+            return failed(task, str(error), FindingStatus.DECLINED)
+        if answer.analysis is None:
+            return failed(task, answer.run.error_message or f"the run is {answer.run.status}")
+        return of_analysis(task, answer.run, answer.analysis)
+
+
+@dataclass(frozen=True)
+class ComposerSpecialist:
+    """tool_composer on the panel and the KPI values."""
+
+    session: Session
+    agent: ToolComposer
+    guards: Guards
+    on_progress: Progress
+    agent_name: str = "tool_composer"
+
+    async def answer(self, task: Task) -> Finding:
+        """What the tools compute together."""
+        context = ComposeContext(
+            dataset=task.dataset,
+            filters=_filters(task),
+            brand=task.brand,
+            region=task.region,
+            expertise=task.expertise,
+            hidden_columns=tuple(sorted(self.guards.hidden_columns(task.role))),
+        )
+        deps = _deps(self.session, self.agent_name, task.trace_id, self.on_progress)
+        try:
+            result = await run_recorded(
+                self.agent,
+                ComposeRequest(task.question, context),
+                deps,
+                self.session.database,
+                activity_type="composition",
+                workstream="WS3",
+                records=lambda found: sum(one.output.n_rows for one in found.steps if one.output is not None),
+                too_slow="took too long to compute; ask one thing at a time",
+            )
+        except DATA_ERRORS as error:
+            return failed(task, str(error))
+        return of_composition(task, result)
+
+
+@dataclass(frozen=True)
+class ExplainerSpecialist:
+    """Answers from documents; what a session found before is explained from the findings themselves."""
+
+    pipeline: RAGPipeline | None
+    agent_name: str = "explainer"
+
+    async def answer(self, task: Task) -> Finding:
+        """From ``task.prior`` where there is any, else from the corpus."""
+        told = tuple(one for one in task.prior if one.answered)
+        if told:
+            return told[-1]
+        if self.pipeline is None:
+            return failed(task, "there are no documents; add some with: e2i corpus add", FindingStatus.UNAVAILABLE)
+        filters = RetrievalFilters(brand=task.brand, region=task.region)
+        try:
+            answer = await self.pipeline.answer(task.question, filters=filters, trace_id=task.trace_id)
+        except DATA_ERRORS as error:
+            return failed(task, str(error), FindingStatus.UNAVAILABLE)
+        return of_documents(task, answer, agent=self.agent_name)
+
+
+@dataclass(frozen=True)
+class HealthSpecialist:
+    """observability_connector over the window a question names, the last day by default."""
+
+    session: Session
+    agent: ObservabilityConnectorAgent
+    on_progress: Progress
+    agent_name: str = "observability_connector"
+
+    async def answer(self, task: Task) -> Finding:
+        """How the platform does."""
+        deps = _deps(self.session, self.agent_name, task.trace_id, self.on_progress)
+        result = await run_recorded(
+            self.agent,
+            ObserveRequest(window=_window(task.question)),
+            deps,
+            self.session.database,
+            activity_type="health",
+            workstream="WS1",
+            records=lambda found: 0 if found.metrics is None else found.metrics.sample_size,
+            too_slow="took too long to read the spans",
+        )
+        return of_health(task, result)
+
+
+@dataclass(frozen=True)
+class ExplainerWriter:
+    """explainer, as the orchestrator's writer."""
+
+    session: Session
+    agent: ExplainerAgent
+    on_progress: Progress
+
+    async def write(
+        self, request: QueryRequest, findings: Sequence[Finding], contexts: Sequence[ContextChunk], trace_id: str
+    ) -> Written:
+        """The findings in words for the reader of ``request``."""
+        asked = ExplainRequest(
+            query=request.query,
+            results=tuple(findings),
+            user_expertise=request.user_expertise,
+            output_format=OutputFormat(request.output_format),
+            passages=tuple(Passage(one.chunk_id, one.title, one.text) for one in contexts),
+        )
+        result = await run_recorded(
+            self.agent,
+            asked,
+            _deps(self.session, "explainer", trace_id, self.on_progress),
+            self.session.database,
+            activity_type="explanation",
+            workstream="WS3",
+            records=lambda found: len(found.insights),
+            too_slow="took too long to write",
+        )
+        if result.error is not None:
+            return _unwritten(findings, result.error.message)
+        told = [one for one in findings if one.answered]
+        confidences = [one.confidence for one in told if one.confidence is not None]
+        return Written(
+            answer=result.detail,
+            source=result.source,
+            confidence=min(confidences, default=None),
+            citations=tuple(dict.fromkeys(one.id for found in told for one in found.evidence)),
+            recommendations=tuple(s.text for f in told for s in f.of(StatementKind.RECOMMENDATION)),
+            follow_ups=result.follow_ups,
+            insights=result.insights,
+            degraded=result.meta.degraded,
+            prompt_versions=tuple(result.prompt_versions.items()),
+        )
+
+
+def _unwritten(findings: Sequence[Finding], reason: str) -> Written:
+    """The headlines as they stand, where nobody could write."""
+    told = " ".join(one.headline for one in findings if one.answered)
+    return Written(told, "template", None, (), (), (), degraded=(f"the explanation was not written: {reason}",))
+
+
+def _deps(session: Session, agent: str, trace_id: str, on_progress: Progress) -> Deps:
+    return run_deps(session.database, agent, on_progress, trace_id=trace_id)
+
+
+def _filters(task: Task) -> tuple[Filter, ...]:
+    """Brand and region hold for every step; the composer reads periods and groups from the question itself."""
+    chosen = (("brand", task.brand), ("region", task.region))
+    return tuple(Filter(column, Op.EQ, value) for column, value in chosen if value)
+
+
+def _window(question: str) -> Window:
+    if re.search(r"\b(?:hour|60 min\w*)\b", question, re.IGNORECASE):
+        return Window.HOUR
+    return Window.WEEK if re.search(r"\b(?:week|7 days|seven days)\b", question, re.IGNORECASE) else Window.DAY

@@ -1,0 +1,158 @@
+"""How does what an agent returned become a finding that others can tell of?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from src.agents.ml_foundation.observability_connector.agent import ObserveResult
+from src.agents.specialists import Task
+from src.agents.tool_composer.agent import CompositionResult
+from src.app.interactions import CAUSAL_AGENT, CONFIDENCE, evidence_of
+from src.app.report.small_cells import hidden_segments
+from src.causal_engine.results import Analysis, EffectEstimate
+from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind
+from src.rag.answers import RAGAnswer
+from src.storage.records import RunRecord
+
+_OF_MODEL_AGENTS = {"completed": FindingStatus.COMPLETED, "partial": FindingStatus.PARTIAL}
+
+
+def of_analysis(task: Task, run: RunRecord, analysis: Analysis) -> Finding:
+    """The finding of a causal analysis: its conclusion, its estimate with interval, and the facts it rests on."""
+    conclusion = analysis.conclusion
+    evidence = [Evidence(f"run:{run.run_id}#{n}", text) for n, text in enumerate(evidence_of(analysis), start=1)]
+    rests_on = tuple(one.id for one in evidence)
+    unit = str(run.understood.get("units", ""))
+    kinds: tuple[tuple[StatementKind, Sequence[str]], ...] = (
+        (StatementKind.FINDING, conclusion.findings),
+        (StatementKind.CAVEAT, conclusion.limitations),
+        (StatementKind.WARNING, conclusion.warnings),
+        (StatementKind.RECOMMENDATION, conclusion.recommendations),
+        (StatementKind.WOULD_CHANGE, conclusion.would_change),
+        (StatementKind.ASSUMPTION, (*run.understood.get("assumptions", ()), *conclusion.assumptions)),
+    )
+    return Finding(
+        agent=CAUSAL_AGENT,
+        question=task.question,
+        status=FindingStatus.COMPLETED,
+        headline=conclusion.headline,
+        statements=tuple(Statement(kind, text, rests_on[:1]) for kind, texts in kinds for text in texts),
+        figures=_figures_of(analysis, rests_on[0], unit),
+        evidence=tuple(evidence),
+        confidence=CONFIDENCE.get(conclusion.confidence),
+        follow_ups=_follow_ups(analysis),
+        run_id=run.run_id,
+        verdict=str(conclusion.verdict),
+    )
+
+
+def _figures_of(analysis: Analysis, evidence: str, unit: str) -> tuple[Figure, ...]:
+    figures = [Figure("rows used", float(analysis.n_rows), "rows", evidence)]
+    if (primary := analysis.primary) is not None:
+        figures.insert(0, _effect(primary, unit, evidence))
+        hidden = hidden_segments(primary.segments)
+        figures += [
+            Figure(f"effect, {one.column} {one.segment}", one.value, unit, evidence, one.ci.lower, one.ci.upper)
+            for one in primary.segments
+            if (one.column, one.segment) not in hidden
+        ]
+    if (sensitivity := analysis.sensitivity) is not None:
+        figures.append(Figure("E-value of the interval's end", sensitivity.e_value_limit, "risk ratio", evidence))
+    return tuple(figures)
+
+
+def _effect(primary: EffectEstimate, unit: str, evidence: str) -> Figure:
+    return Figure("effect", primary.value, unit, evidence, primary.ci.lower, primary.ci.upper)
+
+
+def _follow_ups(analysis: Analysis) -> tuple[str, ...]:
+    """Questions that this system can answer next."""
+    asked = [f"Does the effect of {analysis.treatment} differ by specialty?"]
+    if analysis.primary is not None:
+        asked.append(f"What if {analysis.treatment} rose by one unit?")
+    return tuple(one.replace("_", " ") for one in asked)
+
+
+def of_composition(task: Task, result: CompositionResult) -> Finding:
+    """The finding of a composition; without a synthesis it says why there is none."""
+    if (said := result.synthesis) is None:
+        reason = result.error.message if result.error is not None else "no step gave a result"
+        return failed(task, reason)
+    return Finding(
+        agent=result.meta.agent_name,
+        question=task.question,
+        status=_OF_MODEL_AGENTS.get(result.meta.status, FindingStatus.FAILED),
+        headline=said.headline,
+        statements=said.statements,
+        figures=said.figures,
+        evidence=said.evidence,
+        confidence=said.confidence,
+        reason=result.error.message if result.error is not None else "",
+        degraded=result.meta.degraded,
+        prompt_versions=result.prompt_versions,
+    )
+
+
+def of_documents(task: Task, answer: RAGAnswer, *, agent: str) -> Finding:
+    """The finding of an answer from documents; a declined one says what is missing."""
+    if answer.declined is not None:
+        return Finding(agent, task.question, FindingStatus.DECLINED, reason=answer.declined)
+    ids = {one.marker: f"chunk:{one.chunk_id}#{one.marker}" for one in answer.citations}
+    return Finding(
+        agent=agent,
+        question=task.question,
+        status=FindingStatus.PARTIAL if answer.degraded else FindingStatus.COMPLETED,
+        headline=answer.sentences[0].text,
+        statements=tuple(
+            Statement(StatementKind.FINDING, one.text, tuple(ids[marker] for marker in one.markers))
+            for one in answer.sentences
+        ),
+        evidence=tuple(Evidence(ids[one.marker], f"{one.title}: {one.quote}") for one in answer.citations),
+        confidence=answer.confidence,
+        degraded=(*(f"the {one.arm} search: {one.reason}" for one in answer.degraded), *answer.notes),
+        prompt_versions=tuple(answer.prompt_versions.items()),
+    )
+
+
+def of_health(task: Task, result: ObserveResult) -> Finding:
+    """How the platform does, from its spans; none recorded is no answer."""
+    if (metrics := result.metrics) is None:
+        return failed(task, result.reason or "no span was recorded in the window", FindingStatus.UNAVAILABLE)
+    evidence = Evidence(f"spans:{metrics.window}", f"{metrics.sample_size:,} spans of the last {metrics.window}")
+    worst = sorted(((rate, name) for name, rate in metrics.error_rate.items() if rate > 0), reverse=True)
+    figures = [
+        Figure("spans", float(metrics.sample_size), "spans", evidence.id),
+        Figure("success rate", metrics.success_rate, "share", evidence.id),
+        *(Figure(f"error rate of {name}", rate, "share", evidence.id) for rate, name in worst),
+    ]
+    statements = [
+        Statement(StatementKind.WARNING, f"{name}: {rate:.1%} of its spans failed.", (evidence.id,))
+        for rate, name in worst
+    ]
+    for name, times in sorted(metrics.latency.get("agent", {}).items()):
+        figures += [Figure(f"p95 of {name}", times.p95, "ms", evidence.id)]
+        statements.append(
+            Statement(
+                StatementKind.FINDING, f"{name}: 95 % of its spans end within {times.p95:,.0f} ms.", (evidence.id,)
+            )
+        )
+    return Finding(
+        agent=result.meta.agent_name,
+        question=task.question,
+        status=FindingStatus.COMPLETED,
+        headline=f"{metrics.success_rate:.1%} of {metrics.sample_size:,} spans of the last {metrics.window} succeeded.",
+        statements=tuple(statements),
+        figures=tuple(figures),
+        evidence=(evidence,),
+        confidence=1.0,
+    )
+
+
+def failed(task: Task, reason: str, status: FindingStatus = FindingStatus.FAILED) -> Finding:
+    """A finding that says why there is none."""
+    return Finding(task.agent, task.question, status, reason=" ".join(reason.split()))
+
+
+def versions_of(findings: Sequence[Finding], *more: tuple[tuple[str, int], ...]) -> Mapping[str, int]:
+    """The prompt versions that an answer rests on."""
+    return dict([pair for finding in findings for pair in finding.prompt_versions] + [p for one in more for p in one])
