@@ -34,6 +34,7 @@ Run = Annotated[str, Field(description="Id of an analysis, or its beginning (at 
 
 def build_server() -> MCPServer[E2I]:
     """The server; the database is opened when a client connects."""
+
     @asynccontextmanager
     async def opened(_: Any) -> AsyncIterator[E2I]:
         async with E2I.open() as e2i:

@@ -9,7 +9,7 @@ import typer
 
 from src.cli import output
 from src.cli.scoring import score_soon
-from src.errors import E2IError
+from src.errors import E2IError, QuestionNotUnderstood
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from src.app.e2i import E2I
 
 CHECK_FAILED = 1
+NOT_UNDERSTOOD = ("out_of_domain", "unknown_name", "unreadable")
 LEAVE = ("exit", "quit", "bye", ":q")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -70,6 +71,8 @@ def ask(
                 return (result, query_document(result, runs, stamp=stamp) if json else None), stamp
 
     (result, document), stamp = output.run(work())
+    if (problem := _unreadable(result)) is not None:
+        raise QuestionNotUnderstood(problem)
     _print(result, document, stamp)
     score_soon(result.meta.trace_id)
     if not _answered(result) or (strict and not _supported(result)):
@@ -182,6 +185,12 @@ def _print(result: QueryResult, document: Any, stamp: str) -> None:
     from src.app.query_view import query_text
 
     output.print_json(document) if document is not None else output.print_rich(query_text(result, stamp=stamp))
+
+
+def _unreadable(result: QueryResult) -> str | None:
+    """Why a question is none, or names what there is not; what a guard declines is an answer."""
+    classified = result.classification
+    return result.declined if classified is not None and classified.rule in NOT_UNDERSTOOD else None
 
 
 def _answered(result: QueryResult) -> bool:

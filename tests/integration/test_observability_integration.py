@@ -133,7 +133,12 @@ async def test_the_agent_leaves_a_span_per_node_that_can_be_asked_for(
     assert find_orphans(trace.spans) == []
     assert await traces.orphans() == []
     (summary,) = await traces.recent(agent="causal_impact")
-    assert (summary.trace_id, summary.spans, summary.errors, summary.status) == (trace.trace_id, 1 + len(NODES), 0, "success")
+    assert (summary.trace_id, summary.spans, summary.errors, summary.status) == (
+        trace.trace_id,
+        1 + len(NODES),
+        0,
+        "success",
+    )
     theirs = found(await connector.query_traces(TraceFilter(agent="causal_impact")))
     assert theirs.keys() == {trace.trace_id}
     assert theirs[trace.trace_id].span_count == 1 + len(NODES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from src.agents.orchestrator.state import Classification, Pattern, Turn
+from src.agents.orchestrator.state import Classification, Part, Pattern, Turn
 from src.domain.findings import Finding
 from src.domain.question import ClarificationNeeded
 from src.domain.vocabulary import Intent
@@ -78,6 +78,14 @@ def off_topic(resolved: str) -> Classification:
         f'ask for example "{_EXAMPLES[0]}"'
     )
     return declined(resolved, OFF_TOPIC, reason, confidence=_OFF_TOPIC)
+
+
+def left_to_documents(off_topic: Classification) -> Classification:
+    """A question that is not about this business may be one that the documents answer; they say whether they do."""
+    part = Part(off_topic.resolved, str(Intent.GENERAL), "explainer")
+    return Classification(
+        Pattern.SINGLE_AGENT, part.intent, off_topic.confidence, off_topic.method, off_topic.resolved, (part,)
+    )
 
 
 def still_open(open_question: Classification) -> Classification:

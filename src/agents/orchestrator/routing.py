@@ -10,13 +10,22 @@ from src.domain.vocabulary import Intent, Vocabulary
 
 TIER_SECONDS = {0: 120.0, 1: 30.0, 2: 90.0, 3: 45.0, 4: 120.0, 5: 60.0}
 """How long an agent without a budget of its own may take."""
+OF_DOCUMENTS = "explainer"
 _OF_EFFECTS = ("causal_impact",)
 
 
 def dispatches_for(
-    classified: Classification, vocabulary: Vocabulary, registered: Collection[str], budgets: Mapping[str, float]
+    classified: Classification,
+    vocabulary: Vocabulary,
+    registered: Collection[str],
+    budgets: Mapping[str, float],
+    *,
+    documents: bool = False,
 ) -> tuple[Dispatch, ...]:
-    """One dispatch for each part. Parts that build on others come after them; the rest are asked at the same time."""
+    """One dispatch for each part. Parts that build on others come after them; the rest are asked at the same time.
+
+    Where there are ``documents``, they are asked for what an effect cannot be estimated on.
+    """
     ranks: list[int] = []
     for part in classified.parts:
         own = vocabulary.intents[Intent(part.intent)].order
@@ -29,7 +38,7 @@ def dispatches_for(
             part=at,
             priority=groups[ranks[at]],
             timeout_ms=seconds_for(part.agent, budgets) * 1000.0,
-            fallback=fallback_of(part, vocabulary, registered),
+            fallback=fallback_of(part, vocabulary, registered, documents=documents),
         )
         for at, part in enumerate(classified.parts)
     )
@@ -40,7 +49,9 @@ def seconds_for(agent: str, budgets: Mapping[str, float]) -> float:
     return budgets.get(agent, TIER_SECONDS[TIER_OF_AGENT.get(agent, 3)])
 
 
-def fallback_of(part: Part, vocabulary: Vocabulary, registered: Collection[str]) -> str | None:
+def fallback_of(
+    part: Part, vocabulary: Vocabulary, registered: Collection[str], *, documents: bool = False
+) -> str | None:
     """The next agent that serves the intent and is there; one of effects only where an effect was understood."""
     served_by = vocabulary.intents[Intent(part.intent)].agents
     for agent in served_by:
@@ -48,7 +59,7 @@ def fallback_of(part: Part, vocabulary: Vocabulary, registered: Collection[str])
             continue
         if agent not in _OF_EFFECTS or (part.understood is not None and part.understood.treatment is not None):
             return agent
-    return None
+    return OF_DOCUMENTS if documents and part.agent in _OF_EFFECTS and OF_DOCUMENTS in registered else None
 
 
 def in_groups(dispatches: Sequence[Dispatch]) -> list[list[int]]:

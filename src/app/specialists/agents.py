@@ -18,16 +18,14 @@ from src.agents.tool_composer.state import ComposeContext, ComposeRequest
 from src.app.agent_runs import run_deps, run_recorded
 from src.app.asking import answer_question
 from src.app.session import Session
-from src.app.specialists.findings import failed, of_analysis, of_composition, of_documents, of_health
+from src.app.specialists.findings import failed, of_analysis, of_composition, of_documents, of_health, together
 from src.domain.findings import Finding, FindingStatus, StatementKind
 from src.domain.guards import Guards
-from src.errors import E2IError
 from src.rag.answering.pipeline import RAGPipeline
 from src.rag.retrieval_results import RetrievalFilters
 from src.storage.gateway import Op
 from src.storage.trace_records import Window
 
-DATA_ERRORS = (E2IError,)
 Progress = Callable[[str], None]
 
 
@@ -40,22 +38,19 @@ class CausalSpecialist:
     agent_name: str = "causal_impact"
 
     async def answer(self, task: Task) -> Finding:
-        """The effect that ``task.understood`` asks for; an estimate that is refused is a finding without an answer."""
+        """The effect that ``task.understood`` asks for. Raises as the analysis does: the orchestrator tells of it."""
         if task.understood is None or task.understood.treatment is None:
             return failed(task, "the question names no effect to estimate")
         hidden = self.guards.hidden_columns(task.role)
-        try:
-            answer = await answer_question(
-                self.session,
-                task.question,
-                task.understood,
-                dataset=task.dataset,
-                trace_id=task.trace_id,
-                hidden_columns=hidden,
-                keep_answer=False,
-            )
-        except DATA_ERRORS as error:
-            return failed(task, str(error), FindingStatus.DECLINED)
+        answer = await answer_question(
+            self.session,
+            task.question,
+            task.understood,
+            dataset=task.dataset,
+            trace_id=task.trace_id,
+            hidden_columns=hidden,
+            keep_answer=False,
+        )
         if answer.analysis is None:
             return failed(task, answer.run.error_message or f"the run is {answer.run.status}")
         return of_analysis(task, answer.run, answer.analysis)
@@ -79,22 +74,19 @@ class ComposerSpecialist:
             brand=task.brand,
             region=task.region,
             expertise=task.expertise,
-            hidden_columns=tuple(sorted(self.guards.hidden_columns(task.role))),
+            hidden_columns=tuple(sorted(self.guards.withheld_columns(task.role))),
         )
         deps = _deps(self.session, self.agent_name, task.trace_id, self.on_progress)
-        try:
-            result = await run_recorded(
-                self.agent,
-                ComposeRequest(task.question, context),
-                deps,
-                self.session.database,
-                activity_type="composition",
-                workstream="WS3",
-                records=lambda found: sum(one.output.n_rows for one in found.steps if one.output is not None),
-                too_slow="took too long to compute; ask one thing at a time",
-            )
-        except DATA_ERRORS as error:
-            return failed(task, str(error))
+        result = await run_recorded(
+            self.agent,
+            ComposeRequest(task.question, context),
+            deps,
+            self.session.database,
+            activity_type="composition",
+            workstream="WS3",
+            records=lambda found: sum(one.output.n_rows for one in found.steps if one.output is not None),
+            too_slow="took too long to compute; ask one thing at a time",
+        )
         return of_composition(task, result)
 
 
@@ -109,14 +101,11 @@ class ExplainerSpecialist:
         """From ``task.prior`` where there is any, else from the corpus."""
         told = tuple(one for one in task.prior if one.answered)
         if told:
-            return told[-1]
+            return together(task, told)
         if self.pipeline is None:
             return failed(task, "there are no documents; add some with: e2i corpus add", FindingStatus.UNAVAILABLE)
         filters = RetrievalFilters(brand=task.brand, region=task.region)
-        try:
-            answer = await self.pipeline.answer(task.question, filters=filters, trace_id=task.trace_id)
-        except DATA_ERRORS as error:
-            return failed(task, str(error), FindingStatus.UNAVAILABLE)
+        answer = await self.pipeline.answer(task.question, filters=filters, trace_id=task.trace_id)
         return of_documents(task, answer, agent=self.agent_name)
 
 

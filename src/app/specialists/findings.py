@@ -148,6 +148,26 @@ def of_health(task: Task, result: ObserveResult) -> Finding:
     )
 
 
+def together(task: Task, told: Sequence[Finding]) -> Finding:
+    """What was found before, as it was: several findings as one, as sure as the least sure of them."""
+    if len(told) == 1:
+        return told[0]
+    sure = [one.confidence for one in told if one.confidence is not None]
+    verdicts = {one.verdict for one in told}
+    return Finding(
+        agent=task.agent,
+        question=task.question,
+        status=FindingStatus.COMPLETED,
+        headline=" ".join(one.headline for one in told),
+        statements=tuple(statement for one in told for statement in one.statements),
+        figures=tuple(figure for one in told for figure in one.figures),
+        evidence=tuple(evidence for one in told for evidence in one.evidence),
+        confidence=min(sure, default=None),
+        run_id=next((one.run_id for one in told if one.run_id), None),
+        verdict=verdicts.pop() if len(verdicts) == 1 else "",
+    )
+
+
 def failed(task: Task, reason: str, status: FindingStatus = FindingStatus.FAILED) -> Finding:
     """A finding that says why there is none."""
     return Finding(task.agent, task.question, status, reason=" ".join(reason.split()))

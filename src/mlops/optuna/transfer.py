@@ -14,7 +14,7 @@ from src.mlops.optuna.factories import PrunerFactory, SamplerFactory, method_nam
 from src.mlops.optuna.library import load_optuna
 from src.mlops.optuna.results import EarlierSearch
 from src.mlops.optuna.summary import METHODS, direction_of, earlier_searches
-from src.mlops.optuna.transfer_model import TransferModel, Tried, standardised
+from src.mlops.optuna.transfer_model import TransferModel, Tried, lead, standardised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _NEAR, _PARTLY, _ANYWHERE = 500, 300, 100
 _STEPS = (0.05, 0.1, 0.2)
 _ANEW = 0.25
 # One proposal of so many explores.
-_EXPLORES = 3
+_EXPLORES = 2
 # The most promising tried settings by the model, and the best of this search as it was measured.
 _PROMISING, _BEST = 8, 2
 
@@ -102,9 +102,13 @@ def _tried(
     earlier: Sequence[EarlierSearch],
     sign: float,
 ) -> Tried | None:
+    searches = [*(one.trials for one in earlier), here]
+    given = [[sign * value for _, value in trials] for trials in searches]
+    leads = [found for one in given[:-1] if (found := lead(one)) > 0]
+    least = [0.0] * len(earlier) + [float(np.median(leads)) if leads else 0.0]
     points, values, search = [], [], []
-    for number, trials in enumerate([*(one.trials for one in earlier), here]):
-        if (known := standardised([sign * value for _, value in trials])) is not None:
+    for number, (trials, told) in enumerate(zip(searches, given, strict=True)):
+        if (known := standardised(told, least[number])) is not None:
             points.append(coordinates.points([setting for setting, _ in trials]))
             values.append(known)
             search.append(np.full(len(known), number))

@@ -21,24 +21,27 @@ _WORST = -3.0
 # Variance of a search's own level, in the units of ``standardised``: that of another table says nothing here.
 _LEVEL = 4.0
 # Natural logarithm: typical value and spread, least and most of a length scale (1 being the whole range of a
-# parameter), of the variances of the signal and of the ruggedness, and of a search's own share of the signal.
-_SCALE, _SIGNAL, _RUGGED, _OWN = (
+# parameter), of the variances of the signal and of the noise, and of a search's own share of the signal.
+_SCALE, _SIGNAL, _NOISE, _OWN = (
     (math.log(typical), spread, math.log(least), math.log(most))
-    for typical, spread, least, most in ((0.8, 0.7, 0.2, 5), (1, 1, 0.05, 10), (0.5, 1, 0.1, 3), (0.3, 1, 0.02, 3))
+    for typical, spread, least, most in ((0.8, 0.7, 0.2, 5), (1, 1, 0.05, 10), (0.5, 1.5, 0.003, 3), (0.3, 1, 0.02, 3))
 )
-# How far a value is rugged alike, in shares of a range, and the share of the ruggedness that is so.
-_NEAR, _ALIKE = 0.15, 0.9
 
 
-def standardised(values: Sequence[float]) -> Floats | None:
+def lead(values: Sequence[float]) -> float:
+    """By how much the best value of one search, more being better, is ahead of the usual one; 0 of too few."""
+    return float(np.max(values) - np.median(values)) if len(values) >= FEWEST else 0.0
+
+
+def standardised(values: Sequence[float], least: float = 0.0) -> Floats | None:
     """Values of one search, more being better, with the median at 0 and the best at 1; None where they tell nothing.
 
-    So searches on tables of other noise, or of targets in other units, can be put side by side.
+    So searches on tables of other noise, or of targets in other units, can be put side by side. ``least`` is the lead
+    that counts as 1 where the search's own is smaller: one that tried good settings only would make much of nothing.
     """
-    given = np.asarray(values, dtype=np.float64)
-    if len(given) < FEWEST or not given.max() > (median := float(np.median(given))):
+    if len(values) < FEWEST or not (unit := max(lead(values), least)) > 0:
         return None
-    shown: Floats = np.maximum((given - median) / (given.max() - median), _WORST)
+    shown: Floats = np.maximum((np.asarray(values, dtype=np.float64) - np.median(values)) / unit, _WORST)
     return shown
 
 
@@ -55,12 +58,9 @@ class TransferModel:
     """A Gaussian process over the trials of several searches, asked about one of them.
 
     A value is what its setting is worth everywhere (Matérn 5/2, one length scale for each dimension), what it is
-    worth in its search alone (the same with a share of the variance), the level of its search, and what no other
-    search or setting further away tells: trained on the same rows a setting has the same value each time, and so
-    has almost one that is nearly the same, but such values rise and fall like noise (squared exponential, of fixed
-    length). The first two are the intrinsic coregionalisation of Swersky, Snoek and Adams (2013, Multi-Task Bayesian
-    Optimization, eq. 5) with equal correlations. Lengths and variances are the most probable ones given the trials
-    and weak priors.
+    worth in its search alone (the same with a share of the variance), the level of its search, and noise: that is
+    the intrinsic coregionalisation of Swersky, Snoek and Adams (2013, Multi-Task Bayesian Optimization, eq. 5) with
+    equal correlations. Lengths and variances are the most probable ones given the trials and weak priors.
     """
 
     def __init__(self, tried: Tried, search: int) -> None:
@@ -70,43 +70,40 @@ class TransferModel:
         self._tried, self._here = tried, tried.search == search
         self._same = (tried.search[:, None] == tried.search[None, :]).astype(np.float64)
         self._squares = np.moveaxis((tried.points[:, None, :] - tried.points[None, :, :]) ** 2, -1, 0)
-        self._near = _ALIKE * _nearness(self._squares.sum(0)) * self._same + (1 - _ALIKE) * np.eye(len(tried.values))
         self._fitted = self._most_probable()
         self._factor = cho_factor(self._covariance(self._fitted)[0], lower=True)
         self._weights = cho_solve(self._factor, tried.values)
 
     def predict(self, points: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the values of ``points`` (m, d) in the search, as ``standardised`` there.
+        """Mean and standard deviation of what ``points`` (m, d) are worth in the search, as ``standardised`` there.
 
         Above its level where the search has no trial: then it is not known.
         """
         from scipy.linalg import cho_solve
 
-        _, signal, rugged, own = self._parts(self._fitted)
-        covariance = self._smooth(points, self._tried.points, self._here)
-        squares = ((points[:, None, :] - self._tried.points[None, :, :]) ** 2).sum(-1)
-        covariance += (_LEVEL + _ALIKE * rugged * _nearness(squares)) * self._here
+        _, signal, _, own = self._parts(self._fitted)
+        covariance = self._between(points, self._tried.points, self._here) + _LEVEL * self._here
         known = (covariance * cho_solve(self._factor, covariance.T).T).sum(1)
-        variance = signal * (1 + own) + _ALIKE * rugged + _LEVEL * bool(self._here.any()) - known
+        variance = signal * (1 + own) + _LEVEL * bool(self._here.any()) - known
         return covariance @ self._weights, np.sqrt(np.maximum(variance, 1e-12))
 
     def draw(self, points: Floats, rng: np.random.Generator) -> Floats:
-        """The values of ``points`` (m, d) without what is rugged: one draw of all together from the posterior."""
+        """What ``points`` (m, d) may be worth in the search, above its level: one draw of all from the posterior."""
         from scipy.linalg import cho_solve, cholesky
 
-        covariance = self._smooth(points, self._tried.points, self._here)
-        among = self._smooth(points, points, np.ones(len(points), dtype=bool))
+        covariance = self._between(points, self._tried.points, self._here)
+        among = self._between(points, points, np.ones(len(points), dtype=bool))
         spread = among - covariance @ cho_solve(self._factor, covariance.T)
         root = cholesky(spread + 1e-6 * float(among[0, 0]) * np.eye(len(points)), lower=True)
         drawn: Floats = covariance @ self._weights + root @ rng.normal(size=len(points))
         return drawn
 
-    def _smooth(self, points: Floats, others: Floats, here: NDArray[np.bool_]) -> Floats:
+    def _between(self, points: Floats, others: Floats, here: NDArray[np.bool_]) -> Floats:
         """Covariance (m, n) of settings in the search with ``others``, of which some are ``here``, in it as well."""
         lengths, signal, _, own = self._parts(self._fitted)
         squares = (((points[:, None, :] - others[None, :, :]) / lengths) ** 2).sum(-1)
-        smooth: Floats = signal * _matern(squares) * (1 + own * here)
-        return smooth
+        covariance: Floats = signal * _matern(squares) * (1 + own * here)
+        return covariance
 
     def expected_improvement(self, points: Floats) -> Floats:
         """How much better than the best setting of the search ``points`` (m, d) are expected to be, chances counted.
@@ -139,7 +136,7 @@ class TransferModel:
 
     def _priors(self) -> Floats:
         dimensions = self._tried.points.shape[1]
-        return np.array([_SCALE] * dimensions + [_SIGNAL, _RUGGED, _OWN])
+        return np.array([_SCALE] * dimensions + [_SIGNAL, _NOISE, _OWN])
 
     def _improbability(self, logs: Floats) -> tuple[float, Floats]:
         """Negative log of the probability of values and parameters (but for a constant), and its gradient."""
@@ -157,25 +154,19 @@ class TransferModel:
 
     def _covariance(self, logs: Floats) -> tuple[Floats, list[Floats]]:
         """Of the values, and its derivatives by each of ``logs``."""
-        lengths, signal, rugged, own = self._parts(logs)
+        lengths, signal, noise, own = self._parts(logs)
         scaled = self._squares / lengths[:, None, None] ** 2
         squares = scaled.sum(0)
         shared, shares = signal * _matern(squares), 1 + own * self._same
-        local = rugged * self._near
+        white = noise * np.eye(len(squares))
         slope = signal * _matern_slope(squares) * shares
-        gradients = [*(slope * part for part in scaled), shared * shares, local, shared * own * self._same]
-        return shared * shares + _LEVEL * self._same + local, gradients
+        gradients = [*(slope * part for part in scaled), shared * shares, white, shared * own * self._same]
+        return shared * shares + _LEVEL * self._same + white, gradients
 
     @staticmethod
     def _parts(logs: Floats) -> tuple[Floats, Any, Any, Any]:
         parts = np.exp(logs)
         return parts[:-3], parts[-3], parts[-2], parts[-1]
-
-
-def _nearness(squares: Floats) -> Floats:
-    """How alike settings at these squared distances are rugged, 1 being the same."""
-    value: Floats = np.exp(-0.5 * squares / _NEAR**2)
-    return value
 
 
 def _matern(squares: Floats) -> Floats:

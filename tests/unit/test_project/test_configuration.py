@@ -15,6 +15,7 @@ from src.agents.configuration import AgentsConfig, load_agents_config
 from src.agents.feedback_learner.evaluation.rubric_configuration import SelfImprovementConfig
 from src.agents.tiers import AGENT_TIERS
 from src.domain import kpis
+from src.domain.guards import Guards
 from src.domain.vocabulary import Vocabulary
 from src.errors import ConfigError
 from src.feature_store.configuration import FeastFile
@@ -34,6 +35,7 @@ MODELS: dict[str, type[ConfigModel]] = {
     "data_quality.yaml": DataQualityConfig,
     "domain_vocabulary.yaml": Vocabulary,
     "feast_materialization.yaml": FeastFile,
+    "guards.yaml": Guards,
     "heuristic_calibration.yaml": CalibrationFile,
     "heuristic_weights.yaml": EvidenceWeights,
     "kpi_definitions.yaml": kpis._KpiFile,

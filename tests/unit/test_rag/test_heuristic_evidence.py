@@ -13,8 +13,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.rag import fitting
+from benchmarks.rag import calibrating, fitting
+from benchmarks.rag.heuristics import Item
 from src.errors import ConfigError
+from src.rag.heuristics.calibration import Shape
 from src.rag.heuristics.claims import claims
 from src.rag.heuristics.evidence import Traits, evidence, fewer, near_one, traits
 from src.rag.heuristics.evidence_weights import (
@@ -226,3 +228,17 @@ def test_rows_about_one_context_lie_in_one_fold_of_every_set() -> None:
     groups = np.array(["one", "two", "three", "one", "two"])
     assert fitting.fold_of(groups, 0).tolist() == [*fitting.fold_of(groups[:3], 0), *fitting.fold_of(groups[:2], 0)]
     assert len({tuple(fitting.fold_of(np.array(list("abcdefgh")), draw)) for draw in range(3)}) > 1
+
+
+@pytest.mark.parametrize(("turned", "agreement"), [(False, 1.0), (True, 0.0)])
+def test_agreement_is_judged_on_the_fold_that_weights_and_table_never_saw(turned: bool, agreement: float) -> None:
+    label = np.arange(120) % 2
+    fold = (np.arange(120) // 2) % fitting.FOLDS
+    raw = np.tile(0.2 + 0.6 * label, (fitting.FOLDS, 1))
+    if turned:
+        raw[fold, np.arange(120)] = 0.8 - 0.6 * label
+    items = [
+        Item("begin", str(at), int(one), 0.0, None, Shape(True, 30, 1, 9), 0.0, (0.0, 0.0), 0.0)
+        for at, one in enumerate(label)
+    ]
+    assert calibrating.held_out_agreement(items, fold.tolist(), raw) == agreement

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from langgraph.runtime import Runtime
@@ -36,7 +36,7 @@ async def dispatch_agents(state: OrchestratorState, runtime: Runtime[Deps]) -> O
         tasks = [_task(state, planned[at], asked, deps) for at in group]
         async with asyncio.TaskGroup() as running:
             started = [
-                running.create_task(ask(planned[at], task, services, left))
+                running.create_task(_told(ask(planned[at], task, services, left), deps))
                 for at, task in zip(group, tasks, strict=True)
             ]
         asked |= {at: one.result() for at, one in zip(group, started, strict=True)}
@@ -46,6 +46,14 @@ async def dispatch_agents(state: OrchestratorState, runtime: Runtime[Deps]) -> O
         "findings": tuple(_last(asked[at]) for at in sorted(asked)),
         "degraded": (*state.get("degraded", ()), *_missing(asked)),
     }
+
+
+async def _told(asking: Awaitable[list[Asked]], deps: Deps) -> list[Asked]:
+    """What an agent found is shown as it comes."""
+    found = await asking
+    last = found[-1].finding
+    deps.on_progress(f"{last.agent}: {last.headline or last.reason}")
+    return found
 
 
 def _task(state: OrchestratorState, dispatch: Dispatch, asked: dict[int, list[Asked]], deps: Deps) -> Task:

@@ -17,5 +17,11 @@ async def plan_route(state: OrchestratorState, runtime: Runtime[Deps]) -> Orches
     services, classified = services_of(runtime.context), state.get("classification")
     if classified is None or not classified.parts:
         raise ContractViolation("a question without parts cannot be routed")
-    planned = dispatches_for(classified, services.vocabulary, services.specialists.keys(), services.budgets)
+    planned = dispatches_for(
+        classified,
+        services.vocabulary,
+        services.specialists.keys(),
+        services.budgets,
+        documents=services.contexts is not None,
+    )
     return {"dispatches": planned}

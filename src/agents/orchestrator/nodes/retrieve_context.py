@@ -17,11 +17,14 @@ SECONDS = 0.5
 
 @traced_node("orchestrator", "rag_context")
 async def retrieve_context(state: OrchestratorState, runtime: Runtime[Deps]) -> OrchestratorUpdate:
-    """The five best passages within half a second; an answer does not wait for more, and says that there are none."""
+    """The five best passages within half a second; an answer does not wait for more, and says that they are missing.
+
+    Where there is no corpus nothing is missing.
+    """
     source, request = services_of(runtime.context).contexts, state["request"]
     classified = state.get("classification")
     if source is None or classified is None:
-        return _without(state, "no corpus is connected")
+        return {"contexts": ()}
     brand, region = _selection(classified)
     try:
         async with asyncio.timeout(SECONDS):
