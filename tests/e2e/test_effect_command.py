@@ -118,7 +118,7 @@ def test_a_question_about_nothing_known_is_refused_in_one_line(within: SameProce
 
 
 def test_an_ambiguous_question_is_asked_back(within: SameProcess) -> None:
-    back = within("ask", "did rep calls and samples change new prescriptions of Kisqali?", "--json")
+    back = within("ask", "what is the effect of rep calls for Kisqali?", "--json")
     assert back.code == 1
     assert back.document["options"]
 

@@ -97,7 +97,7 @@ async def test_what_is_asked_about_persons_is_declined_and_counted_with_its_rule
 
 
 async def test_an_unclear_question_is_asked_back(e2i: E2I) -> None:
-    result = await e2i.ask("Did rep calls and samples change new prescriptions of Kisqali?")
+    result = await e2i.ask("What is the effect of rep calls for Kisqali?")
     assert result.clarification
     assert result.options
 

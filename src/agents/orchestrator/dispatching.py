@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from src.agents.orchestrator.routing import OF_DOCUMENTS
 from src.agents.orchestrator.services import Services
 from src.agents.orchestrator.state import Dispatch
 from src.agents.specialists import Task
@@ -32,8 +33,12 @@ class Asked:
     finding: Finding
 
 
-async def ask(dispatch: Dispatch, task: Task, services: Services, seconds_left: float | None = None) -> list[Asked]:
+async def ask(
+    dispatch: Dispatch, task: Task, services: Services, seconds_left: float | None = None, *, whole: str | None = None
+) -> list[Asked]:
     """Ask the agent of ``dispatch``, and its fallback where it could not answer; both are told of.
+
+    Documents are asked the ``whole`` question: they do not speak of its parts.
 
     ``seconds_left`` of the whole answer shorten the agent's own time. An agent that is not there, fails, crashes or
     takes too long gives a finding of that status. Cancellation leaves unchanged.
@@ -42,7 +47,9 @@ async def ask(dispatch: Dispatch, task: Task, services: Services, seconds_left: 
     if dispatch.fallback is None or first.finding.status not in _IN_ITS_PLACE:
         return [first]
     instead = replace(dispatch, agent=dispatch.fallback, fallback=None)
-    second = await _ask_one(instead, replace(task, agent=instead.agent), services, seconds_left)
+    question = whole if whole and instead.agent == OF_DOCUMENTS else task.question
+    again = replace(task, agent=instead.agent, question=question)
+    second = await _ask_one(replace(instead, question=question), again, services, seconds_left)
     said = f"asked in place of {dispatch.agent}"
     note = f"{said}: {second.dispatch.reason}" if second.dispatch.reason else said
     return [first, replace(second, dispatch=replace(second.dispatch, reason=note))]

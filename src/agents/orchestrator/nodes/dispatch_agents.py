@@ -36,14 +36,15 @@ async def dispatch_agents(state: OrchestratorState, runtime: Runtime[Deps]) -> O
         tasks = [_task(state, planned[at], asked, deps) for at in group]
         async with asyncio.TaskGroup() as running:
             started = [
-                running.create_task(_told(ask(planned[at], task, services, left), deps))
+                running.create_task(_told(ask(planned[at], task, services, left, whole=_whole(state)), deps))
                 for at, task in zip(group, tasks, strict=True)
             ]
         asked |= {at: one.result() for at, one in zip(group, started, strict=True)}
     ended = [one for at in sorted(asked) for one in asked[at]]
     return {
         "dispatches": tuple(one.dispatch for one in ended),
-        "findings": tuple(_last(asked[at]) for at in sorted(asked)),
+        # Several parts may have been left to the same documents.
+        "findings": tuple(dict.fromkeys(_last(asked[at]) for at in sorted(asked))),
         "degraded": (*state.get("degraded", ()), *_missing(asked)),
     }
 
@@ -77,6 +78,11 @@ def _task(state: OrchestratorState, dispatch: Dispatch, asked: dict[int, list[As
         dataset=request.dataset,
         prior=_prior(state, part, asked),
     )
+
+
+def _whole(state: OrchestratorState) -> str:
+    classified = state.get("classification")
+    return state["request"].query if classified is None else classified.resolved
 
 
 def _part(state: OrchestratorState, dispatch: Dispatch) -> Part:
