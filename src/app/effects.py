@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -84,7 +84,8 @@ async def answer_effect(
 
     ``declared`` replaces what the dataset itself declares about cause and effect; a file declares
     nothing. An interrupted run of the same question on the same data is resumed. The run stands in the trace
-    ``trace_id`` (a new one). Without ``keep_answer`` it is part of a larger answer that is kept as a whole.
+    ``trace_id`` (a new one); where that trace has this very run finished already, it is the answer as it is. Without
+    ``keep_answer`` it is part of a larger answer that is kept as a whole.
     """
     graph = _graph_file(question)
     async with session.dataset_for(question) as staged:
@@ -95,6 +96,8 @@ async def answer_effect(
         dataset = await staged.commit()
     request = dataclasses.replace(request, dataset_id=dataset.dataset_id)
     digest = stable_sha256({"request": to_json(request), "data": dataset.content_sha256})
+    if trace_id is not None and (done := await session.runs.completed(digest, trace_id)) is not None:
+        return Answer(done, dataset, _analysis(done))
     for interrupted in await session.runs.unfinished(digest):
         async with session.claim(interrupted.run_id) as mine:
             if mine and await _still_resumable(session, interrupted):
@@ -155,8 +158,10 @@ async def rerun_answer(session: Session, run_id: str) -> Comparison:
     return Comparison(original, repeated, repeated.analysis == original.analysis, inputs + results)
 
 
-async def resume_answers(session: Session, run_id: str | None) -> list[Answer]:
+async def resume_answers(session: Session, run_id: str | None, *, of_questions: Collection[str] = ()) -> list[Answer]:
     """Finish one interrupted run, or all; runs that another process is working on are left alone.
+
+    So are those of the traces ``of_questions``: they are finished with the question they are part of.
 
     A run begun by other code is given up: half its numbers would be another version's.
     """
@@ -169,6 +174,8 @@ async def resume_answers(session: Session, run_id: str | None) -> list[Answer]:
         interrupted = [run]
     answers = []
     for run in interrupted:
+        if run.trace_id in of_questions:
+            continue
         async with session.claim(run.run_id) as mine:
             if mine and await _still_resumable(session, run):
                 dataset = await session.datasets.record(run.dataset_id)

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from src.agents.explainer.phrasing import confidence_word
 from src.agents.orchestrator.agent import QueryResult
 from src.agents.orchestrator.state import QueryRequest
 from src.app.report.small_cells import hidden_segments
@@ -83,14 +84,16 @@ def of_analysis(run: RunRecord, analysis: Analysis) -> Interaction:
 def of_query(result: QueryResult, request: QueryRequest) -> Interaction:
     """The interaction of a question that the orchestrator answered, asked back or declined."""
     told = [finding for finding in result.findings if finding.answered]
-    evidence = {one.id: one for finding in told for one in finding.evidence}
+    evidence = {one.id: one.text for finding in told for one in finding.evidence}
+    # What an answer says of itself is known too: how sure it is, and what is missing in it.
+    evidence[f"trace:{result.meta.trace_id}"] = _about(result)
     return Interaction(
         trace_id=result.meta.trace_id,
         session_id=result.session_id,
         run_id=next((finding.run_id for finding in told if finding.run_id), None),
         query=request.query,
         answer=result.answer,
-        contexts=[{"chunk_id": one.id, "score": 1.0, "text": one.text} for one in evidence.values()],
+        contexts=[{"chunk_id": name, "score": 1.0, "text": text} for name, text in evidence.items()],
         citations=[{"evidence_id": one} for one in result.citations],
         agents=[RAG_AGENT, *dict.fromkeys(one.agent for one in told)],
         prompt_versions=result.prompt_versions,
@@ -101,6 +104,12 @@ def of_query(result: QueryResult, request: QueryRequest) -> Interaction:
         method="llm" if result.source == "llm" else "deterministic",
         declined=result.declined or result.clarification,
     )
+
+
+def _about(result: QueryResult) -> str:
+    sure = "is not known" if result.confidence is None else f"is {confidence_word(result.confidence)}"
+    missing = [f"{one.agent} {one.status}: {one.reason}" for one in result.findings if not one.answered]
+    return " ".join((f"Confidence in this answer {sure}.", *(f"{one}." for one in (*missing, *result.meta.degraded))))
 
 
 def _brand_of(result: QueryResult) -> str | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from src.agents.explainer.agent import ExplainerAgent
 from src.agents.explainer.services import Services as ExplainerServices
@@ -20,6 +20,7 @@ from src.agents.specialists import Specialist
 from src.agents.tool_composer.agent import ToolComposer
 from src.agents.tool_composer.services import Services as ComposerServices
 from src.app.agent_runs import run_deps, run_recorded
+from src.app.effects import OUTAGES
 from src.app.interactions import keep, of_query, without_persons
 from src.app.passages import CorpusPassages
 from src.app.prompts import open_prompts
@@ -37,6 +38,7 @@ from src.contracts.enums import UserExpertise
 from src.domain.guards import Guards, SessionUse, load_guards
 from src.domain.kpis import load_kpis
 from src.domain.prompts import PromptSource
+from src.domain.reading import check_readable
 from src.domain.vocabulary import load_vocabulary
 from src.errors import ContractViolation, DatasetNotFound, DataUnavailable, GuardrailViolation
 from src.llm.budget import Budget
@@ -52,7 +54,7 @@ from src.rag.retrieval.opening import open_retriever
 from src.rag.retrieval.retriever import HybridRetriever
 from src.storage.audit_chain import AuditChain
 from src.storage.compositions import CompositionRepository
-from src.storage.conversations import ConversationRepository
+from src.storage.conversations import ConversationRepository, Unfinished
 from src.storage.rag_chunks import ChunkRepository
 
 Progress = Callable[[str], None]
@@ -73,7 +75,7 @@ class Assistant:
     conversations: ConversationRepository
     has_documents: bool
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    _sessions: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _sessions: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def ask(
         self, request: QueryRequest, *, trace_id: str | None = None, on_progress: Progress | None = None
@@ -86,24 +88,34 @@ class Assistant:
         """
         asked = _checked(request, self.guards)
         trace = trace_id or str(uuid7())
-        async with (
-            self._sessions[asked.session_id],
-            self._slots,
-            self.session.claim(f"conversation/{asked.session_id}") as mine,
-        ):
+        async with self._turn(asked.session_id) as mine:
             if not mine:
                 raise DataUnavailable("another process is answering a question of this session; wait for it")
             if trace_id is None:
                 await self._admit(asked, trace)
             return await self._answer(asked, trace, on_progress or self.session.on_progress)
 
-    async def resume(self, on_progress: Progress | None = None) -> list[QueryResult]:
-        """Finish the questions whose answers were interrupted."""
+    async def resume(
+        self, waiting: Sequence[Unfinished] | None = None, on_progress: Progress | None = None
+    ) -> list[QueryResult]:
+        """Finish the questions whose answers were interrupted (all of them, or those ``waiting``).
+
+        One that another process is answering, or has finished meanwhile, is left alone.
+        """
         found = []
-        for one in await self.conversations.unfinished():
-            request = from_json(QueryRequest, dict(one.request))
-            found.append(await self.ask(request, trace_id=one.trace_id, on_progress=on_progress))
+        for one in waiting if waiting is not None else await self.conversations.unfinished():
+            request = _checked(from_json(QueryRequest, dict(one.request)), self.guards)
+            async with self._turn(one.session_id) as mine:
+                if mine and one.trace_id in {left.trace_id for left in await self.conversations.unfinished()}:
+                    found.append(await self._answer(request, one.trace_id, on_progress or self.session.on_progress))
         return found
+
+    @asynccontextmanager
+    async def _turn(self, session_id: str) -> AsyncIterator[bool]:
+        """Wait until it is a session's turn and there is room; False while another process answers in it."""
+        turn = self._sessions.setdefault(session_id, asyncio.Lock())
+        async with turn, self._slots, self.session.claim(f"conversation/{session_id}") as mine:
+            yield mine
 
     async def _admit(self, request: QueryRequest, trace_id: str) -> None:
         used = await self._used(request.session_id)
@@ -135,6 +147,8 @@ class Assistant:
                 records=lambda found: len(found.findings),
                 too_slow=TOO_SLOW,
             )
+        except OUTAGES:
+            raise  # the question stays unfinished and its checkpoints stay, so that it can be resumed
         except Exception:
             await self.conversations.end(
                 trace_id, status="failed", tokens=budget.spent.tokens, dollars=budget.spent.dollars
@@ -235,7 +249,11 @@ async def open_assistant(session: Session) -> AsyncIterator[Assistant]:
 
 
 def _checked(request: QueryRequest, guards: Guards) -> QueryRequest:
-    """The request without persons in its question. Raises ContractViolation for an unknown reader or role."""
+    """The request without persons in its question.
+
+    Raises QuestionNotUnderstood for what cannot be a question, ContractViolation for an unknown reader or role.
+    """
+    check_readable(request.query)
     if request.user_expertise not in list(UserExpertise):
         raise ContractViolation(
             f"there is no reader '{request.user_expertise[:40]}'; use {', '.join(one.value for one in UserExpertise)}"

@@ -17,6 +17,7 @@ from src.errors import E2IError
 if TYPE_CHECKING:
     from src.app.effects import Answer
     from src.app.questions import EffectQuestion
+    from src.app.resuming import Resumed
 
 CHECK_FAILED = 1
 
@@ -158,27 +159,22 @@ def resume(
     run: Annotated[str | None, typer.Argument(help="Run id; all interrupted runs without it.")] = None,
     json: Json = False,
 ) -> None:
-    """Finish answers that were interrupted, from their last checkpoint.
+    """Finish questions and analyses that were interrupted, from their last checkpoint.
 
     Example: e2i resume
     """
-    from src.app.effects import resume_answers
-    from src.app.rendering import answer_document
+    from src.app import resuming
     from src.app.session import open_session
 
-    async def work() -> list[Answer]:
+    async def work() -> Resumed:
         with output.progress("Resuming", quiet=json) as step:
             async with open_session(step) as session:
-                return await resume_answers(session, run)
+                return await resuming.resume(session, run)
 
-    answers = output.run(work())
-    if json:
-        output.print_json([answer_document(answer) for answer in answers])
-        return
-    for answer in answers:
-        _print_answer(answer, as_json=False)
-    if not answers:
-        output.print_rich("Nothing to resume: no run was interrupted.")
+    finished = output.run(work())
+    _print_resumed(finished, as_json=json)
+    for question, _ in finished.questions:
+        score_soon(question.meta.trace_id)
 
 
 def report(
@@ -224,6 +220,23 @@ def _print_answer(answer: Answer, *, as_json: bool) -> None:
     from src.app.rendering import answer_document, answer_text
 
     output.print_json(answer_document(answer)) if as_json else output.print_rich(answer_text(answer))
+
+
+def _print_resumed(finished: Resumed, *, as_json: bool) -> None:
+    """Questions as ``e2i ask`` shows them, then analyses as ``e2i effect`` does."""
+    from src.app.query_view import query_document, query_text
+    from src.app.rendering import answer_document
+
+    if as_json:
+        questions = [query_document(one, runs, stamp=finished.stamp) for one, runs in finished.questions]
+        output.print_json([*questions, *(answer_document(one) for one in finished.analyses)])
+        return
+    for question, _ in finished.questions:
+        output.print_rich(query_text(question, stamp=finished.stamp))
+    for analysis in finished.analyses:
+        _print_answer(analysis, as_json=False)
+    if not finished.questions and not finished.analyses:
+        output.print_rich("Nothing to resume: no answer was interrupted.")
 
 
 def _exit_unless_supported(answer: Answer, strict: bool) -> None:

@@ -60,6 +60,12 @@ class RunRepository:
             for row in await self._gateway.select(TABLE, order_by=[OrderBy("started_at", True)], limit=limit)
         ]
 
+    async def completed(self, request_sha256: str, trace_id: str) -> RunRecord | None:
+        """The finished run of one request in a trace; None where there is none."""
+        where = [Where("request_sha256", request_sha256), Where("trace_id", trace_id), Where("status", "completed")]
+        rows = await self._gateway.select(TABLE, where=where, order_by=[OrderBy("started_at", True)], limit=1)
+        return _record(rows[0]) if rows else None
+
     async def unfinished(self, request_sha256: str | None = None) -> list[RunRecord]:
         """Runs that were interrupted, newest first; of one request, or all."""
         where = [Where("status", "running")]

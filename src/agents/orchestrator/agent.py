@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
@@ -22,7 +22,6 @@ from src.agents.orchestrator.state import (
     Classification,
     ContextChunk,
     Dispatch,
-    OrchestratorState,
     Pattern,
     QueryRequest,
     Turn,
@@ -120,9 +119,7 @@ class OrchestratorAgent:
         config: RunnableConfig = {"configurable": {"thread_id": asked.session_id}}
         own = dataclasses.replace(deps, workspace={**deps.workspace, PLACE: self._services})
         async with deps.tracer.trace_agent(self.agent_name, "run", trace_id=deps.trace_id) as span:
-            inputs = await self._inputs(asked, deps.trace_id, config)
-            durability: Literal["sync"] | None = "sync" if self._checkpointer is not None else None
-            state = await self._graph.ainvoke(inputs, config, context=own, durability=durability)
+            state = await self._state(asked, own, config)
             result = self._result(state, deps.trace_id, started, time.monotonic() - began)
             span.set_attribute("status", result.meta.status)
             if result.classification is not None:
@@ -130,13 +127,17 @@ class OrchestratorAgent:
                 span.set_attribute("intent", result.classification.intent)
             return result
 
-    async def _inputs(self, asked: QueryRequest, trace_id: str, config: RunnableConfig) -> OrchestratorState | None:
-        """None to go on with this very question; otherwise a state in which only the session's turns stay."""
-        if self._checkpointer is not None:
-            snapshot = await self._graph.aget_state(config)
-            if snapshot.next and snapshot.values.get("trace_id") == trace_id:
-                return None
-        return fresh(asked, trace_id)
+    async def _state(self, asked: QueryRequest, deps: Deps, config: RunnableConfig) -> Any:
+        """A new question begins with nothing but the session's turns. This very question goes on where it stopped;
+        once all its nodes have ended it is told as it was, and nobody is asked again."""
+        if self._checkpointer is None:
+            return await self._graph.ainvoke(fresh(asked, deps.trace_id), config, context=deps)
+        snapshot = await self._graph.aget_state(config)
+        known = snapshot.values.get("trace_id") == deps.trace_id
+        if known and not snapshot.next:
+            return snapshot.values
+        inputs = None if known else fresh(asked, deps.trace_id)
+        return await self._graph.ainvoke(inputs, config, context=deps, durability="sync")
 
     def _result(self, state: Any, trace_id: str, started: datetime, seconds: float) -> QueryResult:
         classified: Classification | None = state.get("classification")

@@ -12,6 +12,7 @@ from src.app.report.small_cells import hidden_segments
 from src.causal_engine.results import Analysis, EffectEstimate
 from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind
 from src.rag.answers import RAGAnswer
+from src.rag.embeddings.selection import SWITCHED_OFF
 from src.storage.records import RunRecord
 
 _OF_MODEL_AGENTS = {"completed": FindingStatus.COMPLETED, "partial": FindingStatus.PARTIAL}
@@ -98,10 +99,11 @@ def of_documents(task: Task, answer: RAGAnswer, *, agent: str) -> Finding:
     if answer.declined is not None:
         return Finding(agent, task.question, FindingStatus.DECLINED, reason=answer.declined)
     ids = {one.marker: f"chunk:{one.chunk_id}#{one.marker}" for one in answer.citations}
+    failing = [one for one in answer.degraded if SWITCHED_OFF.reason not in one.reason]
     return Finding(
         agent=agent,
         question=task.question,
-        status=FindingStatus.PARTIAL if answer.degraded else FindingStatus.COMPLETED,
+        status=FindingStatus.PARTIAL if failing else FindingStatus.COMPLETED,
         headline=answer.sentences[0].text,
         statements=tuple(
             Statement(StatementKind.FINDING, one.text, tuple(ids[marker] for marker in one.markers))
@@ -109,7 +111,7 @@ def of_documents(task: Task, answer: RAGAnswer, *, agent: str) -> Finding:
         ),
         evidence=tuple(Evidence(ids[one.marker], f"{one.title}: {one.quote}") for one in answer.citations),
         confidence=answer.confidence,
-        degraded=(*(f"the {one.arm} search: {one.reason}" for one in answer.degraded), *answer.notes),
+        degraded=(*(f"the {one.arm} search: {one.reason}" for one in failing), *answer.notes),
         prompt_versions=tuple(answer.prompt_versions.items()),
     )
 

@@ -30,7 +30,9 @@ _NEAR, _PARTLY, _ANYWHERE = 500, 300, 100
 _STEPS = (0.05, 0.1, 0.2)
 _ANEW = 0.25
 # One proposal of so many explores.
-_EXPLORES = 2
+_EXPLORES = 4
+# Share of the usual lead of the earlier searches' bests: a smaller one here is told as if it were that.
+_LEAST_LEAD = 0.25
 # The most promising tried settings by the model, and the best of this search as it was measured.
 _PROMISING, _BEST = 8, 2
 
@@ -105,7 +107,7 @@ def _tried(
     searches = [*(one.trials for one in earlier), here]
     given = [[sign * value for _, value in trials] for trials in searches]
     leads = [found for one in given[:-1] if (found := lead(one)) > 0]
-    least = [0.0] * len(earlier) + [float(np.median(leads)) if leads else 0.0]
+    least = [0.0] * len(earlier) + [_LEAST_LEAD * float(np.median(leads)) if leads else 0.0]
     points, values, search = [], [], []
     for number, (trials, told) in enumerate(zip(searches, given, strict=True)):
         if (known := standardised(told, least[number])) is not None:
