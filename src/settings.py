@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -63,7 +64,7 @@ def load_config(path: Path | str, model: type[Model], *, environ: Mapping[str, s
     file = Path(path)
     shown = file.relative_to(PROJECT_ROOT) if file.is_relative_to(PROJECT_ROOT) else file
     try:
-        raw = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        raw = _parsed(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{shown}: no such configuration file") from error
     except DuplicateKey as error:
@@ -80,6 +81,12 @@ def load_config(path: Path | str, model: type[Model], *, environ: Mapping[str, s
         key = ".".join(str(part) for part in first["loc"])
         problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigError(f"{shown}: {key}: {problem}") from error
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """What YAML says, parsed once per text; it is read only. A file that changed is another text."""
+    return yaml.load(text, Loader=_UniqueKeys)
 
 
 class DuplicateKey(Exception):

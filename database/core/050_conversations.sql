@@ -1,4 +1,4 @@
--- Which sessions are there, how much did each ask and spend, and which question is being answered now?
+-- Which sessions are there, how much did each ask and spend, and which questions are not answered yet?
 
 CREATE TABLE conversations (
     session_id uuid NOT NULL,
@@ -7,13 +7,10 @@ CREATE TABLE conversations (
     questions integer NOT NULL DEFAULT 0,
     tokens bigint NOT NULL DEFAULT 0,
     dollars double precision NOT NULL DEFAULT 0,
-    running_trace_id text,
-    running_request jsonb,
     started_at timestamptz NOT NULL DEFAULT now(),
     last_used_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT conversations_pk PRIMARY KEY (session_id),
     CONSTRAINT conversations_counts_range CHECK (questions >= 0 AND tokens >= 0 AND dollars >= 0),
-    CONSTRAINT conversations_running_presence CHECK ((running_trace_id IS NULL) = (running_request IS NULL)),
     CONSTRAINT conversations_time_order CHECK (last_used_at >= started_at)
 );
 
@@ -25,6 +22,7 @@ CREATE TABLE conversation_questions (
     asked_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz,
     status text NOT NULL DEFAULT 'running',
+    request jsonb,
     rule text,
     tokens bigint NOT NULL DEFAULT 0,
     dollars double precision NOT NULL DEFAULT 0,
@@ -36,7 +34,9 @@ CREATE TABLE conversation_questions (
     ),
     CONSTRAINT conversation_questions_rule_presence CHECK ((status IN ('declined', 'refused')) = (rule IS NOT NULL)),
     CONSTRAINT conversation_questions_ended_presence CHECK ((status = 'running') = (ended_at IS NULL)),
+    CONSTRAINT conversation_questions_request_presence CHECK ((status = 'running') = (request IS NOT NULL)),
     CONSTRAINT conversation_questions_counts_range CHECK (tokens >= 0 AND dollars >= 0)
 );
 
 CREATE INDEX conversation_questions_session_idx ON conversation_questions (session_id, asked_at);
+CREATE INDEX conversation_questions_running_idx ON conversation_questions (asked_at) WHERE status = 'running';

@@ -71,6 +71,14 @@ class DatasetLoader(Protocol):
         ...
 
 
+class Attributed(Protocol):
+    """An open span."""
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Set one attribute."""
+        ...
+
+
 class AuditLog(Protocol):
     """Takes the entries of one run's hash chain."""
 
@@ -99,6 +107,12 @@ class Deps:
     audit: AuditLog | None = None
 
 
+def witness(span: Attributed, entry: AuditEntry) -> None:
+    """Let a span name an entry of the run's hash chain."""
+    for key, value in ((CHAIN, entry.chain_id), (SEQUENCE, entry.sequence), (DIGEST, entry.sha256)):
+        span.set_attribute(key, value)
+
+
 def traced_node(agent: str, name: str) -> Callable[[Node[StateT]], Node[StateT]]:
     """Run a node inside a span, within its time budget, with expected errors on the error edge.
 
@@ -122,9 +136,7 @@ def traced_node(agent: str, name: str) -> Callable[[Node[StateT]], Node[StateT]]
                     span.set_error(error)
                     update = {"error": NodeError(type(error).__name__, str(error), name)}
                 if deps.audit is not None:
-                    entry = await deps.audit.append(who.name, name, given, digest(update))
-                    for key, value in ((CHAIN, entry.chain_id), (SEQUENCE, entry.sequence), (DIGEST, entry.sha256)):
-                        span.set_attribute(key, value)
+                    witness(span, await deps.audit.append(who.name, name, given, digest(update)))
                 return update
 
         return run

@@ -28,6 +28,7 @@ SessionId = Annotated[
     str | None, Field(description="session_id of an earlier answer, so that this question may refer to it.")
 ]
 Reader = Annotated[Literal["executive", "analyst", "data_scientist"], Field(description="Who reads the answer.")]
+Role = Annotated[str, Field(description="Whose columns may be shown: analyst, field or another of config/guards.yaml.")]
 Columns = Annotated[list[str], Field(description="Names of columns.")]
 Run = Annotated[str, Field(description="Id of an analysis, or its beginning (at least 6 characters).")]
 
@@ -49,7 +50,11 @@ def build_server() -> MCPServer[E2I]:
 def _add_questions(server: MCPServer[E2I]) -> None:
     @server.tool()
     async def ask(
-        question: Question, ctx: Context[E2I, Any], session_id: SessionId = None, expertise: Reader = "analyst"
+        question: Question,
+        ctx: Context[E2I, Any],
+        session_id: SessionId = None,
+        expertise: Reader = "analyst",
+        role: Role = "analyst",
     ) -> dict[str, Any]:
         """Answer a question in plain words: effects, gaps, segments, predictions, plans, documents.
 
@@ -60,7 +65,7 @@ def _add_questions(server: MCPServer[E2I]) -> None:
 
         async def work() -> dict[str, Any]:
             known = None if session_id is None else await e2i.session_named(session_id)
-            result = await e2i.ask(question, session_id=known, expertise=expertise)
+            result = await e2i.ask(question, session_id=known, expertise=expertise, role=role)
             return _plain(query_document(result, (), stamp=e2i.assistant.guards.stamp))
 
         return await _told(work)
@@ -73,6 +78,7 @@ def _add_questions(server: MCPServer[E2I]) -> None:
         ctx: Context[E2I, Any],
         confounders: Columns | None = None,
         lag: Annotated[int | None, Field(ge=0, le=36, description="Periods from treatment to outcome.")] = None,
+        role: Role = "analyst",
     ) -> dict[str, Any]:
         """Estimate one causal effect on a dataset, with refutation tests, sensitivity and a verdict."""
         e2i = _e2i(ctx)
@@ -81,7 +87,7 @@ def _add_questions(server: MCPServer[E2I]) -> None:
         )
 
         async def work() -> dict[str, Any]:
-            return _plain(answer_document(await e2i.effect(question)))
+            return _plain(answer_document(await e2i.effect(question, role=role)))
 
         return await _told(work)
 

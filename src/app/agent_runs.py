@@ -9,8 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 from src.agents.configuration import load_agents_config
+from src.agents.nesting import no_part_of_the_caller
 from src.agents.results import AgentMeta
 from src.agents.runtime import Deps, NodeError
 from src.app.session import CatalogueDatasets
@@ -57,13 +59,22 @@ class Agent(Protocol[Request, Result]):
 
 
 def run_deps(
-    database: Database, agent_name: str, on_progress: Callable[[str], None], *, trace_id: str | None = None
+    database: Database,
+    agent_name: str,
+    on_progress: Callable[[str], None],
+    *,
+    trace_id: str | None = None,
+    part: str = "",
 ) -> Deps:
-    """What a run on ``database`` works with: the catalogue, the trace (a new one), the budgets of the agent's nodes."""
+    """What a run on ``database`` works with: the catalogue, the trace (a new one), the budgets of the agent's nodes.
+
+    An agent's run for a ``part`` of a given trace is the same run when the trace is resumed.
+    """
+    of_trace = None if trace_id is None else str(uuid5(NAMESPACE_URL, f"run/{agent_name}/{trace_id}/{part}"))
     return Deps(
         datasets=CatalogueDatasets(Catalogue(database)),
         tracer=get_opik_connector(),
-        run_id=str(uuid7()),
+        run_id=of_trace or str(uuid7()),
         trace_id=trace_id or str(uuid7()),
         node_timeouts=load_agents_config().agents[agent_name].node_timeouts,
         on_progress=on_progress,
@@ -101,8 +112,9 @@ async def run_recorded(
 
     started, began = datetime.now(UTC), time.monotonic()
     try:
-        async with asyncio.timeout(agent.sla_seconds):
-            result = await agent.run(request, deps)
+        with no_part_of_the_caller():
+            async with asyncio.timeout(agent.sla_seconds):
+                result = await agent.run(request, deps)
     except (Exception, asyncio.CancelledError) as error:
         status = "timeout" if isinstance(error, TimeoutError) else "failed"
         milliseconds = (time.monotonic() - began) * 1000.0

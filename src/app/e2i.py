@@ -11,7 +11,7 @@ from src.agents.orchestrator.agent import QueryResult
 from src.agents.orchestrator.state import QueryRequest
 from src.app.effects import Answer, answer_effect, load_answer
 from src.app.orchestration import Assistant, open_assistant
-from src.app.questions import EffectQuestion
+from src.app.questions import EffectQuestion, check_columns
 from src.app.report import ReportFormat, render_report
 from src.app.session import Session, open_session
 from src.errors import ContractViolation, RunNotFound
@@ -68,8 +68,12 @@ class E2I:
         )
         return await self.assistant.ask(request, on_progress=on_progress)
 
-    async def effect(self, question: EffectQuestion) -> Answer:
-        """Estimate one causal effect, with its checks."""
+    async def effect(self, question: EffectQuestion, *, role: str = "analyst") -> Answer:
+        """Estimate one causal effect, with its checks.
+
+        Raises GuardrailViolation where it names a column that ``role`` is not shown, ConfigError for an unknown role.
+        """
+        check_columns(question, self.assistant.guards, role)
         return await answer_effect(self.session, question)
 
     async def datasets(self) -> Sequence[DatasetRecord]:

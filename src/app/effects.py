@@ -16,6 +16,7 @@ from src.agents.causal_impact.agent import ImpactResult
 from src.agents.causal_impact.nodes.build_graph import causal_graph
 from src.agents.causal_impact.state import DeclaredGraph, ImpactRequest
 from src.agents.causal_impact.workspace import rows
+from src.agents.nesting import no_part_of_the_caller
 from src.agents.runtime import Deps
 from src.app.interactions import keep, of_analysis
 from src.app.provenance import code_version, library_versions, stable_sha256
@@ -251,7 +252,8 @@ async def _finish(
     )
     try:
         async with asyncio.timeout(session.budget.timeout_seconds):
-            result = await session.agent.run(request, deps)
+            with no_part_of_the_caller():
+                result = await session.agent.run(request, deps)
             await rows(request, deps)
     except OUTAGES:
         raise  # the run stays unfinished and its checkpoints stay, so that it can be resumed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from src.agents.explainer.phrasing import confidence_word
 from src.agents.orchestrator.agent import QueryResult
 from src.agents.orchestrator.state import QueryRequest
 from src.app.report.small_cells import hidden_segments
-from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
+from src.causal_engine.results import Analysis, EffectEstimate, PanelDiagnostics, RefutationReport
 from src.domain.identifiers import without_identifiers
 from src.errors import E2IError
 from src.mlops.tracing.privacy import Redactor
@@ -62,7 +62,7 @@ def of_documents(answer: RAGAnswer, *, brand: str | None = None, expertise: str 
 def of_analysis(run: RunRecord, analysis: Analysis) -> Interaction:
     """The interaction of a finished causal analysis: what it said, and the computed facts it rests on."""
     evidence = [
-        {"chunk_id": f"{run.run_id}#{number}", "score": 1.0, "text": text}
+        {"chunk_id": f"{run.run_id}#{number}", "score": None, "text": text}
         for number, text in enumerate(evidence_of(analysis), start=1)
     ]
     seconds = (run.ended_at - run.started_at).total_seconds() if run.ended_at else None
@@ -93,7 +93,10 @@ def of_query(result: QueryResult, request: QueryRequest) -> Interaction:
         run_id=next((finding.run_id for finding in told if finding.run_id), None),
         query=request.query,
         answer=result.answer,
-        contexts=[{"chunk_id": name, "score": 1.0, "text": text} for name, text in evidence.items()],
+        contexts=[
+            *({"chunk_id": name, "score": None, "text": text} for name, text in evidence.items()),
+            *_retrieved(result, evidence),
+        ],
         citations=[{"evidence_id": one} for one in result.citations],
         agents=[RAG_AGENT, *dict.fromkeys(one.agent for one in told)],
         prompt_versions=result.prompt_versions,
@@ -104,6 +107,15 @@ def of_query(result: QueryResult, request: QueryRequest) -> Interaction:
         method="llm" if result.source == "llm" else "deterministic",
         declined=result.declined or result.clarification,
     )
+
+
+def _retrieved(result: QueryResult, evidence: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Passages with the scores of their retrieval, but those that are evidence already."""
+    return [
+        {"chunk_id": one.chunk_id, "score": one.score, "text": one.text, "title": one.title}
+        for one in result.contexts
+        if one.chunk_id not in evidence and f"chunk:{one.chunk_id}" not in evidence
+    ]
 
 
 def _about(result: QueryResult) -> str:
@@ -135,6 +147,10 @@ def answer_words(analysis: Analysis) -> str:
 def evidence_of(analysis: Analysis) -> list[str]:
     """The computed facts behind the words, one text per kind."""
     found = [_estimate(one, analysis) for one in (analysis.primary,) if one is not None]
+    if analysis.naive is not None:
+        found.append(f"Without any adjustment: {_estimate(analysis.naive, analysis)}")
+    if analysis.panel is not None:
+        found.append(_over_time(analysis.panel))
     found += [_segments(one, analysis) for one in (analysis.primary,) if one is not None and one.segments]
     if analysis.refutation is not None:
         found.append(_refutation(analysis.refutation))
@@ -142,9 +158,10 @@ def evidence_of(analysis: Analysis) -> list[str]:
         found.append(analysis.sensitivity.statement)
     identification = analysis.identification
     assumed = " ".join((*identification.assumptions, *identification.reasons)) or "nothing stated"
+    adjusted = analysis.primary.adjusted_for if analysis.primary is not None else identification.adjustment_set
     found.append(
         f"Identification of {analysis.treatment} → {analysis.outcome}: {identification.strategy}; adjusted for "
-        f"{', '.join(identification.adjustment_set) or 'nothing'}. Assumed: {assumed}"
+        f"{', '.join(adjusted) or 'nothing'}. Assumed: {assumed}"
     )
     found.append(f"{analysis.n_rows:,} rows were used.")
     return found
@@ -156,6 +173,17 @@ def _estimate(one: EffectEstimate, analysis: Analysis) -> str:
         f"{one.value:.4g} (95 % interval {one.ci.lower:.4g} to {one.ci.upper:.4g}, standard error {one.std_error:.4g}, "
         f"p = {one.p_value:.3g}, n = {one.n:,})."
     )
+
+
+def _over_time(panel: PanelDiagnostics) -> str:
+    leads = "; ".join(f"{one.lead} ahead {one.value:.3g} (p = {one.p_value:.3g})" for one in panel.leads) or "none"
+    parts = [f"{panel.n_units:,} units over {panel.n_periods} periods. Lead tests: {leads}."]
+    if panel.pooled_elasticity is not None and panel.pooled_semi_elasticity is not None:
+        parts.append(
+            f"Pooled over all rows, without unit effects, the elasticity is {panel.pooled_elasticity:.3g} "
+            f"(a log-rate change of {panel.pooled_semi_elasticity:.3g} per unit)."
+        )
+    return " ".join(parts)
 
 
 def _segments(one: EffectEstimate, analysis: Analysis) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakValueDictionary
 
+from src.agents.auditing import seal_answer
 from src.agents.explainer.agent import ExplainerAgent
 from src.agents.explainer.services import Services as ExplainerServices
 from src.agents.ml_foundation.observability_connector.agent import ObservabilityConnectorAgent
 from src.agents.orchestrator.agent import OrchestratorAgent, QueryResult
+from src.agents.orchestrator.graph import OrchestratorGraph, build_graph
 from src.agents.orchestrator.services import Services
 from src.agents.orchestrator.state import QueryRequest
+from src.agents.runtime import Deps
 from src.agents.specialists import Specialist
 from src.agents.tool_composer.agent import ToolComposer
 from src.agents.tool_composer.services import Services as ComposerServices
@@ -39,12 +42,12 @@ from src.domain.guards import Guards, SessionUse, load_guards
 from src.domain.kpis import load_kpis
 from src.domain.prompts import PromptSource
 from src.domain.reading import check_readable
-from src.domain.vocabulary import load_vocabulary
-from src.errors import ContractViolation, DatasetNotFound, DataUnavailable, GuardrailViolation
+from src.domain.vocabulary import Term, load_vocabulary
+from src.errors import ContractViolation, DatasetNotFound, DataUnavailable, GuardrailViolation, nearest_names
 from src.llm.budget import Budget
 from src.llm.client import LLMClient
-from src.llm.configuration import load_llm_config
-from src.llm.detection import open_client
+from src.llm.configuration import LLMSettings, load_llm_config
+from src.llm.detection import detect_provider, open_client
 from src.llm.none import NoModel
 from src.mlops.tracing.ids import uuid7
 from src.rag.answering.pipeline import RAGPipeline
@@ -59,6 +62,8 @@ from src.storage.rag_chunks import ChunkRepository
 
 Progress = Callable[[str], None]
 AT_ONCE = 4
+NOT_KEPT = "the answer could not be stored: it can neither be found again nor rated"
+SMALLEST_AMOUNT = 0.000001
 TOO_SLOW = "took too long; ask for less at a time"
 
 
@@ -74,6 +79,7 @@ class Assistant:
     prompts: PromptSource
     conversations: ConversationRepository
     has_documents: bool
+    _graph: OrchestratorGraph
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _sessions: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -119,15 +125,11 @@ class Assistant:
 
     async def _admit(self, request: QueryRequest, trace_id: str) -> None:
         used = await self._used(request.session_id)
+        asker = {"role": request.role, "expertise": request.user_expertise}
         if (refused := self.guards.limits.check(used)) is not None:
+            await self.conversations.refuse(request.session_id, trace_id, rule=refused.rule, **asker)
             raise GuardrailViolation(refused.reason)
-        await self.conversations.begin(
-            request.session_id,
-            trace_id,
-            role=request.role,
-            expertise=request.user_expertise,
-            request=to_json(request),
-        )
+        await self.conversations.begin(request.session_id, trace_id, request=to_json(request), **asker)
 
     async def _answer(self, request: QueryRequest, trace_id: str, on_progress: Progress) -> QueryResult:
         budget = await self._budget(request.session_id)
@@ -156,7 +158,7 @@ class Assistant:
             raise
         finally:
             await client.aclose()
-        await keep(self.session.database, of_query(result, request))
+        result = await self._kept(result, request, deps)
         await self.conversations.end(
             trace_id,
             status=_status(result),
@@ -166,12 +168,30 @@ class Assistant:
         )
         return result
 
+    async def _kept(self, result: QueryResult, request: QueryRequest, deps: Deps) -> QueryResult:
+        """The result, sealed and stored; one that cannot be stored says so."""
+        interaction = of_query(result, request)
+        await seal_answer(OrchestratorAgent.agent_name, interaction.query, interaction.answer, deps)
+        if await keep(self.session.database, interaction):
+            return result
+        meta = dataclasses.replace(result.meta, degraded=(*result.meta.degraded, NOT_KEPT))
+        return dataclasses.replace(result, meta=meta)
+
     async def _budget(self, session_id: str) -> Budget:
         """What this question may spend: the configured limit of a run, or what the session has left of its own."""
         run, session, used = load_llm_config().budget, self.guards.limits, await self._used(session_id)
         tokens = min(run.max_tokens or session.tokens_per_session, session.tokens_per_session - used.tokens)
-        # Without a configured limit in dollars there is none here: a call of unknown price would be refused under one.
-        return Budget(max(1, tokens), run.max_dollars)
+        return Budget(
+            max(1, tokens), self._dollars(run.max_dollars, session.dollars_per_session - (used.dollars or 0.0))
+        )
+
+    def _dollars(self, of_run: float | None, left: float) -> float | None:
+        """The smaller limit; that of the session only where prices are known: a call without one would be refused."""
+        config, prices = load_llm_config(), self.session.tracer.config.prices
+        if not all(prices.cost(model, 1, 1) is not None for model in _models(config)):
+            return of_run
+        left = max(left, SMALLEST_AMOUNT)
+        return left if of_run is None else min(of_run, left)
 
     async def _used(self, session_id: str) -> SessionUse:
         used = await self.conversations.usage(session_id)
@@ -189,6 +209,7 @@ class Assistant:
                 prompts=self.prompts,
             ),
             self.session.checkpointer,
+            graph=self._graph,
         )
 
     def _specialists(self, llm: LLMClient | None, on_progress: Progress) -> Mapping[str, Specialist]:
@@ -245,13 +266,15 @@ async def open_assistant(session: Session) -> AsyncIterator[Assistant]:
             prompts=await open_prompts(session.database),
             conversations=ConversationRepository(session.database),
             has_documents=not await ChunkRepository(session.database).is_empty(),
+            _graph=build_graph(session.checkpointer),
         )
 
 
 def _checked(request: QueryRequest, guards: Guards) -> QueryRequest:
     """The request without persons in its question.
 
-    Raises QuestionNotUnderstood for what cannot be a question, ContractViolation for an unknown reader or role.
+    Raises QuestionNotUnderstood for what cannot be a question, ContractViolation for an unknown reader, brand or
+    region, ConfigError for an unknown role.
     """
     check_readable(request.query)
     if request.user_expertise not in list(UserExpertise):
@@ -259,7 +282,31 @@ def _checked(request: QueryRequest, guards: Guards) -> QueryRequest:
             f"there is no reader '{request.user_expertise[:40]}'; use {', '.join(one.value for one in UserExpertise)}"
         )
     guards.hidden_columns(request.role)
-    return dataclasses.replace(request, query=without_persons(request.query))
+    vocabulary = load_vocabulary()
+    return dataclasses.replace(
+        request,
+        query=without_persons(request.query),
+        brand=_named("brand", request.brand, vocabulary.brands),
+        region=_named("region", request.region, vocabulary.regions),
+    )
+
+
+def _models(config: LLMSettings) -> Collection[str]:
+    """The models that may be asked."""
+    provider = detect_provider(config)
+    if provider in ("anthropic", "openai"):
+        return (config.anthropic if provider == "anthropic" else config.openai).models.by_purpose().values()
+    return () if provider == "none" else (provider,)
+
+
+def _named(kind: str, name: str | None, known: Sequence[Term]) -> str | None:
+    """A brand or a region as the data write it. Raises ContractViolation for one that there is none of."""
+    if name is None:
+        return None
+    canonical = {one.canonical.casefold(): one.canonical for one in known}
+    if (found := canonical.get(name.strip().casefold())) is None:
+        raise ContractViolation(f"there is no {kind} '{name[:40]}'; {nearest_names(name[:40], canonical.values())}")
+    return found
 
 
 def _status(result: QueryResult) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from src.agents.causal_impact.state import DeclaredGraph, ImpactRequest
 from src.agents.runtime import Filter
 from src.causal_engine.declaration import Asked, is_declared, spec_of
+from src.domain.guards import Guards
+from src.errors import GuardrailViolation
 from src.storage.records import DatasetRecord
 
 
@@ -26,6 +28,23 @@ class EffectQuestion(Asked):
     graph: Path | None = None
     filters: tuple[Filter, ...] = ()
     text: str = ""
+
+
+def check_columns(question: EffectQuestion, guards: Guards, role: str) -> None:
+    """Raises GuardrailViolation where the question names a column that ``role`` is not shown, or filters by one.
+
+    Ids of single persons may be the unit of a panel or a cluster, nothing else. Raises ConfigError for an unknown role.
+    """
+    named = (
+        *(question.treatment, question.outcome, *question.confounders, *question.effect_modifiers),
+        *(*question.instruments, *question.mediators, *question.negative_controls, *question.post_treatment),
+        *(one.column for one in question.filters),
+    )
+    keys = (*(question.panel or ()), question.cluster)
+    hidden = [one for one in named if one in guards.hidden_columns(role)]
+    hidden += [one for one in keys if one in guards.withheld_columns(role)]
+    if hidden:
+        raise GuardrailViolation(f"'{hidden[0]}' may not be shown to your role; name another column")
 
 
 def impact_request(

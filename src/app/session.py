@@ -31,6 +31,7 @@ from src.storage.runs import RunRepository
 
 CHECKPOINT_SCHEMA = "checkpoints"
 SETUP_LOCK = 6_021_023
+MOST_CLAIMS = 24
 
 Progress = Callable[[str], None]
 
@@ -56,9 +57,14 @@ class CatalogueDatasets:
 
 @dataclass(frozen=True)
 class Session:
-    """An open E2I: database, catalogue, agent and the trail they leave."""
+    """An open E2I: database, catalogue, agent and the trail they leave.
+
+    ``claims`` has connections of its own: one is held as long as a run or a conversation is, and were they those of
+    ``database``, a few answers at once would leave none to work with.
+    """
 
     database: Database
+    claims: Database
     catalogue: Catalogue
     datasets: CatalogueDatasets
     runs: RunRepository
@@ -78,7 +84,7 @@ class Session:
     @asynccontextmanager
     async def claim(self, run_id: str) -> AsyncIterator[bool]:
         """Hold a run for this process; False while another process works on it."""
-        async with self.database.transaction() as transaction:
+        async with self.claims.transaction() as transaction:
             row = await transaction.fetchrow(
                 "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS held", (run_id,)
             )
@@ -93,12 +99,17 @@ class Session:
 async def open_session(on_progress: Progress = lambda _: None) -> AsyncIterator[Session]:
     """Open everything on the configured database, migrated. Raises DatabaseUnavailable or MigrationError."""
     on_progress("opening the database")
-    async with traced_database() as database, open_checkpointer(database) as checkpointer:
+    async with (
+        traced_database() as database,
+        Database.open(database.address, max_size=MOST_CLAIMS) as claims,
+        open_checkpointer(database) as checkpointer,
+    ):
         gateway = PostgresGateway(database)
         observations = ObservationRepository(gateway)
         catalogue = Catalogue(database)
         yield Session(
             database=database,
+            claims=claims,
             catalogue=catalogue,
             datasets=CatalogueDatasets(catalogue),
             runs=RunRepository(gateway),

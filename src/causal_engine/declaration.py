@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,8 @@ from src.causal_engine.identification.readers import graph_from_declared
 from src.causal_engine.spec import CausalSpec, Estimand
 from src.errors import StudyInvalid
 
-KEYS = ("unit_key", "time_key", "cluster_key")
+PANEL_KEYS = ("unit_key", "time_key")
+KEYS = (*PANEL_KEYS, "cluster_key")
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,19 @@ class Asked:
 def declared_for(declared: Mapping[str, Any], treatment: str, outcome: str, brand: str | None) -> dict[str, Any]:
     """What ``declared`` says about this treatment and outcome, for the brand where brands differ.
 
-    ``declared["questions"]`` holds an entry per treatment, or per ``treatment@brand``. What is told for one outcome
-    holds for the others: only the name changes. Without an entry the rest of the declaration remains.
+    ``declared["questions"]`` holds an entry per treatment, or per ``treatment@brand``. What is told for one of
+    ``declared["outcomes"]`` holds for the others of them: only the name changes. For any other outcome of a treatment
+    with an entry nothing is declared: that units are measured repeatedly (``PANEL_KEYS``) then identifies nothing
+    either, unless the caller says it does. Without an entry the rest of the declaration remains.
     """
     questions = declared.get("questions", {})
-    base = {key: value for key, value in declared.items() if key != "questions"}
+    base = {key: value for key, value in declared.items() if key not in ("questions", "outcomes")}
     entry = questions.get(f"{treatment}@{brand}") or questions.get(treatment)
-    return base if entry is None else {**base, **_for_outcome(entry, outcome)}
+    if entry is None:
+        return base
+    if not _covers(entry, outcome, declared.get("outcomes", ())):
+        return {key: value for key, value in base.items() if key not in PANEL_KEYS}
+    return {**base, **_for_outcome(entry, outcome)}
 
 
 def spec_of(asked: Asked, declared: Mapping[str, Any]) -> CausalSpec:
@@ -97,6 +104,12 @@ def graph_for(spec: CausalSpec, declared: Mapping[str, Any]) -> CausalGraph | No
     """The declared graph when it is about this question, else None. Raises GraphInvalid for a malformed one."""
     graph = declared.get("graph")
     return graph_from_declared(graph) if graph and is_declared(spec.treatment, spec.outcome, declared) else None
+
+
+def _covers(entry: Mapping[str, Any], outcome: str, alike: Collection[str]) -> bool:
+    """Whether an entry is told for this outcome, or for one that the declaration calls like it."""
+    told = entry.get("outcome")
+    return told == outcome or (told in alike and outcome in alike)
 
 
 def _for_outcome(entry: Mapping[str, Any], outcome: str) -> dict[str, Any]:

@@ -53,14 +53,14 @@ def _hints(kind: type) -> dict[str, Any]:
 def _encode(value: Any, hint: Any, where: str, encode_float: EncodeFloat) -> Any:
     if value is None:
         return _none_allowed(hint, where)
-    hint = _without_none(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    hint, form = _form(hint)
+    if form is dict:
         _require(isinstance(value, hint), where, value)
         hints = _hints(hint)
         return {
             name: _encode(getattr(value, name), kind, f"{where}.{name}", encode_float) for name, kind in hints.items()
         }
-    if get_origin(hint) is tuple:
+    if form is list:
         _require(isinstance(value, tuple), where, value)
         kinds = _item_hints(hint, len(value), where)
         pairs = enumerate(zip(value, kinds, strict=True))
@@ -99,10 +99,10 @@ def _float_or_text(value: float) -> float | str:
 def _decode(stored: Any, hint: Any, where: str) -> Any:
     if stored is None:
         return _none_allowed(hint, where)
-    hint = _without_none(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    hint, form = _form(hint)
+    if form is dict:
         return _decode_dataclass(stored, hint, where)
-    if get_origin(hint) is tuple:
+    if form is list:
         _require(isinstance(stored, list | tuple), where, stored)
         kinds = _item_hints(hint, len(stored), where)
         return tuple(_decode(item, k, f"{where}[{i}]") for i, (item, k) in enumerate(zip(stored, kinds, strict=True)))
@@ -146,6 +146,15 @@ def _decode_date(stored: Any, where: str) -> date:
         return date.fromisoformat(stored)
     except ValueError as error:
         raise ContractViolation(f"{where}: {stored!r} is no date") from error
+
+
+@cache
+def _form(hint: Any) -> tuple[Any, type]:
+    """A hint without None, and what becomes of its values: a dict, a list or one value."""
+    bare = _without_none(hint)
+    if dataclasses.is_dataclass(bare) and isinstance(bare, type):
+        return bare, dict
+    return bare, list if get_origin(bare) is tuple else object
 
 
 def _without_none(hint: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from src.causal_engine.spec import CausalSpec, OutcomeKind, TreatmentKind
+from src.contracts.tables import TABLES
 from src.errors import StudyInvalid, TooFewRows, UnknownColumn
 
 FloatArray = NDArray[np.float64]
@@ -17,6 +18,8 @@ IntArray = NDArray[np.int64]
 
 MIN_PER_ARM = 30
 MAX_LEVELS = 60
+MIN_QUOTED = 11
+"""Rows that must hold a value before a message repeats it."""
 SENTINELS = (-999.0, -9999.0, 999999.0)
 
 
@@ -139,7 +142,7 @@ def prepare_study(frame: pd.DataFrame, spec: CausalSpec) -> Study:
     warnings: list[str] = []
     data = select_arms(data, spec)
     data[spec.treatment], treatment_kind = _numeric_treatment(data[spec.treatment], spec)
-    data[spec.outcome] = _numeric_outcome(data[spec.outcome], spec.outcome)
+    data[spec.outcome] = _numeric_outcome(data[spec.outcome], spec)
     for column in spec.columns:
         _refuse_sentinels(data[column])
     for column in (*spec.confounders, *spec.effect_modifiers):
@@ -197,8 +200,9 @@ def select_arms(data: pd.DataFrame, spec: CausalSpec) -> pd.DataFrame:
     labels = data[spec.treatment].astype(str)
     for value in (spec.treated_value, spec.control_value):
         if not (labels == value).any():
-            levels = ", ".join(f"'{level}'" for level in sorted(labels.unique())[:8])
-            raise StudyInvalid(f"treatment '{spec.treatment}' has no value '{value}'; there is: {levels}")
+            levels = _quotable(data[spec.treatment], spec)[:8]
+            known = f"; there is: {', '.join(levels)}" if levels else ""
+            raise StudyInvalid(f"treatment '{spec.treatment}' has no value '{value}'{known}")
     kept = labels.isin([spec.treated_value, spec.control_value])
     data = data.loc[kept].reset_index(drop=True)
     return data.assign(**{spec.treatment: (data[spec.treatment].astype(str) == spec.treated_value).astype(np.float64)})
@@ -212,13 +216,14 @@ def _numeric_treatment(series: pd.Series, spec: CausalSpec) -> tuple[pd.Series, 
         )
     levels = series.unique()
     if len(levels) < 2:
-        raise StudyInvalid(
-            f"treatment '{name}' is constant ({levels[0]}); without variation there is no effect to find"
-        )
+        held = _quotable(series, spec)
+        only = f" ({held[0]})" if held else ""
+        raise StudyInvalid(f"treatment '{name}' is constant{only}; without variation there is no effect to find")
     if not (pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series)):
-        shown = ", ".join(f"'{level}'" for level in sorted(map(str, levels))[:6])
+        held = _quotable(series, spec)[:6]
+        shown = f" ({', '.join(held)})" if held else ""
         raise StudyInvalid(
-            f"treatment '{name}' is text with {len(levels)} values ({shown}); name the two arms to compare "
+            f"treatment '{name}' is text with {len(levels)} values{shown}; name the two arms to compare "
             "(--treated VALUE --control VALUE)"
         )
     values = series.astype(np.float64)
@@ -230,10 +235,25 @@ def _numeric_treatment(series: pd.Series, spec: CausalSpec) -> tuple[pd.Series, 
     return values, TreatmentKind.CONTINUOUS
 
 
-def _numeric_outcome(series: pd.Series, name: str) -> pd.Series:
+def _quotable(series: pd.Series, spec: CausalSpec) -> list[str]:
+    """The values of a column that a message may repeat: those of groups, never those of single persons."""
+    if series.name in {spec.unit_key, spec.cluster_key, *_personal_columns()}:
+        return []
+    counts = series.astype("object").astype(str).value_counts()
+    return [f"'{value[:30]}'" for value in sorted(counts.index[counts >= MIN_QUOTED])]
+
+
+@cache
+def _personal_columns() -> frozenset[str]:
+    return frozenset(column.name for table in TABLES.values() for column in table.columns if column.is_personal)
+
+
+def _numeric_outcome(series: pd.Series, spec: CausalSpec) -> pd.Series:
+    name = spec.outcome
     if not (pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series)):
-        example = str(series.dropna().iloc[0])[:30] if series.notna().any() else ""
-        raise StudyInvalid(f"outcome '{name}' is not numeric (for example '{example}'); name a numeric or 0/1 column")
+        held = _quotable(series.dropna(), spec)[:1]
+        example = f" (for example {held[0]})" if held else ""
+        raise StudyInvalid(f"outcome '{name}' is not numeric{example}; name a numeric or 0/1 column")
     if series.isna().any():
         raise StudyInvalid(
             f"outcome '{name}' is missing in {int(series.isna().sum())} rows; remove or complete those rows first"
@@ -284,10 +304,10 @@ def _check_panel(data: pd.DataFrame, spec: CausalSpec) -> None:
     keys = [str(spec.unit_key), str(spec.time_key)]
     duplicated = data.duplicated(keys)
     if duplicated.any():
-        first = data.loc[duplicated, keys].iloc[0]
+        period = data.loc[duplicated, keys[1]].iloc[0]
         raise StudyInvalid(
             f"the panel has {int(duplicated.sum())} duplicate ({keys[0]}, {keys[1]}) keys, "
-            f"for example ({first.iloc[0]}, {first.iloc[1]}); keep one row per unit and period"
+            f"the first at {period}; keep one row per unit and period"
         )
     if data[keys[1]].nunique() < 2:
         raise StudyInvalid(f"time key '{keys[1]}' has a single period; a panel needs at least two")

@@ -121,8 +121,9 @@ def numbers_of(findings: Iterable[Finding]) -> tuple[float, ...]:
 
 
 def texts_of(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Headlines, sentences and evidence: the words of the findings, whose numbers are known too."""
+    """Headlines, sentences, names of figures and evidence: the words of the findings, whose numbers are known too."""
     found: list[str] = []
     for finding in findings:
         found += [finding.headline, *(one.text for one in finding.statements), *(one.text for one in finding.evidence)]
+        found += [one.name for one in finding.figures]
     return tuple(text for text in found if text)

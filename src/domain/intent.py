@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
 from src.domain.reading import check_readable, normalise
-from src.domain.vocabulary import Intent, Vocabulary, load_vocabulary
+from src.domain.vocabulary import Intent, Kind, Vocabulary, load_vocabulary
 
 _PARTS = re.compile(r"\b(?:and then|and also|and|then|also|plus)\b")
 _FIRST_HIT = 0.75
 _FURTHER_HIT = 0.1
 _CEILING = 0.95
 _NOTHING_MATCHED = 0.3
+_SHORTEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,43 @@ def _same_topic(kinds: set[Intent]) -> bool:
 
 
 def best_intent(text: str, vocabulary: Vocabulary) -> Classification:
-    """The intent whose patterns match a normalised text, the highest priority first; general where none does."""
+    """The intent whose patterns match a normalised text, the highest priority first; general where none does.
+
+    Where its words settle no kind they are read once more with a letter put right.
+    """
+    found = _best_intent(text, vocabulary)
+    if found.intent is not Intent.GENERAL:
+        return found
+    righted = _righted(text, vocabulary)
+    again = _best_intent(righted, vocabulary) if righted != text else found
+    return again if again.intent is not Intent.GENERAL or again.confidence > found.confidence else found
+
+
+def _righted(text: str, vocabulary: Vocabulary) -> str:
+    """Words of four letters and more that nobody declared, as the declared word one letter away from them."""
+    ordinary, foreign = _declared(vocabulary)
+    return " ".join(_nearest(word, ordinary, foreign) for word in text.split())
+
+
+def _nearest(word: str, ordinary: tuple[str, ...], declared: frozenset[str]) -> str:
+    if len(word) < _SHORTEST or word in declared or not word.isalpha():
+        return word
+    near = process.extractOne(word, ordinary, scorer=OSA.distance, score_cutoff=1)
+    return near[0] if near is not None else word
+
+
+def _declared(vocabulary: Vocabulary) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Plain words of four letters and more, and every word that is meant as it stands."""
+    words = vocabulary.words
+    plain = tuple(one for one in (*words.function, *words.common) if len(one) >= _SHORTEST)
+    named = (normalise(name) for kind in Kind for term in vocabulary.terms(kind) for name in term.phrases)
+    meant = (normalise(name) for name in vocabulary.foreign.words)
+    return plain, frozenset([*words.function, *words.common, *words.neutral]).union(
+        *(name.split() for name in (*named, *meant))
+    )
+
+
+def _best_intent(text: str, vocabulary: Vocabulary) -> Classification:
     hits = {
         intent: sum(re.search(rf"\b(?:{pattern})\b", text) is not None for pattern in rule.patterns)
         for intent, rule in vocabulary.intents.items()

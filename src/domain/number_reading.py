@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from src.domain.number_words import WORDED, is_multiple, read_words
+from src.domain.number_words import CARDINAL, WORDED, is_multiple, read_words
 
 _FALLS = (
     r"fall(?:s|en|ing)?|fell|(?:drop|slip|dip|cut)(?:s|ped|ping|ting)?|(?:declin|decreas|reduc)(?:es?|ed|ing)|reductions?"
@@ -133,6 +133,10 @@ _MOVING = re.compile(rf"(?i){_MOVE}")
 _TIED_BEFORE = re.compile(rf"(?i){_MOVE}(?:(?:\s[\w-]+){{0,4}}?\sby|\s(?:\w+\s){{0,2}}?of)\s(?:[a-z]+\s){{0,2}}$")
 _TIED_AFTER = re.compile(
     r"(?i)^\s(?:[\w-]+\s)?(?:(?P<falls>fewer|less|lower)|(?P<rises>more|higher|extra|additional))\b"
+)
+_BOUND = re.compile(
+    rf"(?i)\b(?:(?:fewer|less|lower|smaller|more|higher|greater|larger)\sthan|below|above)"
+    rf"(?=\s(?:about\s)?(?:[$€£]?[\d.]|{CARDINAL}\b|$))"
 )
 _STOP = re.compile(r"[.;!?]\s|\n")
 _RANGE = re.compile(r"\s?[-\u2013\u2014]\s?|\sto\s|\s(?:and)\s")
@@ -382,8 +386,11 @@ def _words(match: re.Match[str], plain: _Plain) -> Iterator[StatedNumber]:
 
 
 def _movement(text: str, start: int, end: int) -> tuple[int, int]:
-    """The movement tied to a number ("fell by", "a drop of", "3 fewer"), else 0; and -1 where falling stands near."""
-    before = _STOP.split(text[max(0, start - 80) : start])[-1]
+    """The movement tied to a number ("fell by", "a drop of", "3 fewer"), else 0; and -1 where falling stands near.
+
+    A bound ("fewer than 11 of 290") moves nothing.
+    """
+    before = _BOUND.sub(" ", _STOP.split(text[max(0, start - 80) : start])[-1])
     after = _STOP.split(text[end : end + 50])[0]
     tied = _TIED_BEFORE.search(before) or _TIED_AFTER.search(after)
     near_before = " ".join(before.split()[-BEFORE:])

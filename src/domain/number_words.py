@@ -36,19 +36,19 @@ _MULTIPLES = {
 }
 _VAGUE = {"tens": 10.0, "dozens": 12.0, "hundreds": 1e2, "thousands": 1e3, "millions": 1e6, "billions": 1e9}
 
-_CARDINAL = "(?:" + "|".join(sorted(_CARDINALS, key=len, reverse=True)) + ")"
+CARDINAL = "(?:" + "|".join(sorted(_CARDINALS, key=len, reverse=True)) + ")"
 _SCALE = "(?:" + "|".join(_SCALES) + ")"
 _PART = "(?:" + "|".join(sorted(_PARTS, key=len, reverse=True)) + ")"
-_TENS_AND_ONES = rf"(?:(?:{'|'.join(_TENS)})[\s-](?:{'|'.join(_ONES[1:10])})\b|{_CARDINAL}\b)"
+_TENS_AND_ONES = rf"(?:(?:{'|'.join(_TENS)})[\s-](?:{'|'.join(_ONES[1:10])})\b|{CARDINAL}\b)"
 _AND = r"(?:(?<=hundred)|(?<=thousand)|(?<=million))\sand\s"
 _WHOLE = (
     rf"(?:(?:an?\b|half a\b|{_TENS_AND_ONES})"
-    rf"(?:[\s-]{_SCALE}\b(?:(?:{_AND}|\s){_TENS_AND_ONES})?){{0,5}}(?:\spoint(?:\s{_CARDINAL}\b)+)?)"
+    rf"(?:[\s-]{_SCALE}\b(?:(?:{_AND}|\s){_TENS_AND_ONES})?){{0,5}}(?:\spoint(?:\s{CARDINAL}\b)+)?)"
 )
-_IN = rf"(?:one|1)\s(?:in|out of)(?:\severy)?\s(?:{_CARDINAL}|\d{{1,3}})\b"
+_IN = rf"(?:one|1)\s(?:in|out of)(?:\severy)?\s(?:{CARDINAL}|\d{{1,3}})\b"
 WORDED = (
     r"(?i)(?<![\w])(?<![\w]-)(?P<worded>"
-    rf"{_IN}|(?:an?|one|{_CARDINAL})[\s-]{_PART}\b|{_WHOLE}(?:\sand\sa\s(?:half|quarter|third))?|"
+    rf"{_IN}|(?:an?|one|{CARDINAL})[\s-]{_PART}\b|{_WHOLE}(?:\sand\sa\s(?:half|quarter|third))?|"
     + "|".join(sorted(_MULTIPLES, key=len, reverse=True))
     + r"|(?:"
     + "|".join(_VAGUE)

@@ -18,6 +18,10 @@ from src.domain.vocabulary import Intent, Kind, Measure, Role, Vocabulary
 from src.errors import QuestionNotUnderstood, nearest_names
 
 MOST_READINGS = 6
+WORDS_UNUSED = "the words"
+"""How an assumption begins that tells which words of the question were set aside."""
+NO_BRAND = "no brand was named"
+"""How an assumption begins that stands in for the name of a brand."""
 
 _SURE = 0.7
 _WORDS_UNUSED = 0.6
@@ -186,7 +190,7 @@ class _Parse:
         periods = self._periods()
         treatments, outcomes = self._slots()
         if brands == [None]:
-            self.assumptions.append("no brand was named: all brands together")
+            self.assumptions.append(f"{NO_BRAND}: all brands together")
         combined = list(itertools.product(treatments, outcomes, brands, regions, specialties, periods))
         self._ask_fewer(len(combined), treatments)
         return tuple(self._effect(*one) for one in combined)
@@ -309,7 +313,7 @@ class _Parse:
         for phrase in self.unknown:
             if phrase.slot or phrase.named or not complete:
                 refuse(phrase, self.vocabulary)
-            self.assumptions.append(f"the words '{phrase.text}' were not used")
+            self.assumptions.append(f"{WORDS_UNUSED} '{phrase.text}' were not used")
 
     def _all(self, kind: Kind) -> list[Match]:
         firsts = {match.canonical: match for match in reversed(self.matches) if match.kind is kind}
@@ -351,7 +355,7 @@ class _Parse:
         if brand is not None and brand not in available:
             raise QuestionNotUnderstood(f"brand '{brand}' is not in the data; {nearest_names(brand, available)}")
         if brand is None and len(available) == 1:
-            self.assumptions.append(f"no brand was named: the data hold {available[0]} only")
+            self.assumptions.append(f"{NO_BRAND}: the data hold {available[0]} only")
             return available[0]
         return brand
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,12 +12,14 @@ from src.storage.database import Database, Row
 
 CHAIN, SEQUENCE, DIGEST = "audit_chain", "audit_sequence", "audit_sha256"
 """Attributes of a node's span that name its entry."""
+ANSWER = "answer"
+"""The node whose entry has the digests of a question and an answer as they are stored."""
 FEWEST_CHARACTERS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Where an entry stands, counted from 0, and the SHA-256 of what it says: agent, node and both digests."""
+    """Where an entry stands, counted from 0, and its SHA-256: over its fields, its time and the entry before."""
 
     chain_id: str
     sequence: int
@@ -66,13 +67,13 @@ class ChainSummary:
 
 
 _LAST = """
-SELECT sequence, node, input_sha256, output_sha256 FROM audit_chain
+SELECT sequence, node, input_sha256, output_sha256, entry_sha256 FROM audit_chain
 WHERE chain_id = %s AND agent = %s::agent_name_enum ORDER BY sequence DESC LIMIT 1
 """
 # Not waited for until it is on disk: the commit of the node's checkpoint, or of the answer, which is waited for, takes
 # every commit before it there too.
 _APPENDED = """
-SELECT entry.sequence
+SELECT entry.sequence, entry.entry_sha256
 FROM set_config('synchronous_commit', 'off', true), append_audit_entry(%s, %s, %s, %s, %s) AS entry
 """
 _FITS = """
@@ -97,9 +98,7 @@ FROM ml_observability_spans AS span
 LEFT JOIN audit_chain AS known
     ON known.chain_id::text = span.attributes ->> '{CHAIN}'
     AND known.sequence = (span.attributes ->> '{SEQUENCE}')::int
-    AND encode(sha256(convert_to(
-        concat_ws(E'\\n', known.agent::text, known.node, known.input_sha256, known.output_sha256), 'UTF8'
-    )), 'hex') = span.attributes ->> '{DIGEST}'
+    AND known.entry_sha256 = span.attributes ->> '{DIGEST}'
 WHERE span.attributes ? '{CHAIN}'
     AND (%(chain)s::uuid IS NULL OR (
         span.attributes ->> '{CHAIN}' = %(chain)s::text
@@ -109,6 +108,24 @@ WHERE span.attributes ? '{CHAIN}'
         )
     ))
 GROUP BY 1
+"""
+# The entry of an answer has the digests of the very texts that are stored; one answered in two goes may have two.
+_ANSWERS = f"""
+SELECT known.chain_id::text AS chain_id, max(known.sequence) AS forged
+FROM audit_chain AS known
+JOIN rag_interactions AS answer ON answer.trace_id = known.chain_id::text
+WHERE known.node = '{ANSWER}' AND (%(chain)s::uuid IS NULL OR known.chain_id = %(chain)s::uuid)
+GROUP BY 1
+HAVING NOT bool_or(
+    known.input_sha256 = encode(sha256(convert_to(answer.query, 'UTF8')), 'hex')
+    AND known.output_sha256 = encode(sha256(convert_to(answer.answer, 'UTF8')), 'hex')
+)
+"""
+_UNTOLD = """
+SELECT asked.trace_id AS chain_id FROM conversation_questions AS asked
+WHERE asked.status IN ('answered', 'asked_back', 'declined')
+    AND (%(chain)s::text IS NULL OR asked.trace_id = %(chain)s::text)
+    AND NOT EXISTS (SELECT FROM audit_chain AS known WHERE known.chain_id::text = asked.trace_id)
 """
 _ENTRIES = """
 SELECT sequence, agent::text AS agent, node, input_sha256, output_sha256, entry_sha256, created_at
@@ -131,6 +148,9 @@ SELECT DISTINCT id FROM (
     UNION ALL
     SELECT attributes ->> '{CHAIN}' FROM ml_observability_spans
     WHERE trace_id LIKE %(start)s AND attributes ? '{CHAIN}'
+    UNION ALL
+    SELECT trace_id FROM conversation_questions
+    WHERE trace_id LIKE %(start)s AND status IN ('answered', 'asked_back', 'declined')
 ) AS named ORDER BY id
 """
 
@@ -154,8 +174,7 @@ class AuditChain:
         row = known or await self._database.fetchrow(_APPENDED, (self._chain_id, agent, *told))
         assert row is not None
         self._going_on.add(agent)
-        said = hashlib.sha256("\n".join((agent, *told)).encode()).hexdigest()
-        return AuditEntry(self._chain_id, row["sequence"], said)
+        return AuditEntry(self._chain_id, row["sequence"], row["entry_sha256"])
 
     async def _repeated(self, agent: str, told: tuple[str, str, str]) -> Row | None:
         """The agent's last entry, if it says just this."""
@@ -182,14 +201,17 @@ class AuditChains:
         return tuple(row["id"] for row in rows)
 
     async def verify(self, chain_id: str) -> ChainVerdict:
-        """Whether a chain is what its run left. Raises RunNotFound where neither it nor any span that names it is."""
+        """Whether a chain is what its run left.
+
+        Raises RunNotFound where neither it is, nor a span that names it, nor an answered question of that trace.
+        """
         found = await self._verdicts(chain_id)
         if not found:
             raise RunNotFound(f"there is no audit chain {chain_id}; 'e2i runs' lists the runs")
         return found[0]
 
     async def verify_all(self) -> tuple[ChainVerdict, ...]:
-        """Every chain, by id, which is by time."""
+        """Every chain, and every answered question that has none, by id, which is by time."""
         return await self._verdicts(None)
 
     async def entries(self, chain_id: str) -> tuple[RecordedNode, ...]:
@@ -204,16 +226,31 @@ class AuditChains:
     async def _verdicts(self, chain_id: str | None) -> tuple[ChainVerdict, ...]:
         wanted = {"chain": chain_id}
         async with self._database.transaction() as session:
-            # Both as of one moment: a run that goes on meanwhile has its span after its entry.
+            # All as of one moment: a run that goes on meanwhile has its span after its entry.
             await session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             chains = {row["chain_id"]: row for row in await session.fetch(_FITS, wanted)}
             witnesses = {row["chain_id"]: row for row in await session.fetch(_WITNESSES, wanted)}
-        return tuple(_verdict(name, chains.get(name), witnesses.get(name)) for name in sorted({*chains, *witnesses}))
+            forged = {row["chain_id"]: row["forged"] for row in await session.fetch(_ANSWERS, wanted)}
+            untold = {row["chain_id"] for row in await session.fetch(_UNTOLD, wanted)}
+        others = {name: [_other_answer(at)] for name, at in forged.items()} | {name: [_NO_ENTRIES] for name in untold}
+        return tuple(
+            _verdict(name, chains.get(name), witnesses.get(name), others.get(name, ()))
+            for name in sorted({*chains, *witnesses, *untold})
+        )
 
 
-def _verdict(chain_id: str, chain: Row | None, seen: Row | None) -> ChainVerdict:
+_NO_ENTRIES = (0, "a question was answered and no entry tells of it")
+
+
+def _other_answer(at: int) -> tuple[int, str]:
+    return (at, f"the answer or the question that is stored is not the one of entry {at}")
+
+
+def _verdict(
+    chain_id: str, chain: Row | None, seen: Row | None, others: Sequence[tuple[int, str]] = ()
+) -> ChainVerdict:
     entries, witnesses = (chain or {}).get("entries", 0), (seen or {}).get("witnesses", 0)
-    problems = [*_problems(chain or {}), *_absent(seen or {}, entries)]
+    problems = [*_problems(chain or {}), *_absent(seen or {}, entries), *others]
     if not problems:
         return ChainVerdict(chain_id, True, entries, witnesses)
     broken_at, problem = min(problems, key=lambda one: one[0])

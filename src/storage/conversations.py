@@ -1,4 +1,4 @@
-"""Which sessions are there, how much has each asked and spent, and which question is it answering?"""
+"""Which sessions are there, how much has each asked and spent, and which questions are not answered yet?"""
 
 from __future__ import annotations
 
@@ -12,34 +12,42 @@ from src.storage.database import Database, json_value
 
 _BEGIN = """
 WITH session AS (
-    INSERT INTO conversations
-        (session_id, user_role, user_expertise, questions, running_trace_id, running_request)
-    VALUES (%(session_id)s, %(role)s, %(expertise)s, 1, %(trace_id)s, %(request)s)
+    INSERT INTO conversations (session_id, user_role, user_expertise, questions)
+    VALUES (%(session_id)s, %(role)s, %(expertise)s, 1)
     ON CONFLICT (session_id) DO UPDATE SET
         questions = conversations.questions + 1, user_role = excluded.user_role,
-        user_expertise = excluded.user_expertise, running_trace_id = excluded.running_trace_id,
-        running_request = excluded.running_request, last_used_at = clock_timestamp()
+        user_expertise = excluded.user_expertise, last_used_at = clock_timestamp()
     RETURNING session_id
 )
-INSERT INTO conversation_questions (trace_id, session_id) SELECT %(trace_id)s, session_id FROM session
+INSERT INTO conversation_questions (trace_id, session_id, request)
+SELECT %(trace_id)s, session_id, %(request)s::jsonb FROM session
+"""
+_REFUSE = """
+WITH session AS (
+    INSERT INTO conversations (session_id, user_role, user_expertise)
+    VALUES (%(session_id)s, %(role)s, %(expertise)s)
+    ON CONFLICT (session_id) DO UPDATE SET last_used_at = clock_timestamp()
+    RETURNING session_id
+)
+INSERT INTO conversation_questions (trace_id, session_id, ended_at, status, rule)
+SELECT %(trace_id)s, session_id, clock_timestamp(), 'refused', %(rule)s FROM session
 """
 _END = """
 WITH question AS (
     UPDATE conversation_questions SET ended_at = clock_timestamp(), status = %(status)s, rule = %(rule)s,
-        tokens = %(tokens)s, dollars = %(dollars)s
+        request = NULL, tokens = %(tokens)s, dollars = %(dollars)s
     WHERE trace_id = %(trace_id)s AND ended_at IS NULL
     RETURNING session_id
 )
 UPDATE conversations AS c SET
-    tokens = c.tokens + %(tokens)s, dollars = c.dollars + %(dollars)s, last_used_at = clock_timestamp(),
-    running_trace_id = NULLIF(c.running_trace_id, %(trace_id)s),
-    running_request = CASE WHEN c.running_trace_id = %(trace_id)s THEN NULL ELSE c.running_request END
+    tokens = c.tokens + %(tokens)s, dollars = c.dollars + %(dollars)s, last_used_at = clock_timestamp()
 FROM question WHERE c.session_id = question.session_id
 """
 _USAGE = """
 SELECT c.questions, c.tokens, c.dollars,
        (SELECT count(*) FROM conversation_questions AS q
-        WHERE q.session_id = c.session_id AND q.asked_at > clock_timestamp() - interval '1 hour') AS last_hour
+        WHERE q.session_id = c.session_id AND q.status <> 'refused'
+            AND q.asked_at > clock_timestamp() - interval '1 hour') AS last_hour
 FROM conversations AS c WHERE c.session_id = %s
 """
 
@@ -88,6 +96,11 @@ class ConversationRepository:
         values = {"session_id": session_id, "trace_id": trace_id, "role": role, "expertise": expertise}
         await self._database.execute(_BEGIN, {**values, "request": json_value(request)})
 
+    async def refuse(self, session_id: str, trace_id: str, *, role: str, expertise: str, rule: str) -> None:
+        """Note a question that a limit of the session did not let through: it counts neither as asked nor as used."""
+        values = {"session_id": session_id, "trace_id": trace_id, "role": role, "expertise": expertise, "rule": rule}
+        await self._database.execute(_REFUSE, values)
+
     async def end(
         self, trace_id: str, *, status: str, rule: str | None = None, tokens: int = 0, dollars: float = 0.0
     ) -> None:
@@ -107,10 +120,10 @@ class ConversationRepository:
         return Usage(row["questions"], row["last_hour"], row["tokens"], row["dollars"])
 
     async def unfinished(self) -> Sequence[Unfinished]:
-        """Questions that were begun and not finished, oldest first."""
+        """Questions that were begun and not finished, oldest first; a session may have several."""
         rows = await self._database.fetch(
-            "SELECT session_id::text AS session_id, running_trace_id AS trace_id, running_request AS request"
-            " FROM conversations WHERE running_trace_id IS NOT NULL ORDER BY last_used_at"
+            "SELECT session_id::text AS session_id, trace_id, request FROM conversation_questions"
+            " WHERE status = 'running' ORDER BY asked_at, trace_id"
         )
         return [Unfinished(**row) for row in rows]
 
@@ -137,10 +150,10 @@ class ConversationRepository:
         return str(rows[0]["session_id"])
 
     async def idle(self, before: datetime) -> Sequence[str]:
-        """Sessions nobody has used since ``before``, except those that are answering."""
+        """Sessions nobody has used since ``before``, except those with a question not answered yet."""
         rows = await self._database.fetch(
-            "SELECT session_id::text AS session_id FROM conversations"
-            " WHERE last_used_at < %s AND running_trace_id IS NULL",
+            "SELECT session_id::text AS session_id FROM conversations AS c WHERE last_used_at < %s AND NOT EXISTS"
+            " (SELECT FROM conversation_questions AS q WHERE q.session_id = c.session_id AND q.status = 'running')",
             (before,),
         )
         return [row["session_id"] for row in rows]

@@ -78,9 +78,10 @@ class Session:
 class Database:
     """A pool of connections to one PostgreSQL database. Get one from ``Database.open``."""
 
-    def __init__(self, pool: AsyncConnectionPool[Connection], dsn: str) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Connection], dsn: str, address: Address | None = None) -> None:
         self._pool = pool
         self.dsn = dsn
+        self.address: Address = address or dsn
 
     @classmethod
     @asynccontextmanager
@@ -106,7 +107,7 @@ class Database:
             open=False,
         )
         async with pool:
-            yield cls(pool, dsn)
+            yield cls(pool, dsn, address)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:

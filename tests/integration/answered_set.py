@@ -13,21 +13,32 @@ from src.app import E2I
 from src.domain.figures import unfounded_numbers
 from src.domain.findings import Finding, numbers_of, texts_of
 from src.domain.identifiers import find_identifiers
+from src.errors import QuestionNotUnderstood
 from src.storage.records import RunRecord
 from tests.integration.answering_panel import AnsweringPanel
 from tests.unit.test_agents.test_orchestrator.question_set import Case, misses
 
 
-async def ask_case(e2i: E2I, case: Case) -> QueryResult:
-    """The answer to a question at the end of its session."""
+async def ask_case(e2i: E2I, case: Case) -> QueryResult | QuestionNotUnderstood:
+    """The answer to a question at the end of its session, or why it is no question."""
     session = None
     for before in case.before:
         session = (await e2i.ask(before, session_id=session)).session_id
-    return await e2i.ask(case.question, session_id=session)
+    try:
+        return await e2i.ask(case.question, session_id=session)
+    except QuestionNotUnderstood as error:
+        return error
 
 
-def answer_problems(case: Case, result: QueryResult) -> list[str]:
+def answered(results: Iterable[QueryResult | QuestionNotUnderstood]) -> list[QueryResult]:
+    """Those that are results."""
+    return [one for one in results if not isinstance(one, QuestionNotUnderstood)]
+
+
+def answer_problems(case: Case, result: QueryResult | QuestionNotUnderstood) -> list[str]:
     """What is wrong with an answer, one line each."""
+    if isinstance(result, QuestionNotUnderstood):
+        return [] if case.expected.get("rule") == "unreadable" else [f"not understood: {result}"]
     assert result.classification is not None
     if case.expected.get("rule") == "out_of_domain" and result.findings:
         return _answered_by_documents(result)
@@ -43,7 +54,7 @@ def answer_problems(case: Case, result: QueryResult) -> list[str]:
 
 def untraced_numbers(result: QueryResult) -> tuple[str, ...]:
     """Numbers of an answer that stand neither in its findings nor in why one is missing."""
-    said = [*texts_of(result.findings), *(one.reason for one in result.findings)]
+    said = [*texts_of(result.findings), *(text for one in result.findings for text in (one.reason, *one.degraded))]
     return unfounded_numbers(result.answer, numbers_of(result.findings), said)
 
 

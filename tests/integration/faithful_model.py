@@ -18,6 +18,7 @@ from src.agents.tool_composer.planning import plan_by_rules
 from src.agents.tool_composer.state import ComposeContext, SubQuestion
 from src.agents.tool_composer.tools.registry import TOOLS
 from src.domain.vocabulary import Vocabulary, load_vocabulary
+from src.scripted_servers import anthropic, openai
 from src.scripted_servers.anthropic import ScriptedAnthropic
 from src.scripted_servers.openai import ScriptedOpenAI
 from src.scripted_servers.replies import Prompt, Reply, Script
@@ -119,11 +120,17 @@ class FaithfulModel:
         }
 
     def _documents(self, asked: Said) -> Said:
-        found = max(asked["sentences"], key=lambda one: len(one[2] & _words(asked["question"])), default=None)
-        if found is None:
-            return {"sentences": [], "missing": "there are no documents"}
-        number, sentence, _ = found
+        wanted = _words(asked["question"])
+        number, sentence, words = max(asked["sentences"], key=lambda one: len(one[2] & wanted))
+        if len(words & wanted) < 2:
+            return {"sentences": [], "missing": "the documents say nothing about it"}
         return {"sentences": [{"text": sentence, "sources": [{"document": number, "quote": sentence}]}], "missing": ""}
+
+
+def kind_asked_for(wire: str, body: dict[str, Any]) -> str:
+    """Which reply a request wants."""
+    read = {"anthropic": anthropic.read_prompt, "openai": openai.read_prompt}
+    return _asked(read[wire](body))[0]
 
 
 def _asked(prompt: Prompt) -> tuple[str, Said]:
@@ -144,7 +151,7 @@ def _asked(prompt: Prompt) -> tuple[str, Said]:
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w{3,}", text.lower()))
+    return frozenset(re.findall(r"\w{4,}", text.lower()))
 
 
 @contextmanager

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
+import psycopg
 import pytest
 
+import src.app.orchestration
+from src.agents.orchestrator.agent import QueryResult
+from src.agents.orchestrator.state import ContextChunk, QueryRequest
+from src.agents.runtime import Filter
 from src.app import E2I
+from src.app.interactions import of_query
+from src.app.questions import EffectQuestion
 from src.domain.figures import unfounded_numbers
 from src.domain.findings import FindingStatus, numbers_of, texts_of
-from src.errors import GuardrailViolation
+from src.errors import ContractViolation, DatabaseUnavailable, GuardrailViolation
+from src.mlops.tracing.ids import uuid7
 from src.storage.audit_chain import AuditChains
+from src.storage.conversations import ConversationRepository
+from src.storage.gateway import Op
 from src.storage.interactions import InteractionRepository
 from src.storage.traces import TraceRepository
 from tests.integration.answering_panel import AnsweringPanel, answering_panel
 
+PANEL = "hcp_month_panel"
 KISQALI = "Did more rep calls cause more Kisqali prescriptions in the Northeast?"
 
 
@@ -86,6 +98,120 @@ async def test_the_nodes_of_an_answer_are_a_chain_that_holds(e2i: E2I) -> None:
     assert verdict.entries >= 6
 
 
+async def test_an_interrupted_question_is_finished_once_although_another_was_asked_meanwhile(
+    e2i: E2I, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("the server closed the connection")
+
+    session = str(uuid7())
+    with monkeypatch.context() as broken:
+        broken.setattr(ConversationRepository, "end", lost)
+        with pytest.raises(DatabaseUnavailable):
+            await e2i.ask(KISQALI, session_id=session)
+    await e2i.ask("Where are our biggest gaps to target for Fabhalta?", session_id=session)
+    runs = await e2i.runs(200)
+    waiting = [one for one in await e2i.assistant.conversations.unfinished() if one.session_id == session]
+    (result,) = await e2i.assistant.resume(waiting)
+    assert (result.meta.trace_id, await e2i.runs(200)) == (waiting[0].trace_id, runs)
+    kept = await InteractionRepository(e2i.session.database).find(waiting[0].trace_id)
+    assert (kept.query, kept.answer) == (KISQALI, result.answer)
+    statuses = "SELECT status FROM conversation_questions WHERE session_id = %s"
+    assert await e2i.session.database.fetch(statuses, (session,)) == [{"status": "answered"}] * 2
+
+
+async def test_a_question_interrupted_half_way_keeps_its_place_before_one_asked_meanwhile(
+    e2i: E2I, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("the server closed the connection")
+
+    first = await e2i.ask(KISQALI)
+    with monkeypatch.context() as broken:
+        broken.setattr(src.app.orchestration.ExplainerWriter, "write", lost)
+        with pytest.raises(DatabaseUnavailable):
+            await e2i.ask("and in the South?", session_id=first.session_id)
+    await e2i.ask("Did samples change total prescriptions of Remibrutinib in the West?", session_id=first.session_id)
+    waiting = [one for one in await e2i.assistant.conversations.unfinished() if one.session_id == first.session_id]
+    (result,) = await e2i.assistant.resume(waiting)
+    assert [_read(one) for one in (result, await e2i.ask("and in the Midwest?", session_id=first.session_id))] == [
+        ("Kisqali", "nrx", "south"),
+        ("Remibrutinib", "trx", "midwest"),
+    ]
+
+
+def _read(result: QueryResult) -> tuple[str | None, str | None, str | None]:
+    """Brand, outcome and region that a question was read as."""
+    assert result.classification is not None
+    understood = result.classification.parts[0].understood
+    assert understood is not None
+    return (understood.brand, understood.outcome, understood.region)
+
+
+async def test_the_explainer_and_the_answer_itself_stand_in_the_chain_of_the_question(e2i: E2I) -> None:
+    result = await e2i.ask(KISQALI)
+    chains, database = AuditChains(e2i.session.database), e2i.session.database
+    nodes = [(one.agent, one.node) for one in await chains.entries(result.meta.trace_id)]
+    assert ("explainer", "generate") in nodes
+    assert nodes[-1] == ("orchestrator", "answer")
+    assert await e2i.session.tracer.flush()
+    verdict = await chains.verify(result.meta.trace_id)
+    assert (verdict.intact, verdict.witnesses) == (True, verdict.entries)
+    await database.execute(
+        "UPDATE rag_interactions SET answer = answer || ' Doubled.' WHERE trace_id = %s", (result.meta.trace_id,)
+    )
+    forged = await chains.verify(result.meta.trace_id)
+    assert (forged.intact, forged.broken_at) == (False, len(nodes) - 1)
+    assert forged.problem.startswith("the answer or the question that is stored")
+
+
+async def test_an_answer_that_could_not_be_stored_says_so(e2i: E2I, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise psycopg.errors.DiskFull("no space left")
+
+    monkeypatch.setattr(InteractionRepository, "add", full)
+    result = await e2i.ask(KISQALI)
+    assert result.answer
+    assert src.app.orchestration.NOT_KEPT in result.meta.degraded
+
+
+async def test_what_was_retrieved_is_kept_with_its_scores_and_evidence_without_any(e2i: E2I) -> None:
+    result = await e2i.ask(KISQALI)
+    passage = ContextChunk("plan-1", 0.42, "Plan", "Rep calls are planned by decile.")
+    contexts = of_query(dataclasses.replace(result, contexts=(passage,)), QueryRequest(KISQALI, "s")).contexts
+    scores = {one["chunk_id"]: one["score"] for one in contexts}
+    assert scores.pop("plan-1") == 0.42
+    assert scores
+    assert set(scores.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [({"brand": "Kisqualy"}, "no brand 'Kisqualy'; did you mean 'Kisqali'"), ({"region": "moon"}, "no region 'moon'")],
+)
+async def test_a_brand_or_region_that_does_not_exist_is_refused(e2i: E2I, named: dict[str, str], said: str) -> None:
+    with pytest.raises(ContractViolation, match=said):
+        await e2i.ask(KISQALI, **named)
+
+
+async def test_a_brand_may_be_named_beside_the_question(e2i: E2I) -> None:
+    result = await e2i.ask("Did more rep calls cause more new prescriptions in the West?", brand="kisqali")
+    (finding,) = [one for one in result.findings if one.agent == "causal_impact"]
+    run = await e2i.run(str(finding.run_id))
+    assert run.run.understood["brand"] == "Kisqali"
+
+
+@pytest.mark.parametrize(
+    ("priced", "of_run", "expected"), [(True, None, 2.5), (True, 1.0, 1.0), (False, None, None), (False, 1.0, 1.0)]
+)
+async def test_a_question_may_spend_what_its_session_has_left_where_prices_are_known(
+    e2i: E2I, monkeypatch: pytest.MonkeyPatch, priced: bool, of_run: float | None, expected: float | None
+) -> None:
+    models = next(iter(e2i.session.tracer.config.prices.models)) if priced else "unheard-of"
+    monkeypatch.setattr(src.app.orchestration, "_models", lambda _: (models,))
+    assert e2i.assistant._dollars(of_run, 2.5) == expected
+
+
 async def test_what_is_asked_about_persons_is_declined_and_counted_with_its_rule(e2i: E2I) -> None:
     result = await e2i.ask("List the doctors in the Northeast with their NPI numbers")
     assert result.declined
@@ -94,6 +220,35 @@ async def test_what_is_asked_about_persons_is_declined_and_counted_with_its_rule
         "SELECT status, rule FROM conversation_questions WHERE trace_id = %s", (result.meta.trace_id,)
     )
     assert row == {"status": "declined", "rule": "individuals"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "role", "column"),
+    [
+        (EffectQuestion(dataset="table:hcp_profiles", treatment="npi", outcome="decile"), "analyst", "npi"),
+        (EffectQuestion(dataset="table:hcp_profiles", treatment="decile", outcome="hcp_id"), "analyst", "hcp_id"),
+        (
+            EffectQuestion(dataset=PANEL, treatment="rep_calls", outcome="trx", confounders=("decile",)),
+            "field",
+            "decile",
+        ),
+        (
+            EffectQuestion(
+                dataset=PANEL, treatment="rep_calls", outcome="trx", filters=(Filter("hcp_id", Op.EQ, "HCP000123"),)
+            ),
+            "data_scientist",
+            "hcp_id",
+        ),
+        (EffectQuestion(dataset=PANEL, treatment="rep_calls", outcome="trx", cluster="npi"), "analyst", "npi"),
+    ],
+)
+async def test_an_effect_of_columns_that_a_role_is_not_shown_is_refused_before_anything_is_read(
+    e2i: E2I, wrong: EffectQuestion, role: str, column: str
+) -> None:
+    before = await e2i.runs(200)
+    with pytest.raises(GuardrailViolation, match=f"^'{column}' may not be shown to your role"):
+        await e2i.effect(wrong, role=role)
+    assert await e2i.runs(200) == before
 
 
 async def test_an_unclear_question_is_asked_back(e2i: E2I) -> None:
@@ -111,6 +266,11 @@ async def test_a_session_that_asked_too_much_is_refused_before_anything_is_done(
     )
     with pytest.raises(GuardrailViolation, match="tokens"):
         await e2i.ask(KISQALI, session_id=first.session_id)
+    refused = await e2i.session.database.fetch(
+        "SELECT status, rule, request FROM conversation_questions WHERE session_id = %s ORDER BY asked_at DESC LIMIT 1",
+        (first.session_id,),
+    )
+    assert refused == [{"status": "refused", "rule": "tokens_per_session", "request": None}]
 
 
 @pytest.mark.parametrize("wrong", [{"expertise": "everybody"}, {"role": "nobody"}])

@@ -24,6 +24,7 @@ from src.errors import DatabaseUnavailable, RunNotFound
 from src.mlops.opik_connector import OpikConnector
 from src.mlops.tracing.ids import uuid7
 from src.storage.audit_chain import AuditChain, AuditChains, AuditEntry
+from src.storage.conversations import ConversationRepository
 from src.storage.database import Database
 from tests.integration.observed import NOWHERE
 from tests.unit.test_agents.test_causal_impact.fakes import FrameDatasets, confounded, request
@@ -176,6 +177,44 @@ async def test_a_chain_written_anew_is_not_the_one_its_spans_name(connector: Opi
     verdict = await AuditChains(db).verify(run_id)
     assert (verdict.intact, verdict.broken_at) == (False, 0)
     assert verdict.problem == "entry 0 is not the one that a span of the run names"
+
+
+async def test_a_chain_dated_back_and_hashed_anew_is_not_the_one_its_spans_name(
+    connector: OpikConnector, db: Database
+) -> None:
+    run_id, _ = await audited(connector, db)
+    await db.execute("UPDATE audit_chain SET created_at = created_at - interval '1 day' WHERE sequence >= 2")
+    for sequence in range(len(ROUTE)):
+        await db.execute(
+            "UPDATE audit_chain AS one SET previous_sha256 = coalesce((SELECT before.entry_sha256 FROM audit_chain AS"
+            " before WHERE before.sequence = one.sequence - 1), one.previous_sha256) WHERE sequence = %s",
+            (sequence,),
+        )
+        await db.execute(
+            "UPDATE audit_chain AS one SET entry_sha256 = audit_entry_digest(one) WHERE sequence = %s", (sequence,)
+        )
+    whole = await db.fetchrow("SELECT verify_chain(%s) AS fits", (run_id,))
+    assert whole == {"fits": True}
+    verdict = await AuditChains(db).verify(run_id)
+    assert (verdict.intact, verdict.broken_at) == (False, 2)
+    assert verdict.problem == "entry 2 is not the one that a span of the run names"
+
+
+@pytest.mark.parametrize(("status", "rule"), [("answered", None), ("asked_back", None), ("declined", "individuals")])
+async def test_an_answered_question_without_a_chain_is_found(db: Database, status: str, rule: str | None) -> None:
+    conversations, chains, trace = ConversationRepository(db), AuditChains(db), str(uuid7())
+    session, asker = str(uuid7()), {"role": "analyst", "expertise": "analyst"}
+    await conversations.begin(session, trace, request={"query": "why?"}, **asker)
+    await conversations.refuse(session, str(uuid7()), rule="tokens_per_session", **asker)
+    assert await chains.verify_all() == ()
+    await conversations.end(trace, status=status, rule=rule)
+    (verdict,) = await chains.verify_all()
+    assert (verdict.chain_id, verdict.intact) == (trace, False)
+    assert verdict.problem == "a question was answered and no entry tells of it"
+    assert await chains.named(trace[:18]) == (trace,)
+    assert not (await chains.verify(trace)).intact
+    await AuditChain(db, trace).append("orchestrator", "audit_init", SOME, SOME)
+    assert (await chains.verify(trace)).intact
 
 
 async def test_an_entry_without_stored_spans_is_checked_by_itself(db: Database) -> None:

@@ -67,6 +67,18 @@ async def test_an_interrupted_question_is_found_with_its_request(conversations: 
     assert list(await conversations.unfinished()) == []
 
 
+async def test_an_interrupted_question_is_found_after_others_were_asked_in_its_session(
+    conversations: ConversationRepository,
+) -> None:
+    session = str(uuid4())
+    first = await ask(conversations, session, end=False)
+    await ask(conversations, session)
+    third = await ask(conversations, session, end=False)
+    assert [one.trace_id for one in await conversations.unfinished()] == [first, third]
+    await conversations.end(third, status="answered")
+    assert [(one.trace_id, one.request) for one in await conversations.unfinished()] == [(first, {"query": "why?"})]
+
+
 @pytest.mark.parametrize(("status", "rule"), [("declined", "individuals"), ("refused", "questions_per_hour")])
 async def test_why_a_question_was_not_answered_is_kept(
     conversations: ConversationRepository, db: Database, status: str, rule: str
@@ -75,6 +87,18 @@ async def test_why_a_question_was_not_answered_is_kept(
     await conversations.end(trace, status=status, rule=rule)
     row = await db.fetchrow("SELECT status, rule FROM conversation_questions WHERE trace_id = %s", (trace,))
     assert row == {"status": status, "rule": rule}
+
+
+async def test_a_refused_question_counts_neither_as_asked_nor_as_unfinished(
+    conversations: ConversationRepository,
+) -> None:
+    session = str(uuid4())
+    await ask(conversations, session, tokens=3)
+    for at in (session, str(uuid4())):
+        rule = "questions_per_hour"
+        await conversations.refuse(at, str(uuid4()), role="analyst", expertise="analyst", rule=rule)
+    assert await conversations.usage(session) == Usage(1, 1, 3, 0.0)
+    assert list(await conversations.unfinished()) == []
 
 
 async def test_a_session_is_found_by_the_beginning_of_its_id(conversations: ConversationRepository) -> None:

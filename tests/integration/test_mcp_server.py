@@ -56,6 +56,17 @@ async def test_a_client_lists_asks_and_fetches_a_report(panel: AnsweringPanel) -
         assert any(one["name"] == "hcp_month_panel" for one in (await called(client, "datasets"))["result"])
         report = (await called(client, "report", run_id=listed[0]["run_id"]))["result"]
         assert listed[0]["run_id"] in report
+        personal = {"dataset": "table:hcp_profiles", "treatment": "npi", "outcome": "decile"}
+        await _refused(client, "effect", personal, "'npi' may not be shown to your role")
+        by_role = {"dataset": "hcp_month_panel", "treatment": "rep_calls", "outcome": "trx", "confounders": ["decile"]}
+        await _refused(client, "effect", {**by_role, "role": "field"}, "'decile' may not be shown to your role")
+        await _refused(client, "effect", {**by_role, "role": "nobody"}, "there is no role 'nobody'")
         refused = await client.call_tool("report", {"run_id": "ffffffff"})
         assert refused.is_error
         assert "Traceback" not in str(refused.content)
+
+
+async def _refused(client: Client, tool: str, arguments: dict[str, Any], reason: str) -> None:
+    done = await client.call_tool(tool, arguments)
+    assert done.is_error
+    assert reason in str(done.content)

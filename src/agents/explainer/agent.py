@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from src.agents.configuration import load_agents_config
-from src.agents.explainer.graph import build_graph
+from src.agents.explainer.graph import ExplainerGraph, build_graph
 from src.agents.explainer.request import request_from
 from src.agents.explainer.services import PLACE, Services
 from src.agents.explainer.state import ExplainRequest, Explanation, Section, Visual
@@ -39,6 +40,12 @@ class ExplainResult:
     meta: AgentMeta
 
 
+@cache
+def _compiled() -> ExplainerGraph:
+    """The graph of this process: it holds nothing of a run."""
+    return build_graph()
+
+
 class ExplainerAgent:
     """Runs the explainer graph."""
 
@@ -50,7 +57,7 @@ class ExplainerAgent:
         """``sla_seconds`` (default: config/agents.yaml) is how long a run may take without a warning."""
         self.sla_seconds = sla_seconds or load_agents_config().agents[PLACE].timeout_seconds
         self._services = services
-        self._graph = build_graph()
+        self._graph = _compiled()
 
     async def run(self, request: ExplainRequest | Mapping[str, Any], deps: Deps) -> ExplainResult:
         """Explain. What cannot be done is ``error`` in the result, and the text says why.

@@ -13,10 +13,11 @@ from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import StateSnapshot
 
 from src.agents.checkpoints import ResultSerializer
 from src.agents.configuration import load_agents_config
-from src.agents.orchestrator.graph import build_graph
+from src.agents.orchestrator.graph import OrchestratorGraph, build_graph
 from src.agents.orchestrator.services import PLACE, Services
 from src.agents.orchestrator.state import (
     Classification,
@@ -34,6 +35,8 @@ from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 from src.domain.findings import Finding, Insight
 
+TRACE = "e2i_trace_id"
+"""Which question of a session a checkpoint belongs to."""
 CHECKPOINTED = (QueryRequest, Classification, ContextChunk, Dispatch, Finding, Written, Turn, NodeError)
 
 
@@ -41,7 +44,8 @@ CHECKPOINTED = (QueryRequest, Classification, ContextChunk, Dispatch, Finding, W
 class QueryResult:
     """The answer with what it rests on, or the question back (``clarification``) or why there is none (``declined``).
 
-    ``citations`` are evidence ids (``run:``, ``chunk:``, ``path:``, ``step:``); ``confidence`` in 0–1.
+    ``citations`` are evidence ids (``run:``, ``chunk:``, ``path:``, ``step:``); ``confidence`` in 0–1. ``contexts`` are
+    the passages that were retrieved for it.
     """
 
     answer: str
@@ -61,6 +65,7 @@ class QueryResult:
     session_id: str
     error: NodeError | None
     meta: AgentMeta
+    contexts: tuple[ContextChunk, ...] = ()
 
 
 def request_from(raw: QueryRequest | Mapping[str, Any]) -> QueryRequest:
@@ -96,12 +101,16 @@ class OrchestratorAgent:
         checkpointer: BaseCheckpointSaver[Any] | None = None,
         *,
         sla_seconds: float | None = None,
+        graph: OrchestratorGraph | None = None,
     ) -> None:
-        """``sla_seconds`` (default: config/agents.yaml) is how long a run may take without a warning."""
+        """``sla_seconds`` (default: config/agents.yaml) is how long a run may take without a warning.
+
+        ``graph`` is one compiled with this checkpointer, for an agent that is made for every question.
+        """
         self.sla_seconds = sla_seconds or load_agents_config().agents[PLACE].timeout_seconds
         self._services = services
         self._checkpointer = checkpointer
-        self._graph = build_graph(checkpointer)
+        self._graph = graph or build_graph(checkpointer)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, request: QueryRequest | Mapping[str, Any], deps: Deps) -> QueryResult:
@@ -116,7 +125,10 @@ class OrchestratorAgent:
 
     async def _answer(self, asked: QueryRequest, deps: Deps) -> QueryResult:
         started, began = datetime.now(UTC), time.monotonic()
-        config: RunnableConfig = {"configurable": {"thread_id": asked.session_id}}
+        config: RunnableConfig = {
+            "configurable": {"thread_id": asked.session_id},
+            "metadata": {TRACE: deps.trace_id},
+        }
         own = dataclasses.replace(deps, workspace={**deps.workspace, PLACE: self._services})
         async with deps.tracer.trace_agent(self.agent_name, "run", trace_id=deps.trace_id) as span:
             state = await self._state(asked, own, config)
@@ -132,12 +144,24 @@ class OrchestratorAgent:
         once all its nodes have ended it is told as it was, and nobody is asked again."""
         if self._checkpointer is None:
             return await self._graph.ainvoke(fresh(asked, deps.trace_id), config, context=deps)
-        snapshot = await self._graph.aget_state(config)
-        known = snapshot.values.get("trace_id") == deps.trace_id
-        if known and not snapshot.next:
-            return snapshot.values
-        inputs = None if known else fresh(asked, deps.trace_id)
-        return await self._graph.ainvoke(inputs, config, context=deps, durability="sync")
+        latest = await self._graph.aget_state(config)
+        own = latest if latest.values.get("trace_id") == deps.trace_id else await self._earlier(config, deps.trace_id)
+        if own is None:
+            return await self._graph.ainvoke(fresh(asked, deps.trace_id), config, context=deps, durability="sync")
+        if not own.next:
+            return own.values
+        if own is latest:
+            return await self._graph.ainvoke(None, config, context=deps, durability="sync")
+        there: RunnableConfig = {**config, "configurable": own.config["configurable"]}
+        state = await self._graph.ainvoke(None, there, context=deps, durability="sync")
+        # What was asked since then stays later than it.
+        await self._graph.aupdate_state(config, {"turns": latest.values.get("turns", ())}, as_node="synthesize")
+        return state
+
+    async def _earlier(self, config: RunnableConfig, trace_id: str) -> StateSnapshot | None:
+        """Where a question stopped before others were asked in its session."""
+        found = self._graph.aget_state_history(config, filter={TRACE: trace_id}, limit=1)
+        return await anext(aiter(found), None)
 
     def _result(self, state: Any, trace_id: str, started: datetime, seconds: float) -> QueryResult:
         classified: Classification | None = state.get("classification")
@@ -172,6 +196,7 @@ class OrchestratorAgent:
                 budget_s=self.sla_seconds,
                 status=None if error is not None else _status(findings),
             ),
+            contexts=state.get("contexts", ()),
         )
 
 

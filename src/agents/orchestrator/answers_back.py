@@ -12,7 +12,17 @@ from src.domain.vocabulary import Intent, Kind, Role, Vocabulary
 
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
 _PREPOSITION = re.compile(r"(?:on|of|in|for|by|from|with|among|during|to)\b", re.IGNORECASE)
+_SIDES = ("outcome", "treatment", "measure")
+_MOST_BESIDE = 3
 _PHRASED = ("measure", "outcome", "period")
+_SENTENCE = re.compile(
+    r"(?:(?:ok|okay|so|well|right|then|and|but|now|also|please|actually)\s)*"
+    r"(?:what|which|where|who|whom|whose|why|when|how|do|does|did|is|are|was|were|will|would|can|could|should|has|have"
+    r"|had|show|list|give|tell|rank|compare|predict|forecast|design|explain|find|estimate)\b"
+)
+_LED_IN = re.compile(
+    r"(?:(?:ok|okay|so|well|right|then|and|but|now|also|please|yes|what about|how about)\b[\s,]*)+", re.IGNORECASE
+)
 
 
 def spelled_out(query: str, last: Turn) -> str:
@@ -33,7 +43,9 @@ def answered_back(query: str, features: Features, last: Turn, vocabulary: Vocabu
     """
     before = read(last.resolved, vocabulary, today)
     chosen = _chosen_option(features, last.options)
-    reply = chosen or query.strip(" ?.!")
+    if chosen is None and _asks_anew(features, last):
+        return None
+    reply = chosen or _LED_IN.sub("", query.strip(" ?.!"), count=1) or query.strip(" ?.!")
     if last.asked == "direction":
         agrees = chosen or (last.options and _agrees(features, vocabulary))
         return added(chosen or last.options[0], *_selection(before, vocabulary)) if agrees else None
@@ -41,26 +53,36 @@ def answered_back(query: str, features: Features, last: Turn, vocabulary: Vocabu
         return last.resolved
     if last.asked in ("kind", "reference"):
         return _with_names_of(before, reply, read(reply, vocabulary, today), vocabulary)
-    if chosen is None and _stands_alone(features):
-        return None
     if last.asked == "exclusion":
         return added(_without_exclusion(last, before), reply if _PREPOSITION.match(reply) else f"in {reply}")
     if last.asked == "fewer":
         measures = before.named(Kind.MEASURE)
         outcomes = listed([one.text for one in measures if vocabulary.measure(one.canonical).role is Role.OUTCOME])
         return added(f"What is the effect of {reply} on {outcomes}", *_selection(before, vocabulary))
-    return _completed(last, reply, features)
+    return _completed(last, reply, read(reply, vocabulary, today), vocabulary)
 
 
-def _completed(last: Turn, reply: str, features: Features) -> str:
+def _completed(last: Turn, reply: str, features: Features, vocabulary: Vocabulary) -> str:
     if last.asked == "period" and re.fullmatch(r"(?:in |of )?(?:19|20)\d\d", reply):
         reply = f"{last.phrase} {reply[-4:]}"
+    if last.asked in _SIDES and not _names_a_side(features):
+        return added(last.resolved, *names_spoken(features, vocabulary, but=(Kind.MEASURE,)))
     if last.phrase and last.asked in _PHRASED:
         plain = reply if last.asked == "period" else _PREPOSITION.sub("", reply, count=1).strip()
         if text := exchanged(last.resolved, last.phrase, plain):
             return text
+    if _PREPOSITION.match(reply):
+        return added(last.resolved, reply)
+    others = {match.kind for match in features.matches} - {Kind.MEASURE, Kind.KPI}
+    own_lead = not features.matches or not others or str(last.asked) in others
     lead = {"outcome": "on", "treatment": "of", "region": "in the", "period": "in"}.get(last.asked, "for")
-    return added(last.resolved, reply if _PREPOSITION.match(reply) else f"{lead} {reply}")
+    return added(last.resolved, f"{lead if own_lead else 'in the' if others == {Kind.REGION} else 'for'} {reply}")
+
+
+def _names_a_side(features: Features) -> bool:
+    """A measure or KPI, and little beside it that is no name."""
+    named = features.named(Kind.MEASURE) or features.named(Kind.KPI)
+    return bool(named) and len(features.rest) <= _MOST_BESIDE
 
 
 def _with_names_of(before: Features, reply: str, features: Features, vocabulary: Vocabulary) -> str | None:
@@ -81,6 +103,13 @@ def _stands_alone(features: Features) -> bool:
     if not features.sure or features.intent is Intent.GENERAL:
         return False
     return features.intent is not Intent.CAUSAL_EFFECT or (features.has_treatment and features.has_outcome)
+
+
+def _asks_anew(features: Features, last: Turn) -> bool:
+    """A question of its own. Names alone complete an open kind, and an agreement an open direction, however full."""
+    if not _stands_alone(features):
+        return False
+    return last.asked not in ("kind", "reference", "direction") or _SENTENCE.match(features.text) is not None
 
 
 def _agrees(features: Features, vocabulary: Vocabulary) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from src.agents.orchestrator.state import Classification, Part, Pattern, Turn
 from src.domain.findings import Finding
+from src.domain.guards import Guards
 from src.domain.question import ClarificationNeeded
 from src.domain.vocabulary import Intent
 
@@ -102,6 +104,7 @@ def turn_of(
     turns: Sequence[Turn] = (),
     headline: str = "",
     findings: tuple[Finding, ...] = (),
+    role: str = "",
 ) -> Turn:
     """What is remembered of a question. One about an answer leaves the question it was about in its place."""
     readings = tuple(part.understood for part in classified.parts if part.understood and part.understood.treatment)
@@ -120,12 +123,33 @@ def turn_of(
         phrase=classified.phrase,
         options=classified.options,
         findings=told,
+        role=role,
     )
 
 
 def last_question(turns: Sequence[Turn]) -> Turn | None:
-    """The last question of a session that was not declined."""
-    return next((turn for turn in reversed(turns) if turn.intent != DECLINED), None)
+    """The question just asked back, else the last one that was answered: what was asked back waits for one turn."""
+    if turns and turns[-1].asked:
+        return turns[-1]
+    return next((turn for turn in reversed(turns) if turn.intent != DECLINED and not turn.asked), None)
+
+
+def seen_by(turns: Sequence[Turn], role: str, guards: Guards) -> tuple[Turn, ...]:
+    """The turns without what was found for a role from which less is hidden than from ``role``."""
+    return tuple(
+        turn if not turn.findings or _may_see(role, turn.role, guards) else replace(turn, findings=(), headline="")
+        for turn in turns
+    )
+
+
+def _may_see(role: str, before: str, guards: Guards) -> bool:
+    return role == before or (before in guards.roles and guards.hidden_columns(role) <= guards.hidden_columns(before))
+
+
+def answered_for_another(resolved: str) -> Classification:
+    """It asks about an answer that was given to a role that may see more."""
+    reason = "the answer before was given to a role that sees more than yours; ask the question again in this role"
+    return declined(resolved, "other_role", reason)
 
 
 def last_findings(turns: Sequence[Turn]) -> tuple[Finding, ...]:

@@ -18,11 +18,12 @@ from src.agents.orchestrator.clarifying import (
     turn_of,
 )
 from src.agents.orchestrator.facets import Facet, audience_of, facets_of
-from src.agents.orchestrator.follow_ups import Leaning, resolve
-from src.agents.orchestrator.reading import Features
+from src.agents.orchestrator.follow_ups import Leaning, Resolution, resolve
+from src.agents.orchestrator.reading import Features, read
 from src.agents.orchestrator.state import Classification, Part, Pattern, Turn
 from src.agents.orchestrator.texts import added
-from src.domain.question import ClarificationNeeded, Understood, understand_each
+from src.domain.period import MissingYear
+from src.domain.question import NO_BRAND, ClarificationNeeded, Understood, understand_each
 from src.domain.reading import check_readable
 from src.domain.restating import effect_question
 from src.domain.vocabulary import Intent, Kind, Role, Vocabulary
@@ -68,7 +69,38 @@ def classify(query: str, turns: Sequence[Turn], known: Known) -> Classification:
             found = of_facets(resolution.text, facets, turns, known, settle=asked_before)
     except QuestionNotUnderstood as error:
         return declined(query, "unknown_name", str(error))
-    return replace(found, expertise=audience_of(query, known.vocabulary))
+    return replace(_telling(found, resolution, query, known), expertise=audience_of(query, known.vocabulary))
+
+
+def in_selection(found: Classification, brand: str | None, region: str | None) -> Classification:
+    """With the brand and region that were given beside the question where it names none."""
+    parts = tuple(
+        part if part.understood is None else replace(part, understood=_selected(part.understood, brand, region))
+        for part in found.parts
+    )
+    dropped = {a for part in found.parts if part.understood for a in part.understood.assumptions}
+    kept = {a for part in parts if part.understood for a in part.understood.assumptions}
+    return replace(found, parts=parts, assumptions=tuple(a for a in found.assumptions if a not in dropped - kept))
+
+
+def _selected(understood: Understood, brand: str | None, region: str | None) -> Understood:
+    told = understood.assumptions
+    if brand and understood.brand is None:
+        told = tuple(one for one in told if not one.startswith(NO_BRAND))
+    return replace(understood, brand=understood.brand or brand, region=understood.region or region, assumptions=told)
+
+
+def _telling(found: Classification, resolution: Resolution, query: str, known: Known) -> Classification:
+    """Every name that is not of the question itself is told as one of an earlier question."""
+    if resolution.leaning is not Leaning.FILLED or not found.parts:
+        return found
+    own, whole = (read(text, known.vocabulary, known.today) for text in (query, resolution.text))
+    said = {(match.kind, match.canonical) for match in own.matches}
+    names = [match.text for match in whole.matches if (match.kind, match.canonical) not in said]
+    if whole.periods != own.periods:
+        names += [one.text if isinstance(one, MissingYear) else str(one) for one in whole.periods]
+    told = f"taken over from the question before: {', '.join(dict.fromkeys(names))}"
+    return replace(found, assumptions=(told, *found.assumptions)) if names else found
 
 
 def of_facets(

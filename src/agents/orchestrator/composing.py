@@ -57,7 +57,11 @@ def _unknown_numbers(answer: str, findings: Sequence[Finding], contexts: Sequenc
         for value in (figure.value, figure.lower, figure.upper)
         if value is not None
     ]
-    said = [*texts_of(findings), *(finding.reason for finding in findings), *(chunk.text for chunk in contexts)]
+    said = [
+        *texts_of(findings),
+        *(text for finding in findings for text in (finding.reason, *finding.degraded)),
+        *(chunk.text for chunk in contexts),
+    ]
     return unfounded_numbers(_ABOUT_ITSELF.sub("", answer), known, said)
 
 

@@ -27,6 +27,12 @@ _BEFORE = re.compile(r"\bthe (year|quarter|month|period) before\b")
 _OF_THEIR_OWN = (Intent.SYSTEM_HEALTH, Intent.FEEDBACK)
 _OPEN_KINDS = (Intent.GENERAL, Intent.CAUSAL_EFFECT, Intent.EXPLANATION)
 _LONGEST_FRAGMENT = 12
+_THE_EFFECT = re.compile(r"\b(?:the|that|this|same) (?:effect|impact|influence)s?\b(?! (?:of|on|from|by)\b)")
+_SUPPOSING = re.compile(
+    r"^\W*(?:(?:ok|okay|so|and|but|now)\b\W*)*(?:what if|suppose(?: that)?|imagine(?: that)?|simulate(?: that)?)\b",
+    re.IGNORECASE,
+)
+_SUPPOSED = re.compile(r"^(?:(?:ok|okay|so|and|but|now) )*(?:what if|suppose|imagine|simulate)\b")
 
 
 class Leaning(StrEnum):
@@ -81,6 +87,8 @@ def _leans(query: str, features: Features, last: Turn | None, vocabulary: Vocabu
     """Begins as a follow-up, is no more than names, or points back without saying to what."""
     leads = [re.match(rf"(?:{lead})\b", features.text) for lead in vocabulary.follow_ups.leads]
     led = {word for lead in leads if lead for word in lead.group().split()}
+    if last is not None and _lacks_an_outcome(features, effects_of(last, vocabulary), vocabulary):
+        return True
     begins, bare = bool(led), set(features.rest) - led <= set(vocabulary.words.function)
     if begins and bare and last is not None and features.names_something:
         return True
@@ -94,6 +102,37 @@ def _leans(query: str, features: Features, last: Turn | None, vocabulary: Vocabu
         return begins and bare
     points = bool(_pointers(features, vocabulary))
     return begins or (features.names_something and (bare or points))
+
+
+def effects_of(last: Turn, vocabulary: Vocabulary) -> tuple[Understood, ...]:
+    """The effects the last question asked for, or the one pair of measures that another kind of question named."""
+    if last.readings or last.understood is None:
+        return last.readings
+    named = [next(one for one in vocabulary.measures if one.column == name) for name in last.understood.measures]
+    acts = [one.column for one in named if one.role is not Role.OUTCOME]
+    moves = [one.column for one in named if one.role is Role.OUTCOME]
+    if len(acts) != 1 or len(moves) != 1:
+        return ()
+    return (replace(last.understood, treatment=acts[0], outcome=moves[0]),)
+
+
+def _lacks_an_outcome(features: Features, readings: Sequence[Understood], vocabulary: Vocabulary) -> bool:
+    """Speaks of the effect before, of how the same activity works elsewhere or of what if there were more of it."""
+    if not readings or features.has_outcome or features.named(Kind.KPI):
+        return False
+    if _is_supposed(features):
+        return True
+    measures = {vocabulary.measure(match.canonical).column for match in features.named(Kind.MEASURE)}
+    if not measures:
+        asks_of_it = not features.sure or features.intent in (Intent.GENERAL, Intent.CAUSAL_EFFECT)
+        return asks_of_it and _THE_EFFECT.search(features.text) is not None
+    return (
+        features.intent is Intent.SEGMENT_ANALYSIS and features.sure and measures <= {one.treatment for one in readings}
+    )
+
+
+def _is_supposed(features: Features) -> bool:
+    return features.sure and features.intent is Intent.PREDICTION and _SUPPOSED.search(features.text) is not None
 
 
 def _points_back(query: str, features: Features, last: Turn | None, vocabulary: Vocabulary, today: date) -> bool:
@@ -119,6 +158,13 @@ def _widened(features: Features, vocabulary: Vocabulary) -> list[Kind]:
 
 
 def _filled(query: str, features: Features, last: Turn, vocabulary: Vocabulary, today: date) -> str | None:
+    if _lacks_an_outcome(features, effects := effects_of(last, vocabulary), vocabulary):
+        if _is_supposed(features):
+            return _supposed(query, features, effects, vocabulary)
+        if not features.named(Kind.MEASURE):
+            return _other_effect(query, features, effects, vocabulary)
+        acts = features.named(Kind.MEASURE)[-1].text
+        return exchanged(query, acts, f"{acts} on {_acted_on(features, effects, vocabulary)}")
     if features.sure and features.intent is not Intent.GENERAL and not _is_fragment(features, vocabulary):
         subject = _subject(features, last, vocabulary, today)
         pointers = _pointers(facets_of(query, vocabulary, today)[0].features, vocabulary)
@@ -126,6 +172,25 @@ def _filled(query: str, features: Features, last: Turn, vocabulary: Vocabulary, 
     if last.readings:
         return _other_effect(query, features, last.readings, vocabulary)
     return _other_names(query, features, last, vocabulary, today)
+
+
+def _supposed(query: str, features: Features, readings: Sequence[Understood], vocabulary: Vocabulary) -> str:
+    """ "What if … rose?" with what it is to act on, and with what acts where it names nothing that does."""
+    text = _SUPPOSING.sub("", query, count=1).strip(" ?.!")
+    pointers = [word for word in _pointers(features, vocabulary) if word != "one"]
+    if not features.has_treatment and pointers and readings[0].treatment:
+        text = exchanged(text, pointers[0], spoken_measure(readings[0].treatment, vocabulary)) or text
+    return f"What would happen to {_acted_on(features, readings, vocabulary)} if {text}?"
+
+
+def _acted_on(features: Features, readings: Sequence[Understood], vocabulary: Vocabulary) -> str:
+    """The outcome of the effects before and its selection, without what the question names itself."""
+    named = {match.kind for match in features.matches}
+    cleared: dict[str, Any] = {slot: None for kind, slot in _SLOTS.items() if kind in named}
+    if features.periods:
+        cleared["period"] = None
+    kept = [replace(one, lag=None, **cleared) for one in readings]
+    return effect_question(kept, vocabulary).partition(" on ")[2].rstrip("?")
 
 
 def _is_fragment(features: Features, vocabulary: Vocabulary) -> bool:

@@ -108,7 +108,8 @@ class Dispatch:
 class Turn:
     """What a session remembers of one question: enough to resolve "and in the South?" and to explain the answer.
 
-    ``readings`` are the effects it asked for, the first of them also ``understood``. ``asked`` is what had to be
+    ``readings`` are the effects it asked for, the first of them also ``understood``, with the brand and region that
+    were given beside the question. ``role`` is for whom it was answered, '' not known. ``asked`` is what had to be
     asked back, with the words that left it open and the ``options`` offered. ``findings`` are those of the answer;
     only the last answer of a session is kept with them.
     """
@@ -125,6 +126,7 @@ class Turn:
     phrase: str = ""
     options: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)

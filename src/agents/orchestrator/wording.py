@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from src.agents.orchestrator.state import Classification, Written
 from src.domain.findings import Finding, FindingStatus, Insight, StatementKind
+from src.domain.question import WORDS_UNUSED
 
 _STATUS = {
     FindingStatus.UNAVAILABLE: "is unavailable",
@@ -57,9 +58,15 @@ def headlines(findings: Sequence[Finding]) -> str:
 
 
 def with_additions(answer: str, findings: Sequence[Finding], assumptions: Iterable[str]) -> str:
-    """The answer, with each absent agent named and each assumption said that it does not tell of itself."""
+    """The answer, with each absent agent named and each assumption said that it does not tell of itself.
+
+    Words of the question that were not used are told before the answer: it may be one to another question.
+    """
     absent = [absence(finding) for finding in findings if not finding.answered and finding.agent not in answer]
-    assumed = [one for one in assumptions if one not in answer]
+    told = list(assumptions)
+    unused = [one for one in told if one.startswith(WORDS_UNUSED)]
+    answer = "\n\n".join([*([_sentence(f"Note: {'; '.join(unused)}")] if unused else []), answer])
+    assumed = [one for one in told if one not in answer]
     said = [_sentence(f"Assumed: {'; '.join(assumed)}")] if assumed else []
     return "\n\n".join([answer, *([" ".join([*absent, *said])] if absent or said else [])])
 

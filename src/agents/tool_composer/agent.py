@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from src.agents.configuration import load_agents_config
@@ -16,7 +17,7 @@ from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 from src.agents.tool_composer.composition_rows import composition_of
 from src.agents.tool_composer.frames import Frames
-from src.agents.tool_composer.graph import build_graph
+from src.agents.tool_composer.graph import ComposerGraph, build_graph
 from src.agents.tool_composer.opik_tracer import CompositionTraceContext, ToolComposerOpikTracer
 from src.agents.tool_composer.plan_memory import document_of
 from src.agents.tool_composer.services import PLACE, WORK, Services, Work
@@ -66,6 +67,12 @@ def request_from(raw: ComposeRequest | Mapping[str, Any]) -> ComposeRequest:
     return raw
 
 
+@cache
+def _compiled() -> ComposerGraph:
+    """The graph of this process: it holds nothing of a run."""
+    return build_graph()
+
+
 class ToolComposer:
     """Runs the tool_composer graph."""
 
@@ -78,7 +85,7 @@ class ToolComposer:
         self.sla_seconds = sla_seconds or load_agents_config().agents[PLACE].timeout_seconds
         breaker = services.breaker or CircuitBreaker(PLACE)
         self._services = dataclasses.replace(services, breaker=breaker)
-        self._graph = build_graph()
+        self._graph = _compiled()
 
     async def run(self, request: ComposeRequest | Mapping[str, Any], deps: Deps) -> CompositionResult:
         """Compose an answer; the same trace composes the same one, and keeps one set of rows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from src.resilience.outcomes import Unavailable
 
 ATTEMPTS = 2
 _PURPOSES: Mapping[str, Purpose] = {"decompose": "classification", "plan": "reasoning", "synthesize": "narration"}
+
+_QUOTED = re.compile(r"^(?:the number )?.{1,60}? is not in\b")
 
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -59,4 +62,9 @@ async def ask_model(
             messages = [*messages, Message("assistant", reply.model_dump_json()), Message("user", again)]
     except (LLMError, ServiceRefused, ServiceOutage) as error:
         return Asked(None, prompt, f"{type(error).__name__}: {error}")
-    return Asked(None, prompt, f"the reply does not hold: {'; '.join(found[:3])}")
+    return Asked(None, prompt, f"the reply does not hold: {_for_readers(found[:3])}")
+
+
+def _for_readers(problems: tuple[str, ...]) -> str:
+    """Why a reply does not hold, without the numbers it made up: readers of the answer see the reason."""
+    return "; ".join(dict.fromkeys(_QUOTED.sub("a number or name is not in", one) for one in problems))

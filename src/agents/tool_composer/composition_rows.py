@@ -47,6 +47,7 @@ def output_document(output: ToolOutput) -> dict[str, Any]:
         "statements": [{"kind": one.kind.value, "text": one.text} for one in output.statements],
         "rows": [_plain(row) for row in output.rows],
         "n_rows": output.n_rows,
+        "confidence": output.confidence,
         "query": _plain(output.query),
     }
 

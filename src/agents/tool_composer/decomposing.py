@@ -105,6 +105,8 @@ def scope_of(own: Names, whole: Names, context: ComposeContext) -> tuple[Scope, 
         if values:
             kept.append((column, values))
     periods = own.periods or whole.periods
+    if not own.periods and len(periods) == 1:
+        inherited.append(str(periods[0]))
     start = end = None
     if len(periods) == 1:
         start, end = periods[0].start, periods[0].end

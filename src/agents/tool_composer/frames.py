@@ -13,7 +13,9 @@ import pandas as pd
 from src.agents.runtime import DatasetLoader
 from src.agents.tool_composer.state import ComposeContext, Scope
 from src.agents.tool_composer.tools.contract import ComposerTool, Frame
+from src.agents.tool_composer.tools.kpi_gaps import with_hidden
 from src.errors import ContractViolation, DataUnavailable, E2IError
+from src.rag.answering.quotable import instructs
 
 TIME_COLUMNS: Mapping[Frame, str] = {
     "panel": "month",
@@ -52,13 +54,18 @@ class Frames:
                 self.loads += 1
                 loaded = await self.datasets.load(self._dataset(kind), filters=self.context.filters)
                 hidden = [name for name in self.context.hidden_columns if name in loaded.frame.columns]
-                self._loaded[kind] = Rows(loaded.frame.drop(columns=hidden), dict(loaded.query))
+                frame = await asyncio.to_thread(without_instructing_cells, loaded.frame.drop(columns=hidden))
+                self._loaded[kind] = Rows(frame, dict(loaded.query))
             return self._loaded[kind]
 
     async def of(self, kind: Frame, scope: Scope) -> Rows:
-        """The rows of a kind that a step is about. Raises DataUnavailable where none is left, and as ``get`` does."""
+        """The rows of a kind that a step is about. Raises DataUnavailable where none is left, and as ``get`` does.
+
+        What is hidden of KPI values is decided on all of them, before they are narrowed.
+        """
         rows = await self.get(kind)
-        frame = await asyncio.to_thread(narrowed, rows.frame, scope, TIME_COLUMNS[kind])
+        whole = rows.frame if kind != "metrics" else await asyncio.to_thread(with_hidden, rows.frame)
+        frame = await asyncio.to_thread(narrowed, whole, scope, TIME_COLUMNS[kind])
         if frame.empty:
             raise DataUnavailable(f"there are no rows for {scope}; ask for another brand, region or period")
         return Rows(frame, {**rows.query, "scope": str(scope), "rows_in_scope": len(frame)})
@@ -89,6 +96,22 @@ async def columns_of(frames: Frames, tools: Iterable[ComposerTool[Any]]) -> dict
         except E2IError:
             continue
     return found
+
+
+def without_instructing_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with another name for cells that tell their reader how to behave; the frame itself without any.
+
+    Names of groups reach answers and language models, ids of rows do not.
+    """
+    renamed = {}
+    for name, column in frame.items():
+        if column.dtype.kind in "biufcmM" or str(name).endswith("_id"):
+            continue
+        told = [one for one in column.dropna().unique() if isinstance(one, str) and instructs(one)]
+        if told:
+            names = {one: f"unnamed {chr(ord('a') + at % 26) * (1 + at // 26)}" for at, one in enumerate(sorted(told))}
+            renamed[str(name)] = column.astype(object).map(lambda cell, names=names: names.get(cell, cell))
+    return frame.assign(**renamed) if renamed else frame
 
 
 def narrowed(frame: pd.DataFrame, scope: Scope, time_column: str) -> pd.DataFrame:

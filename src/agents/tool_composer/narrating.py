@@ -12,7 +12,7 @@ from src.agents.tool_composer.services import Services
 from src.agents.tool_composer.state import Synthesis
 from src.agents.tool_composer.wording import Material, by_template, figures_in_words, known_numbers, synthesis
 from src.causal_engine.results import Verdict
-from src.domain.figures import Known, unfounded_numbers
+from src.domain.figures import Known, unfounded_names, unfounded_numbers
 from src.domain.identifiers import find_identifiers
 
 LONGEST_HEADLINE = 400
@@ -91,6 +91,7 @@ def problems(reply: NarratedReply, material: Material) -> tuple[str, ...]:
     found += [
         f"the number {one} is not in the facts" for one in unfounded_numbers(text, _known(material), _texts(material))
     ]
+    found += [f"{one} is not in the facts" for one in unfounded_names(text, (*_texts(material), *_names(material)))]
     if _PROOF.search(text):
         found.append("nothing is proven or guaranteed; say what was found and how sure it is")
     if not _causes(material) and any(_claims_cause(sentence) for sentence in re.split(r"(?<=[.!?;])\s+", text)):
@@ -107,6 +108,13 @@ def _known(material: Material) -> tuple[Known, ...]:
 def _texts(material: Material) -> tuple[str, ...]:
     said = [text for _, output in material.done for text in (output.summary, *(one.text for one in output.statements))]
     return (*said, *material.failures)
+
+
+def _names(material: Material) -> tuple[str, ...]:
+    """Where dates, quarters and codes may come from besides what was found: the question, groups and figures."""
+    cells = [str(cell) for _, output in material.done for row in output.rows for cell in row.values()]
+    asked = [material.query, *(f"{one.text} {one.scope}" for one in material.sub_questions)]
+    return (*asked, *cells, *(one.name for one in material.figures))
 
 
 def _causes(material: Material) -> bool:

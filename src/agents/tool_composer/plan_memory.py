@@ -15,13 +15,18 @@ from src.agents.tool_composer.state import ComposeContext, Plan, PlannedStep, Su
 from src.domain.reading import normalise
 from src.errors import ContractViolation
 
+_AMOUNT = re.compile(
+    r"(?:(?<![\w)])[-+−–])?\s?[$€£]?\d[\d.,]*(?:\s?(?:%|‰|[$€£]|percent\b|per cent\b|pct\b|k\b|m\b|million\b))?",
+    re.IGNORECASE,
+)
 _DATED = re.compile(r"\b(?:19|20)\d\d\b|\blast \d|\bthis (?:year|quarter|month)\b")
 
 
 def plan_key(
     question: str, names: Names, context: ComposeContext, declared: Mapping[str, Any], *, by_model: bool
 ) -> str | None:
-    """SHA-256 of what a plan depends on: the question without its months, the context's names, the declaration.
+    """SHA-256 of what a plan depends on: the question without its months but with every amount as it is written
+    (sign, currency, percent), the context's names, the declaration.
 
     None where a plan cannot be used again: several periods are compared. Where a model takes questions apart its
     wording of the parts is kept, so that months stay in the key.
@@ -31,6 +36,7 @@ def plan_key(
     words = normalise(question) if by_model and names.periods else names.bare
     parts = {
         "question": words,
+        "amounts": _amounts(question, words),
         "lag": names.lag,
         "by": "model" if by_model else "rules",
         "datasets": [context.dataset, context.metrics, context.predictions],
@@ -39,6 +45,13 @@ def plan_key(
         "declared": _digest(declared),
     }
     return _digest(parts)
+
+
+def _amounts(question: str, words: str) -> list[str]:
+    """Numbers as written, without those of the months that ``words`` lack: "20" and "20%" are different amounts."""
+    kept = set(words.split())
+    found = (hit[0].lower() for hit in _AMOUNT.finditer(question))
+    return ["".join(one.split()).rstrip(".,") for one in found if set(normalise(one).split()) <= kept]
 
 
 def document_of(sub_questions: tuple[SubQuestion, ...], plan: Plan) -> dict[str, Any] | None:

@@ -7,14 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from src.agents.tool_composer.changes import change_of
+from src.agents.tool_composer.comparing import compared_periods
 from src.agents.tool_composer.decomposing import ROBUSTNESS, VALUE, WHAT_IF
+from src.agents.tool_composer.designs import design_of
 from src.agents.tool_composer.names import SEGMENTS, Names
 from src.agents.tool_composer.plan_checks import Tools, check_arguments
-from src.agents.tool_composer.slots import change_of, fitted, minimum_effect_of, prices_of, relative_effect_of, units_of
+from src.agents.tool_composer.prices import Price, calls_per_rep_of, extra_of, price_for, prices_of
+from src.agents.tool_composer.slots import fitted
 from src.agents.tool_composer.state import Plan, PlannedStep, SubQuestion
 from src.domain.reading import normalise
 from src.domain.vocabulary import Intent, Vocabulary
-from src.errors import ContractViolation, DataUnavailable
+from src.errors import ContractViolation, DataUnavailable, QuestionNotUnderstood
 
 USUAL_TREATMENT, USUAL_OUTCOME = "rep_calls", "nrx"
 MOST_EFFECTS = 4
@@ -29,8 +33,15 @@ _TARGETING = re.compile(
     r"\b(?:targeting|targeted|uncalled|unvisited|without (?:a )?(?:call|visit)s?|coverage of hcps|reach)\b"
 )
 _DECLINE = re.compile(
-    r"\b(?:risk|declin\w{1,4}|churn\w{0,3}|drop(?:ping)?(?: off)?|lose|losing|lapse\w{0,2}|fall(?:ing)?)\b"
+    r"\b(?:risk|declin\w{1,4}|churn\w{0,3}|drop(?:ping|s)?(?: off)?|lose|loses|losing|lapse\w{0,2}|fall(?:ing|s)?"
+    r"|reduce|decreas\w{1,3}|shrink\w{0,3}|defect\w{0,3})\b"
 )
+# An end of writing: "will stop writing" is never the start of anything.
+_END = re.compile(
+    r"\b(?:stop\w{0,4}|quit\w{0,4}|discontinu\w{1,5}|abandon\w{0,3}|ceas\w{1,3}|giv\w{1,3} up|switch\w{0,3} away"
+    r"|leave|leaving|no longer|not (?:any ?more|write|prescribe))\b"
+)
+_GROUPS = re.compile(r"\b(?:who|which|hcps?|prescribers?|doctors?|physicians?|segments?|conver\w{1,5}|likely)\b")
 _CONVERT = re.compile(r"\b(?:conver\w{1,5}|adopt\w{0,3}|first|start\w{0,4}|propensity|likely to (?:write|prescribe))\b")
 _MODEL = re.compile(r"\b(?:model|score|prediction)s?\b")
 _MONEY = re.compile(r"\b(?:roi|return|cost|costs|worth|pay|pays|invest\w{0,4}|budget|value|revenue|break ?even)\b")
@@ -69,8 +80,9 @@ class Planner:
     tools: Tools
     vocabulary: Vocabulary
     steps: list[PlannedStep] = field(default_factory=list)
-    prices: Mapping[str, float] = field(default_factory=dict)
+    words: str = ""
     assumptions: list[str] = field(default_factory=list)
+    unread: list[QuestionNotUnderstood] = field(default_factory=list)
 
     def add(self, tool_name: str, part: Part, wanted: Mapping[str, Any], needs: Sequence[int] = ()) -> int | None:
         """Plan a call with those of ``wanted`` that the tool takes; its ordinal, None where it cannot be called so."""
@@ -94,27 +106,53 @@ class Planner:
         if sentence not in self.assumptions:
             self.assumptions.append(sentence)
 
+    def leave(self, part: Part, error: QuestionNotUnderstood) -> None:
+        """Note a part whose amounts cannot be read: it is not computed, and never with a guess."""
+        self.unread.append(error)
+        self.assume(f"'{part.question.text[:120]}' is not answered here: {error}")
+
+    def nouns(self, column: str) -> tuple[str, ...]:
+        """Words that stand for a measure."""
+        own = next((one for one in self.vocabulary.measures if one.column == column), None)
+        spoken = () if own is None else (*own.synonyms, *own.assumed)
+        return tuple(dict.fromkeys([column.replace("_", " "), *spoken]))
+
+    def other_nouns(self, column: str) -> tuple[str, ...]:
+        """Words that stand for other measures only."""
+        own = self.nouns(column)
+        others = (self.nouns(one.column) for one in self.vocabulary.measures if one.column != column)
+        return tuple(noun for nouns in others for noun in nouns if noun not in own)
+
     def treatments(self, part: Part) -> tuple[str, ...]:
         """What acts: named in the part, in the whole question, or the usual one, which is said."""
         found = _treatments(part.own) or _treatments(part.whole)
         if found:
+            self._say_left(part, found)
             return found[:MOST_EFFECTS]
         if part.own.ambiguous or part.whole.ambiguous:
             word = (part.own.ambiguous or part.whole.ambiguous)[0]
-            self.assume(f"'{word}' can mean several activities; {self._label(USUAL_TREATMENT)} were taken")
+            self.assume(f"'{word}' can mean several activities; {self.label(USUAL_TREATMENT)} were taken")
         else:
-            self.assume(f"no promotional activity was named; {self._label(USUAL_TREATMENT)} were taken")
+            self.assume(f"no promotional activity was named; {self.label(USUAL_TREATMENT)} were taken")
         return (USUAL_TREATMENT,)
+
+    def _say_left(self, part: Part, used: Sequence[str]) -> None:
+        """Name what could have been meant as an activity too and is not computed."""
+        if part.own.ambiguous:
+            self.assume(f"'{part.own.ambiguous[0]}' can mean several activities and was left out; name one of them")
+        for column in used[MOST_EFFECTS:]:
+            self.assume(f"{self.label(column)} were left out: at most {MOST_EFFECTS} activities are computed at once")
 
     def outcomes(self, part: Part) -> tuple[str, ...]:
         """What is acted on, in the same way."""
         found = part.own.outcomes or part.whole.outcomes
         if not found:
-            self.assume(f"no outcome was named; {self._label(USUAL_OUTCOME)} were taken")
+            self.assume(f"no outcome was named; {self.label(USUAL_OUTCOME)} were taken")
             return (USUAL_OUTCOME,)
         return found[:MOST_EFFECTS]
 
-    def _label(self, column: str) -> str:
+    def label(self, column: str) -> str:
+        """A measure as readers know it."""
         return next((one.label for one in self.vocabulary.measures if one.column == column), column)
 
 
@@ -128,17 +166,23 @@ def plan_by_rules(
 ) -> Plan:
     """The steps for every part; ``names`` are those of the parts.
 
-    A part that no tool answers is said in the plan's assumptions. Raises DataUnavailable where that is all of them.
+    A part that no tool answers, or whose amounts cannot be read, is said in the plan's assumptions. Where that is all
+    of them, raises DataUnavailable, or QuestionNotUnderstood with what to say instead.
     """
-    prices = prices_of(" ".join(one.text for one in sub_questions).lower())
-    planner = Planner(tools, vocabulary, prices=prices)
+    planner = Planner(tools, vocabulary, words=" ; ".join(one.text for one in sub_questions).lower())
     for index, (question, own) in enumerate(zip(sub_questions, names, strict=True)):
         before = len(planner.steps)
         part = Part(index, question, own, whole)
-        served = _RECIPES.get(question.intent, _general)(planner, part)
+        try:
+            served = _RECIPES.get(question.intent, _general)(planner, part)
+        except QuestionNotUnderstood as error:
+            planner.leave(part, error)
+            served = True
         if not served and len(planner.steps) == before:
             what = NOT_BY_TOOLS.get(question.intent, "this")
             planner.assume(f"'{question.text[:120]}' is not answered here: no tool computes {what}")
+    if not planner.steps and planner.unread:
+        raise planner.unread[0]
     if not planner.steps:
         raise DataUnavailable("no tool answers this question; ask about effects, segments, gaps, risks, drift or tests")
     return Plan(tuple(planner.steps), "deterministic", None, tuple(planner.assumptions))
@@ -221,7 +265,8 @@ def _gap(planner: Planner, part: Part) -> bool:
 
 def _value(planner: Planner, part: Part) -> bool:
     found = []
-    for pair in _pairs(planner, part):
+    for pair in _valued_pairs(planner, part):
+        money = _money(planner, part, pair["treatment"], pair["outcome"])
         effect = planner.add("causal_effect_estimator", part, pair)
         if effect is None:
             continue
@@ -231,11 +276,62 @@ def _value(planner: Planner, part: Part) -> bool:
             "effect_lower": {"from": effect, "field": "effect.lower"},
             "effect_upper": {"from": effect, "field": "effect.upper"},
             "by": part.by or None,
-            "extra_units": units_of(part.lower),
-            **planner.prices,
+            **money,
         }
         found.append(planner.add("roi_estimator", part, wanted, (effect,)))
     return any(ordinal is not None for ordinal in found)
+
+
+def _valued_pairs(planner: Planner, part: Part) -> list[dict[str, Any]]:
+    """All that is named and can be paid for: what a budget is moved from is compared with what it is moved to."""
+    outcomes = planner.outcomes(part)[:1]
+    either = [column for column in part.own.either if column not in outcomes]
+    named = tuple(dict.fromkeys([*planner.treatments(part), *either]))
+    return [
+        {"treatment": treatment, "outcome": outcome, "lag": part.own.lag} for treatment in named for outcome in outcomes
+    ][:MOST_EFFECTS]
+
+
+def _money(planner: Planner, part: Part, treatment: str, outcome: str) -> dict[str, Any]:
+    """Price, cost and extra units as far as the question says them of this treatment and outcome."""
+    costs, worths = prices_of(planner.words)
+    cost, worth = price_for(costs, planner.nouns(treatment)), price_for(worths, planner.nouns(outcome))
+    found: dict[str, Any] = {
+        "unit_cost": None if cost is None else cost.amount,
+        "value_per_outcome": None if worth is None else worth.amount,
+        "currency": _currency(cost, worth),
+    }
+    return found | _extra(planner, part, treatment)
+
+
+def _currency(*prices: Price | None) -> str | None:
+    """The one currency that is written. Raises QuestionNotUnderstood for two."""
+    written = dict.fromkeys(one.currency for one in prices if one is not None and one.currency is not None)
+    if len(written) > 1:
+        raise QuestionNotUnderstood(f"the question names two currencies ({' and '.join(written)}); name one")
+    return next(iter(written), None)
+
+
+def _extra(planner: Planner, part: Part, treatment: str) -> dict[str, Any]:
+    """Extra units of this treatment; people only with what each of them does, which is never guessed."""
+    extra = extra_of(part.lower)
+    if extra is None or (treatment != USUAL_TREATMENT if extra.people else not _is_of(planner, extra.words, treatment)):
+        return {}
+    if not extra.people:
+        return {"extra_units": extra.count}
+    each = calls_per_rep_of(planner.words)
+    if each is None:
+        planner.assume(
+            f"'{extra.words}' are people and were not turned into {planner.label(treatment)}: returns are told per "
+            f"unit; say how many {planner.label(treatment)} each of them makes"
+        )
+        return {}
+    return {"extra_units": extra.count, "treatment_per_extra": each}
+
+
+def _is_of(planner: Planner, words: str, treatment: str) -> bool:
+    plain = f" {normalise(words)} "
+    return " unit" in plain or any(f" {noun} " in plain for noun in planner.nouns(treatment))
 
 
 def _allocation(planner: Planner, part: Part) -> bool:
@@ -244,49 +340,87 @@ def _allocation(planner: Planner, part: Part) -> bool:
 
 
 def _experiment(planner: Planner, part: Part) -> bool:
+    asked = design_of(part.lower)
     wanted = {
         "outcome": planner.outcomes(part)[0],
         "treatment": (_treatments(part.own) or _treatments(part.whole) or (None,))[0],
-        "minimum_effect": minimum_effect_of(part.lower),
-        "relative_effect": relative_effect_of(part.lower),
+        **asked.arguments,
     }
+    for note in asked.notes:
+        planner.assume(note)
     return planner.add("power_calculator", part, wanted) is not None
 
 
 def _prediction(planner: Planner, part: Part) -> bool:
+    outcome = (part.own.outcomes or (USUAL_OUTCOME,))[0]
     wanted = {
-        "outcome": (part.own.outcomes or (USUAL_OUTCOME,))[0],
+        "outcome": outcome,
         "horizon_months": part.own.lag or part.whole.lag,
         "horizon": part.own.lag or part.whole.lag,
         "by": part.by or None,
     }
-    falls, rises = _DECLINE.search(part.words), _CONVERT.search(part.words)
+    ends = _END.search(part.words)
+    falls = ends or _DECLINE.search(part.words)
+    rises = None if ends else _CONVERT.search(part.words)
     found = []
     if rises or not falls:
         found.append(planner.add("propensity_estimator", part, wanted))
     if falls or not rises:
         found.append(planner.add("risk_scorer", part, wanted))
+    _say_predicted(planner, part, outcome, ends=ends is not None, named=bool(falls or rises))
     return any(ordinal is not None for ordinal in found)
+
+
+def _say_predicted(planner: Planner, part: Part, outcome: str, *, ends: bool, named: bool) -> None:
+    """Say where something near to what was asked is predicted in its place."""
+    label = planner.label(outcome)
+    if ends:
+        planner.assume(
+            f"an end of writing was read as losing a large share of {label}: no tool predicts a complete stop"
+        )
+    elif not named and _GROUPS.search(part.words) is None:
+        planner.assume(
+            f"no forecast of the amount of {label} is made; told is which share of prescribers is expected to reach a "
+            "level, and which to decline"
+        )
 
 
 def _drift(planner: Planner, part: Part) -> bool:
     source = "predictions" if _MODEL.search(part.words) else "panel"
     measures = (*part.own.treatments, *part.own.either, *part.own.outcomes)
-    wanted = {"source": source, "columns": measures or (SCORES if source == "predictions" else None)}
+    wanted = {
+        "source": source,
+        "columns": measures or (SCORES if source == "predictions" else None),
+        **compared_periods(part.lower),
+    }
     found = [planner.add(name, part, wanted) for name in ("psi_calculator", "distribution_comparator")]
     return any(ordinal is not None for ordinal in found)
 
 
 def _what_if(planner: Planner, part: Part) -> bool:
-    found = []
-    named = True
+    """One simulation for each treatment whose change can be read; none with a change that was not said."""
+    found, problems = [], []
     for pair in _pairs(planner, part):
-        change = change_of(part.lower, pair["treatment"])
-        named = change is not None
-        found.append(planner.add("counterfactual_simulator", part, {**pair, "change": change if named else 1.0}))
-    if not named:
-        planner.assume(f"'{part.question.text[:120]}' names no amount; one unit more was taken")
-    return any(ordinal is not None for ordinal in found)
+        treatment = pair["treatment"]
+        try:
+            change = change_of(part.lower, treatment, planner.nouns(treatment), planner.other_nouns(treatment))
+        except QuestionNotUnderstood as error:
+            problems.append(error)
+            continue
+        if change is None:
+            problems.append(_without_amount(planner.label(treatment)))
+        else:
+            found.append(planner.add("counterfactual_simulator", part, {**pair, "change": change}))
+    for problem in problems:
+        planner.leave(part, problem)
+    return bool(problems) or any(ordinal is not None for ordinal in found)
+
+
+def _without_amount(label: str) -> QuestionNotUnderstood:
+    return QuestionNotUnderstood(
+        f"the question names no amount by which {label} change; ask for one, such as 'two more rep calls per HCP and "
+        "month' or 'samples cut by 20 %'"
+    )
 
 
 def _robustness(planner: Planner, part: Part) -> bool:

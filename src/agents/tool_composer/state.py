@@ -100,7 +100,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
-    """What a tool computed. ``rows`` is its table, small cells suppressed; ``n_rows`` how many rows it read."""
+    """What a tool computed. ``rows`` is its table, small cells suppressed; ``n_rows`` how many rows it read.
+
+    ``confidence`` is how sure the tool itself is, high, moderate or low; empty where its rows say it, or nothing does.
+    """
 
     summary: str
     figures: tuple[Figure, ...]
@@ -108,6 +111,7 @@ class ToolOutput:
     rows: tuple[Mapping[str, Any], ...] = ()
     n_rows: int = 0
     query: Mapping[str, Any] = field(default_factory=dict)
+    confidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from src.agents.tool_composer.dag import is_share
+from src.agents.tool_composer.decomposing import ROBUSTNESS, VALUE
 from src.agents.tool_composer.state import Plan, StepResult, SubQuestion, Synthesis, ToolOutput
 from src.domain.figures import Known, unfounded_numbers
 from src.domain.findings import Evidence, Figure, Statement, StatementKind
+from src.domain.vocabulary import Intent
 
 LIMITS = (StatementKind.WARNING, StatementKind.CAVEAT)
 MOST_FINDINGS = 3
@@ -17,6 +19,17 @@ MOST_INTERVALS = 8
 SUREST, PER_ASSUMPTION = 0.9, 0.05
 # What the words of a verdict count for.
 WORDED = {"high": 0.9, "moderate": 0.7, "low": 0.4}
+MOST_CONCLUSIONS = 4
+# Whose conclusions answer a kind of question, the first one first; the first step's where nothing is said here.
+_ANSWERING: Mapping[str, tuple[str, ...]] = {
+    VALUE: ("roi_estimator", "causal_effect_estimator"),
+    ROBUSTNESS: ("refutation_runner", "sensitivity_analyzer", "causal_effect_estimator"),
+    Intent.RESOURCE_ALLOCATION.value: ("roi_estimator", "segment_ranker"),
+    Intent.SEGMENT_ANALYSIS.value: ("cate_analyzer", "causal_effect_estimator"),
+    Intent.PREDICTION.value: ("propensity_estimator", "risk_scorer"),
+    Intent.DRIFT_CHECK.value: ("psi_calculator", "distribution_comparator"),
+}
+_MEASURES = ("treatment", "outcome", "measure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +49,21 @@ class Material:
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        """All figures."""
-        return tuple(figure for _, output in self.done for figure in output.figures)
+        """All figures; those of one name about different things say what each is about."""
+        abouts: dict[str, set[str]] = {}
+        for step, output in self.done:
+            for one in output.figures:
+                abouts.setdefault(one.name, set()).add(self._about(step))
+        return tuple(
+            replace(one, name=f"{self._about(step)}: {one.name}") if len(abouts[one.name]) > 1 else one
+            for step, output in self.done
+            for one in output.figures
+        )
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """All statements, each once, and what was assumed."""
-        found = [one for _, output in self.done for one in output.statements]
+        """What each step concluded, all it stated, each once, and what was assumed."""
+        found = [one for _, output in self.done for one in (*_concluded(output), *output.statements)]
         own = [Statement(StatementKind.ASSUMPTION, text) for text in self.assumptions]
         return tuple(dict.fromkeys([*found, *own]))
 
@@ -70,6 +91,13 @@ class Material:
             f"{spoken(step.tool)} gave no result: {_reason(step)}" for step in self.steps if step.status != "success"
         )
 
+    def _about(self, step: StepResult) -> str:
+        """What a step is about: "rep calls on nrx, Kisqali"; the tool's name where it names no measures."""
+        named = [str(step.inputs[name]).replace("_", " ") for name in _MEASURES if step.inputs.get(name)]
+        kept = next((one.scope.kept for one in self.plan.steps if one.ordinal == step.ordinal), ())
+        what = " on ".join(named) or spoken(step.tool).lower()
+        return ", ".join([what, *(" or ".join(values) for _, values in kept)])
+
     def planned_for(self, ordinal: int) -> int:
         """The part of the question that a step answers."""
         return next(step.sub_question for step in self.plan.steps if step.ordinal == ordinal)
@@ -77,9 +105,24 @@ class Material:
 
 def by_template(material: Material) -> Synthesis:
     """The answer of at least one successful step, in the order of the question."""
-    _, first = material.done[0]
     blocks = [_part(material, index) for index in range(len(material.sub_questions))]
-    return synthesis(material, first.summary, [block for block in blocks if block], "template")
+    return synthesis(material, headline_of(material), [block for block in blocks if block], "template")
+
+
+def headline_of(material: Material) -> str:
+    """What every part comes to, in the order of the question: the conclusions of the tools that answer it."""
+    told = [text for index in range(len(material.sub_questions)) for text in _conclusions(material, index)]
+    return " ".join(_sentence(text) for text in dict.fromkeys(told))
+
+
+def _conclusions(material: Material, index: int) -> list[str]:
+    """Those of the tools that its kind of question is put to, else of the first one."""
+    done = [(step.tool, output) for step, output in material.done if material.planned_for(step.ordinal) == index]
+    if not done:
+        return []
+    answering = _ANSWERING.get(material.sub_questions[index].intent, ())
+    wanted = [tool for tool in answering if any(name == tool for name, _ in done)] or [done[0][0]]
+    return [output.summary for tool in wanted for name, output in done if name == tool][:MOST_CONCLUSIONS]
 
 
 def synthesis(material: Material, headline: str, paragraphs: Sequence[str], source: str) -> Synthesis:
@@ -107,20 +150,33 @@ def synthesis(material: Material, headline: str, paragraphs: Sequence[str], sour
 
 
 def confidence_of(material: Material) -> float | None:
-    """The mean over all steps, less 0.05 for each of at most three assumptions; None where no step succeeded.
+    """How surely how much of the question was answered, less 0.05 for each of at most three assumptions.
 
-    A step counts with the confidence its verdict carries, else 0.9, and 0 where it gave no result. It says how much
-    of the question was answered how surely, and is no probability.
+    The least sure of the steps that say how sure they are (0.9 where none does), times the share of steps that gave a
+    result; None where none did. It is no probability.
     """
     if not material.done:
         return None
-    mean = sum(_confidence(output) for _, output in material.done) / len(material.steps)
-    return round(max(mean - PER_ASSUMPTION * min(len(material.assumptions), 3), 0.05), 3)
+    least = min([*filter(None, (_confidence(output) for _, output in material.done)), SUREST])
+    answered = least * len(material.done) / len(material.steps)
+    return round(max(answered - PER_ASSUMPTION * min(len(material.assumptions), 3), 0.05), 3)
 
 
-def _confidence(output: ToolOutput) -> float:
-    said = [WORDED[str(row["confidence"])] for row in output.rows if row.get("confidence") in WORDED]
-    return min([*said, SUREST])
+def _confidence(output: ToolOutput) -> float | None:
+    """What a step says of itself: in words, or by a first interval that does not exclude 0; None where in neither."""
+    words = [output.confidence, *(str(row.get("confidence")) for row in output.rows)]
+    said = [WORDED[word] for word in words if word in WORDED]
+    first = next((one for one in output.figures if None not in (one.lower, one.upper)), None)
+    if not said and first is not None and (first.lower or 0.0) <= 0 <= (first.upper or 0.0):
+        said.append(WORDED["low"])
+    return min(said, default=None)
+
+
+def _concluded(output: ToolOutput) -> tuple[Statement, ...]:
+    """The summary of a step on its evidence, where it stated it nowhere else."""
+    if not output.figures or any(one.text == output.summary for one in output.statements):
+        return ()
+    return (Statement(StatementKind.FINDING, output.summary, (output.figures[0].evidence,)),)
 
 
 def known_numbers(output: ToolOutput) -> tuple[Known, ...]:
@@ -133,7 +189,7 @@ def known_numbers(output: ToolOutput) -> tuple[Known, ...]:
     ]
     cells = (value for row in output.rows for value in row.values())
     found += [Known(float(value)) for value in cells if isinstance(value, int | float) and not isinstance(value, bool)]
-    return (*found, Known(float(output.n_rows)))
+    return (*found, Known(float(output.n_rows), "rows"))
 
 
 def founded(output: ToolOutput, arguments: Mapping[str, Any], texts: Iterable[str]) -> ToolOutput:

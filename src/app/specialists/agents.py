@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from src.domain.findings import Finding, FindingStatus, StatementKind
 from src.domain.guards import Guards
 from src.rag.answering.pipeline import RAGPipeline
 from src.rag.retrieval_results import RetrievalFilters
+from src.storage.audit_chain import AuditChain
 from src.storage.gateway import Op
 from src.storage.trace_records import Window
 
@@ -76,7 +78,7 @@ class ComposerSpecialist:
             expertise=task.expertise,
             hidden_columns=tuple(sorted(self.guards.withheld_columns(task.role))),
         )
-        deps = _deps(self.session, self.agent_name, task.trace_id, self.on_progress)
+        deps = _deps(self.session, self.agent_name, task.trace_id, self.on_progress, task.question)
         result = await run_recorded(
             self.agent,
             ComposeRequest(task.question, context),
@@ -120,7 +122,7 @@ class HealthSpecialist:
 
     async def answer(self, task: Task) -> Finding:
         """How the platform does."""
-        deps = _deps(self.session, self.agent_name, task.trace_id, self.on_progress)
+        deps = _deps(self.session, self.agent_name, task.trace_id, self.on_progress, task.question)
         result = await run_recorded(
             self.agent,
             ObserveRequest(window=_window(task.question)),
@@ -156,7 +158,7 @@ class ExplainerWriter:
         result = await run_recorded(
             self.agent,
             asked,
-            _deps(self.session, "explainer", trace_id, self.on_progress),
+            self._deps(trace_id),
             self.session.database,
             activity_type="explanation",
             workstream="WS3",
@@ -179,6 +181,11 @@ class ExplainerWriter:
             prompt_versions=tuple(result.prompt_versions.items()),
         )
 
+    def _deps(self, trace_id: str) -> Deps:
+        """Its nodes leave their entries in the chain of the question."""
+        deps = _deps(self.session, "explainer", trace_id, self.on_progress)
+        return dataclasses.replace(deps, audit=AuditChain(self.session.database, trace_id))
+
 
 def _unwritten(findings: Sequence[Finding], reason: str) -> Written:
     """The headlines as they stand, where nobody could write."""
@@ -186,8 +193,8 @@ def _unwritten(findings: Sequence[Finding], reason: str) -> Written:
     return Written(told, "template", None, (), (), (), degraded=(f"the explanation was not written: {reason}",))
 
 
-def _deps(session: Session, agent: str, trace_id: str, on_progress: Progress) -> Deps:
-    return run_deps(session.database, agent, on_progress, trace_id=trace_id)
+def _deps(session: Session, agent: str, trace_id: str, on_progress: Progress, part: str = "") -> Deps:
+    return run_deps(session.database, agent, on_progress, trace_id=trace_id, part=part)
 
 
 def _filters(task: Task) -> tuple[Filter, ...]:

@@ -10,6 +10,7 @@ from src.agents.tool_composer.agent import CompositionResult
 from src.app.interactions import CAUSAL_AGENT, CONFIDENCE, evidence_of
 from src.app.report.small_cells import hidden_segments
 from src.causal_engine.results import Analysis, EffectEstimate
+from src.domain.figures import is_rounding, stated_numbers
 from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind
 from src.rag.answers import RAGAnswer
 from src.rag.embeddings.selection import SWITCHED_OFF
@@ -22,7 +23,6 @@ def of_analysis(task: Task, run: RunRecord, analysis: Analysis) -> Finding:
     """The finding of a causal analysis: its conclusion, its estimate with interval, and the facts it rests on."""
     conclusion = analysis.conclusion
     evidence = [Evidence(f"run:{run.run_id}#{n}", text) for n, text in enumerate(evidence_of(analysis), start=1)]
-    rests_on = tuple(one.id for one in evidence)
     unit = str(run.understood.get("units", ""))
     kinds: tuple[tuple[StatementKind, Sequence[str]], ...] = (
         (StatementKind.FINDING, conclusion.findings),
@@ -36,15 +36,37 @@ def of_analysis(task: Task, run: RunRecord, analysis: Analysis) -> Finding:
         agent=CAUSAL_AGENT,
         question=task.question,
         status=FindingStatus.COMPLETED,
-        headline=conclusion.headline,
-        statements=tuple(Statement(kind, text, rests_on[:1]) for kind, texts in kinds for text in texts),
-        figures=_figures_of(analysis, rests_on[0], unit),
+        headline=f"{_selection(task)}: {conclusion.headline}",
+        statements=tuple(Statement(kind, text, _rests_on(text, evidence)) for kind, texts in kinds for text in texts),
+        figures=_figures_of(analysis, evidence[0].id, unit),
         evidence=tuple(evidence),
         confidence=CONFIDENCE.get(conclusion.confidence),
         follow_ups=_follow_ups(analysis),
         run_id=run.run_id,
         verdict=str(conclusion.verdict),
     )
+
+
+def _selection(task: Task) -> str:
+    """Which rows an effect is about: without it two effects of one answer could not be told apart."""
+    asked = task.understood
+    brand, region = (asked.brand, asked.region) if asked else (task.brand, task.region)
+    parts = [brand or "All brands together", f"{region.title()}" if region else "all regions"]
+    if asked is not None:
+        parts += [f"{asked.specialty} HCPs"] if asked.specialty else []
+        parts += [str(asked.period)] if asked.period else []
+    return ", ".join(parts)
+
+
+def _rests_on(text: str, evidence: Sequence[Evidence]) -> tuple[str, ...]:
+    """The evidence that has the numbers of a sentence; for one without numbers, or with others, the estimate itself."""
+    said = stated_numbers(text)
+    found = [
+        one.id
+        for one in evidence
+        if any(is_rounding(number, known.value) for number in said for known in stated_numbers(one.text))
+    ]
+    return tuple(found) or (evidence[0].id,)
 
 
 def _figures_of(analysis: Analysis, evidence: str, unit: str) -> tuple[Figure, ...]:

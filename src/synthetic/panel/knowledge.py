@@ -78,8 +78,8 @@ def panel_spec(treatment: str, outcome: str = "nrx", brand: str | None = None) -
 def panel_declared(treatment: str | None = None, outcome: str = "nrx", brand: str | None = None) -> dict[str, Any]:
     """Declared knowledge of one question in JSON form.
 
-    Without a treatment: what the catalogue stores for the whole panel, keys and, under
-    ``questions``, the declared knowledge per treatment; one that differs by brand has its brands
+    Without a treatment: what the catalogue stores for the whole panel, keys, the ``outcomes`` that share all
+    knowledge and, under ``questions``, the declared knowledge per treatment; one that differs by brand has its brands
     under ``treatment@brand``.
     """
     if treatment is not None:
@@ -87,7 +87,7 @@ def panel_declared(treatment: str | None = None, outcome: str = "nrx", brand: st
     questions = {name: declared(panel_spec(name, outcome)) for name in _GRAPHS}
     brands = {f"samples@{name}": declared(panel_spec("samples", outcome, name)) for name in ("Remibrutinib", "Kisqali")}
     keys = {"unit_key": UNIT_KEY, "time_key": TIME_KEY, "cluster_key": CLUSTER_KEY}
-    return {**keys, "questions": {**questions, **brands}}
+    return {**keys, "outcomes": list(OUTCOMES), "questions": {**questions, **brands}}
 
 
 def _afterwards(treatment: str, outcome: str) -> tuple[str, ...]:

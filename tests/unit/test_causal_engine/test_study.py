@@ -22,6 +22,32 @@ def frame(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame({**plain, **columns})
 
 
+NAMES = [f"Dr Person {number}" for number in range(N)]
+
+
+@pytest.mark.parametrize(
+    ("data", "spec"),
+    [
+        (frame(t=NAMES), CausalSpec("t", "y")),
+        (frame(y=NAMES), CausalSpec("t", "y")),
+        (frame(t=NAMES), CausalSpec("t", "y", treated_value="x", control_value="z")),
+        (frame(u=["Dr Person 1"] * N, m=1), CausalSpec("t", "y", unit_key="u", time_key="m")),
+        (frame(t=["Dr Person 1", "Dr Person 2"] * 100), CausalSpec("t", "y", cluster_key="t")),
+        (frame(last_name=["Dr Person 1", "Dr Person 2"] * 100), CausalSpec("last_name", "y")),
+    ],
+    ids=["treatment", "outcome", "arms", "panel", "cluster", "personal column"],
+)
+def test_a_refusal_repeats_no_value_of_a_single_person(data: pd.DataFrame, spec: CausalSpec) -> None:
+    with pytest.raises(StudyInvalid) as refused:
+        prepare_study(data, spec)
+    assert "Person" not in str(refused.value)
+
+
+def test_a_refusal_names_the_groups_there_are() -> None:
+    with pytest.raises(StudyInvalid, match=r"text with 3 values \('a', 'b'\)"):
+        prepare_study(frame(t=["a", "b"] * 98 + ["rare"] * 4), CausalSpec("t", "y"))
+
+
 def with_holes(values: np.ndarray, fill: float) -> np.ndarray:
     return np.where(np.arange(N) % 10 == 0, fill, values)
 

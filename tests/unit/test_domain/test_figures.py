@@ -166,6 +166,26 @@ def test_what_is_known_may_be_said(text: str, known: list[float | Known]) -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("Fewer than 11 of 290 prescribers of high deciles had fewer than 1 call.", [11.0, 290.0, 1.0]),
+        ("Less than eleven of 290 were reached.", [11.0, 290.0]),
+        ("Below 11 of 290 wrote any, more than 20 of 290 none.", [11.0, 20.0, 290.0]),
+        ("It fell by 3, less than 5 of 290 gave it up.", [-3.0, 5.0, 290.0]),
+    ],
+)
+def test_a_bound_is_no_movement(text: str, known: list[float]) -> None:
+    assert unfounded_numbers(text, known) == ()
+    assert unfounded_numbers(text, [-one for one in known]) != ()
+
+
+@pytest.mark.parametrize("text", ["TRx is less than expected by 3", "3 fewer than 5", "lower than a year ago by 3"])
+def test_a_comparison_with_an_amount_still_moves(text: str) -> None:
+    assert unfounded_numbers(text, [-3.0, 5.0]) == ()
+    assert unfounded_numbers(text, [3.0, 5.0]) == ("3",)
+
+
+@pytest.mark.parametrize(
     ("text", "known", "named"),
     [
         ("TRx fell by 3", [3.0], "3"),

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from langgraph.runtime import Runtime
 
-from src.agents.orchestrator.clarifying import last_findings
+from src.agents.orchestrator.clarifying import last_findings, seen_by
 from src.agents.orchestrator.dispatching import Asked, ask
 from src.agents.orchestrator.routing import in_groups
 from src.agents.orchestrator.services import services_of
@@ -16,6 +16,7 @@ from src.agents.orchestrator.state import Dispatch, OrchestratorState, Orchestra
 from src.agents.runtime import Deps, traced_node
 from src.agents.specialists import Task
 from src.domain.findings import Finding
+from src.domain.guards import Guards
 from src.domain.vocabulary import Intent
 from src.errors import ContractViolation
 
@@ -45,7 +46,7 @@ async def dispatch_agents(state: OrchestratorState, runtime: Runtime[Deps]) -> O
         "dispatches": tuple(one.dispatch for one in ended),
         # Several parts may have been left to the same documents.
         "findings": tuple(dict.fromkeys(_last(asked[at]) for at in sorted(asked))),
-        "degraded": (*state.get("degraded", ()), *_missing(asked)),
+        "degraded": (*state.get("degraded", ()), *_missing(asked), *_done_without(asked)),
     }
 
 
@@ -76,7 +77,7 @@ def _task(state: OrchestratorState, dispatch: Dispatch, asked: dict[int, list[As
         expertise=(classified.expertise if classified else None) or request.user_expertise,
         role=request.role,
         dataset=request.dataset,
-        prior=_prior(state, part, asked),
+        prior=_prior(state, part, asked, services_of(deps).guards),
     )
 
 
@@ -92,16 +93,24 @@ def _part(state: OrchestratorState, dispatch: Dispatch) -> Part:
     return classified.parts[dispatch.part]
 
 
-def _prior(state: OrchestratorState, part: Part, asked: dict[int, list[Asked]]) -> tuple[Finding, ...]:
-    """What a part builds on: the parts before it, or the last answer of the session."""
+def _prior(state: OrchestratorState, part: Part, asked: dict[int, list[Asked]], guards: Guards) -> tuple[Finding, ...]:
+    """What a part builds on: the parts before it, or the last answer of the session as far as the role may see it."""
     if part.depends_on:
         return tuple(_last(asked[at]) for at in part.depends_on if at in asked)
-    return last_findings(state.get("turns", ())) if part.intent in _ON_THE_LAST_ANSWER else ()
+    if part.intent not in _ON_THE_LAST_ANSWER:
+        return ()
+    return last_findings(seen_by(state.get("turns", ()), state["request"].role, guards))
 
 
 def _last(asked: Sequence[Asked]) -> Finding:
     """What counts of an agent and the one asked in its place: the answer, else why there is none."""
     return next((one.finding for one in asked if one.finding.answered), asked[0].finding)
+
+
+def _done_without(asked: dict[int, list[Asked]]) -> list[str]:
+    """What those who answered had to do without, each by name."""
+    answered = [found for at in sorted(asked) if (found := _last(asked[at])).answered]
+    return list(dict.fromkeys(f"{one.agent}: {text}" for one in answered for text in one.degraded))
 
 
 def _missing(asked: dict[int, list[Asked]]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from langgraph.runtime import Runtime
 
-from src.agents.orchestrator.clarifying import turn_of
+from src.agents.orchestrator.clarifying import seen_by, turn_of
 from src.agents.orchestrator.composing import composed
 from src.agents.orchestrator.services import services_of
 from src.agents.orchestrator.state import Classification, OrchestratorState, OrchestratorUpdate, Pattern, Written
@@ -18,7 +18,7 @@ from src.domain.findings import Finding
 @traced_node("orchestrator", "synthesize")
 async def synthesize_answer(state: OrchestratorState, runtime: Runtime[Deps]) -> OrchestratorUpdate:
     """Put the findings into words, name what is absent, and keep the turn."""
-    classified, findings = state.get("classification"), state.get("findings", ())
+    classified, findings, request = state.get("classification"), state.get("findings", ()), state["request"]
     if classified is None:
         return {"written": told_plainly(_broken(state))}
     written = await _written(state, classified, findings, runtime.context)
@@ -26,10 +26,11 @@ async def synthesize_answer(state: OrchestratorState, runtime: Runtime[Deps]) ->
     turn = turn_of(
         classified,
         state["trace_id"],
-        state["request"].query,
-        turns=state.get("turns", ()),
+        request.query,
+        turns=seen_by(state.get("turns", ()), request.role, services_of(runtime.context).guards),
         headline=headline,
         findings=tuple(finding for finding in findings if finding.answered),
+        role=request.role,
     )
     return {
         "written": written,

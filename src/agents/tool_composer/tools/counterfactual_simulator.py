@@ -148,6 +148,7 @@ def _told(
         "lower": ends[0],
         "upper": ends[1],
         "verdict": conclusion.verdict.value,
+        "confidence": conclusion.confidence,
     }
     if now != 0:
         telling.figure("relative_change", value / now, SHARE, *sorted((ends[0] / now, ends[1] / now)))

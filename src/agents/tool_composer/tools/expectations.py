@@ -26,13 +26,14 @@ class Words:
     """How an event is spoken of: they are expected to "reach 5 NRx per month" in the next ``horizon`` months.
 
     ``kind`` is that of a statement about groups with a high rate (opportunity or warning); ``amounts`` are the numbers
-    that define the event: name, value and unit.
+    that define the event: name, value and unit. ``among`` are those it can happen to.
     """
 
     event: str
     horizon: int
     kind: StatementKind
     amounts: tuple[tuple[str, float, str], ...] = ()
+    among: str = "at risk"
 
     @property
     def ahead(self) -> str:
@@ -56,10 +57,10 @@ def told(
     n = len(outlook.probability)
     if is_small(n):
         raise TooFewRows(
-            f"fewer than {SMALLEST_CELL} prescribers are at risk now; expectations would describe single ones"
+            f"fewer than {SMALLEST_CELL} prescribers are {words.among} now; expectations would describe single ones"
         )
     telling = Telling(inputs)
-    telling.figure("prescribers at risk now", n, "prescribers")
+    telling.figure(f"prescribers {words.among} now", n, "prescribers")
     telling.figure("months ahead", words.horizon, "months")
     for name, value, unit in words.amounts:
         telling.figure(name, value, unit)
@@ -67,9 +68,9 @@ def told(
     for caveat in caveats:
         telling.say(StatementKind.CAVEAT, caveat)
     if not outlook.skill.usable:
-        return telling.output(_without_ranking(telling, outlook.skill, words), (), history.n_rows)
+        return telling.output(_without_ranking(telling, outlook.skill, words), (), history.n_rows, "low")
     rate = telling.figure("expected rate", *_rate(outlook, np.ones(n, dtype=np.bool_)))
-    _say_above(telling, outlook, threshold)
+    _say_above(telling, outlook, threshold, words)
     rows: list[dict[str, Any]] = []
     for column in by:
         rows += _groups(telling, outlook, column, words)
@@ -78,8 +79,10 @@ def told(
     telling.say(
         StatementKind.ASSUMPTION, "The coming months are like the past ones: nothing new happens in the market."
     )
-    summary = f"Of {in_words(n, 'prescribers')} at risk, {rate} are expected to {words.event} in the {words.ahead}."
-    return telling.output(summary, rows, history.n_rows)
+    summary = (
+        f"Of {in_words(n, 'prescribers')} {words.among}, {rate} are expected to {words.event} in the {words.ahead}."
+    )
+    return telling.output(summary, rows, history.n_rows, "moderate")
 
 
 def _say_skill(telling: Telling, skill: Skill) -> None:
@@ -127,7 +130,7 @@ def _rate(outlook: Outlook, rows: np.ndarray) -> tuple[float, str, float, float]
     return mean, SHARE, lower, upper
 
 
-def _say_above(telling: Telling, outlook: Outlook, threshold: float) -> None:
+def _say_above(telling: Telling, outlook: Outlook, threshold: float, words: Words) -> None:
     above = int((outlook.probability >= threshold).sum())
     n = len(outlook.probability)
     limit = telling.figure("threshold", threshold, SHARE)
@@ -135,7 +138,7 @@ def _say_above(telling: Telling, outlook: Outlook, threshold: float) -> None:
         telling.say(StatementKind.FINDING, f"Too few prescribers to be told of lie on one side of {limit}.")
         return
     share = telling.figure("share at or above the threshold", above / n, SHARE)
-    telling.say(StatementKind.FINDING, f"{share} of those at risk have a probability of {limit} or more.")
+    telling.say(StatementKind.FINDING, f"{share} of those {words.among} have a probability of {limit} or more.")
 
 
 def _groups(telling: Telling, outlook: Outlook, column: str, words: Words) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def _kpis(inputs: ToolInputs, arguments: GapCalculatorArguments) -> ToolOutput:
     _caveats(telling, gaps, order)
     hidden = [_hidden_row(gap) for gap in gaps if gap.hidden]
     rows_out = [_row(gap) for gap in order[: arguments.top]] + hidden
-    return telling.output(_summary(telling, order, period), rows_out, len(inputs.frame))
+    return telling.output(_summary(telling, order, period, len(hidden)), rows_out, len(inputs.frame))
 
 
 def _period(arguments: GapCalculatorArguments, there: Months) -> Months:
@@ -153,13 +153,15 @@ def _against_target(gap: Gap) -> str:
     return f"it misses its target of {target} by {in_words(missed, '', gap.lower, gap.upper)}{share}{chance}, {words}"
 
 
-def _summary(telling: Telling, order: list[Gap], period: Months) -> str:
+def _summary(telling: Telling, order: list[Gap], period: Months, n_hidden: int) -> str:
     short = [gap for gap in order if gap.shortfall is not None and gap.shortfall > 0]
     past = [gap for gap in order if gap.status in (KpiStatus.WARNING, KpiStatus.CRITICAL)]
     telling.figure("values judged", len(order), "values")
     telling.figure("values short of target", len(short), "values")
     telling.figure("values past warning or critical", len(past), "values")
     judged = counted(len(order), "KPI value", "KPI values")
+    if n_hidden:
+        judged += f" shown ({telling.figure('values hidden', n_hidden, 'values').split()[0]} hidden)"
     top = order[0]
     if not any(gap.target is not None for gap in order):
         if top.behind_peer is not None and top.behind_peer > 0:

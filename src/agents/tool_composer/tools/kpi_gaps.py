@@ -19,6 +19,8 @@ PLACES = ("brand", "region")
 NOISE_MONTHS = 12
 LEAST_MONTHS = 4
 SUMMED = "sum(value)"
+HIDDEN = "words instead of a small group"
+"""Column of ``with_hidden``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,30 @@ def metric_rows(frame: pd.DataFrame, kpis: Mapping[str, Kpi], asked: Sequence[st
     if not kept.any():
         what = ", ".join(wanted) if wanted else "any KPI"
         raise DataUnavailable(f"there are no values of {what} in these rows")
-    rows = frame.loc[kept].assign(kpi=ids[kept])
+    rows = with_hidden(frame).loc[kept].assign(kpi=ids[kept])
     places = {name: _texts(rows, name) for name in PLACES}
     return rows.assign(month_number=month_numbers(rows["metric_date"]), **places)
+
+
+def with_hidden(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with ``HIDDEN``: what is shown instead of a value, None for one that is shown; as it is if it has it.
+
+    Decided by month over all places of a KPI, so it must see the rows before they are narrowed to some of the places or
+    months: of fewer places, the one that would reveal a small group is shown, and another question tells the total.
+    """
+    if HIDDEN in frame.columns or any(name not in frame.columns for name in (*NEEDED, "sample_size")):
+        return frame
+    words = np.full(len(frame), None, dtype=object)
+    table = pd.DataFrame({name: _texts(frame, name).to_numpy() for name in PLACES})
+    named = [table[name].notna() for name in PLACES]
+    table = table.fillna("").assign(size=frame["sample_size"].to_numpy(dtype=np.float64))
+    lines = [frame["metric_name"].to_numpy(), month_numbers(frame["metric_date"]), *named]
+    for _, cells in table.groupby(lines, sort=False):
+        sizes = cells.dropna().groupby(list(PLACES))["size"].min().astype(int)
+        if len(sizes) and is_small(int(sizes.min())):
+            hidden = hidden_cells({(str(brand), str(region)): int(size) for (brand, region), size in sizes.items()})
+            words[cells.index] = [hidden.get((one.brand, one.region)) for one in cells.itertuples()]
+    return frame.assign(**{HIDDEN: words})
 
 
 def finest_level(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -129,7 +152,7 @@ def at_level(rows: pd.DataFrame, level: Sequence[str]) -> pd.DataFrame:
 
 
 def gaps_of(rows: pd.DataFrame, kpis: Mapping[str, Kpi], period: Months, trend_months: int) -> list[Gap]:
-    """The gaps of every KPI and place in ``period``; small groups hidden, with a second one where that reveals them."""
+    """The gaps of every KPI and place in ``period``; hidden where a row of the period is (``with_hidden``)."""
     found: list[Gap] = []
     for kpi_id, of_kpi in rows.groupby("kpi", sort=True):
         cells = [
@@ -137,7 +160,7 @@ def gaps_of(rows: pd.DataFrame, kpis: Mapping[str, Kpi], period: Months, trend_m
             for _, cell in of_kpi.groupby([of_kpi[name].fillna("") for name in PLACES], sort=True)
             if (gap := _gap(kpis[str(kpi_id)], cell, period, trend_months)) is not None
         ]
-        found += _with_peers(_with_hidden(cells))
+        found += _with_peers(cells)
     return found
 
 
@@ -217,6 +240,7 @@ def _gap(kpi: Kpi, cell: pd.DataFrame, period: Months, trend_months: int) -> Gap
         share=None if missed is None or goal is None else missed / abs(goal),
         slope=_slope(months[until][-trend_months:], series[until][-trend_months:]),
         n=None if np.isnan(sizes).all() else int(np.nanmin(sizes)),
+        hidden=_words(ordered[inside]),
     )
 
 
@@ -310,9 +334,10 @@ def _badness(kpi: Kpi, value: float) -> float:
     return -value if kpi.direction is Direction.UP else value
 
 
-def _with_hidden(cells: list[Gap]) -> list[Gap]:
-    hidden = hidden_cells({(one.brand, one.region): one.n for one in cells if one.n is not None})
-    return [replace(one, hidden=hidden.get((one.brand, one.region))) for one in cells]
+def _words(rows: pd.DataFrame) -> str | None:
+    """The words instead of a group that is hidden in some month of these rows."""
+    told = rows[HIDDEN].dropna() if HIDDEN in rows.columns else ()
+    return str(min(told)) if len(told) else None
 
 
 def _first(rows: pd.DataFrame, name: str) -> str | None:

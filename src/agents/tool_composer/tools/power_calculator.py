@@ -73,6 +73,14 @@ class PowerCalculatorArguments(ToolArguments):
     months: Annotated[
         int | None, Field(ge=1, le=60, description="How many periods the test runs.", examples=[3, 6])
     ] = None
+    participants: Annotated[
+        int | None,
+        Field(
+            ge=SMALLEST_CELL,
+            description="How many units can take part; leave out for all there are.",
+            examples=[200],
+        ),
+    ] = None
     share_treated: Annotated[
         float, Field(ge=0.1, le=0.9, description="Share of the units that get it.", examples=[0.5])
     ] = 0.5
@@ -179,6 +187,8 @@ def _tell_spread(
     now = telling.figure("mean_now", mean, unit)
     deviation = telling.figure("std_between_units", float(np.sqrt(spread.variance)), unit)
     telling.figure("units_available", spread.n_units, rows.units)
+    if arguments.participants is not None:
+        telling.figure("participants", arguments.participants, rows.units)
     telling.say(
         StatementKind.FINDING,
         f"Today's mean is {now}; means of {rows.units} over {spread.periods} {rows.times} vary with a standard "
@@ -207,13 +217,15 @@ def _tell_size(
 ) -> str:
     design, variance = _design(arguments), spread.residual_variance(baseline=arguments.adjust_for_baseline)
     unit = f"{plain(arguments.outcome)} per {rows.each}"
-    possible = detectable(variance, spread.n_units, design)
+    there = arguments.participants or spread.n_units
+    possible = detectable(variance, there, design)
     mde = telling.figure("minimum_detectable_effect", possible, unit)
     telling.figure("length", spread.periods, rows.times)
     long = _length(telling, rows, spread.periods)
     power, alpha = telling.figure("power", design.power, SHARE), telling.figure("alpha", design.alpha, SHARE)
     chance = f"{power} power, {alpha} error rate"
-    all_units = f"With all {spread.n_units:,} {rows.units} over {long} the test would find {mde} or more"
+    those = f"{there:,}" if arguments.participants else f"all {there:,}"
+    all_units = f"With {those} {rows.units} over {long} the test would find {mde} or more"
     if wanted is None:
         return f"{all_units} ({chance})."
     telling.say(StatementKind.FINDING, f"{all_units} ({chance}).")
@@ -226,12 +238,16 @@ def _tell_size(
     telling.figure("units_needed", total, rows.units, low, high)
     telling.figure("units_treated", treated, rows.units)
     telling.figure("units_control", total - treated, rows.units)
-    telling.figure("power_with_all_units", power_of(variance, wanted, spread.n_units, design), SHARE)
-    _advise(telling, rows, spread, total, table)
+    telling.figure("power_with_all_units", power_of(variance, wanted, there, design), SHARE)
+    _advise(telling, rows, spread, total, there, table)
     return (
         f"To find {size}, the test needs {total:,} {rows.units} (95 % interval {low:,} to {high:,}), {treated:,} "
-        f"treated and {total - treated:,} not, over {long} ({chance}); there are {spread.n_units:,}."
+        f"treated and {total - treated:,} not, over {long} ({chance}); {_there(there, arguments)}."
     )
+
+
+def _there(there: int, arguments: PowerCalculatorArguments) -> str:
+    return f"{there:,} can take part" if arguments.participants else f"there are {there:,}"
 
 
 def _length(telling: Telling, rows: _Rows, periods: int) -> str:
@@ -243,9 +259,11 @@ def _length(telling: Telling, rows: _Rows, periods: int) -> str:
     return f"{periods} months ({weeks} weeks)"
 
 
-def _advise(telling: Telling, rows: _Rows, spread: Spread, total: int, table: Sequence[dict[str, Any]]) -> None:
+def _advise(
+    telling: Telling, rows: _Rows, spread: Spread, total: int, there: int, table: Sequence[dict[str, Any]]
+) -> None:
     enough = [row["periods"] for row in table if row["units_needed"] is not None and row["feasible"]]
-    if total <= spread.n_units:
+    if total <= there:
         telling.say(StatementKind.RECOMMENDATION, f"The test is possible: assign {total:,} {rows.units} at random.")
     elif enough:
         telling.say(
@@ -263,12 +281,13 @@ def _advise(telling: Telling, rows: _Rows, spread: Spread, total: int, table: Se
 def _row(spread: Spread, wanted: float | None, arguments: PowerCalculatorArguments) -> dict[str, Any]:
     design, variance = _design(arguments), spread.residual_variance(baseline=arguments.adjust_for_baseline)
     total = None if wanted is None else units_needed(variance, wanted, design)
+    there = arguments.participants or spread.n_units
     return {
         "periods": spread.periods,
-        "minimum_detectable_effect": detectable(variance, spread.n_units, design),
+        "minimum_detectable_effect": detectable(variance, there, design),
         "units_needed": total if total is None or total < MOST else None,
-        "units_available": spread.n_units,
-        "feasible": None if total is None else total <= spread.n_units,
+        "units_available": there,
+        "feasible": None if total is None else total <= there,
     }
 
 
@@ -283,12 +302,14 @@ def _tell_conditions(telling: Telling, rows: _Rows, spread: Spread, arguments: P
             "There is no earlier window of that length, so nothing is gained from adjusting for it.",
         )
         return
-    plain_total = detectable(spread.variance, spread.n_units, _design(arguments))
+    there = arguments.participants or spread.n_units
+    those = "these" if arguments.participants else "all"
+    plain_total = detectable(spread.variance, there, _design(arguments))
     without = telling.figure("minimum_detectable_effect_unadjusted", plain_total, "")
     telling.say(
         StatementKind.ASSUMPTION,
         f"The analysis adjusts for the {spread.periods} {rows.times} before the test (correlation "
-        f"{number(spread.correlation)}); without that, all {rows.units} would find no less than {without}.",
+        f"{number(spread.correlation)}); without that, {those} {rows.units} would find no less than {without}.",
     )
 
 

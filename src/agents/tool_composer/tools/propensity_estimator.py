@@ -60,7 +60,8 @@ def compute(inputs: ToolInputs, arguments: PropensityEstimatorArguments) -> Tool
     outcome = plain(arguments.outcome)
     what = f"have their first {outcome}" if level is None else f"reach {in_words(level, outcome)} per month"
     amounts = () if level is None else (("level to reach", level, outcome),)
-    words = Words(what, arguments.horizon, StatementKind.OPPORTUNITY, amounts)
+    among = f"without {outcome} so far" if level is None else "below that level"
+    words = Words(what, arguments.horizon, StatementKind.OPPORTUNITY, amounts, among)
     return told(inputs, history, outlook, words, by, arguments.threshold, _caveats(arguments, level))
 
 

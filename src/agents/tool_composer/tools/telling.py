@@ -41,8 +41,8 @@ class Telling:
         if statement not in self._statements:
             self._statements.append(statement)
 
-    def output(self, summary: str, rows: Sequence[Mapping[str, Any]], n_rows: int) -> ToolOutput:
-        """Everything that was told."""
+    def output(self, summary: str, rows: Sequence[Mapping[str, Any]], n_rows: int, confidence: str = "") -> ToolOutput:
+        """Everything that was told, and how sure the tool is of it (high, moderate, low) where it says so."""
         return ToolOutput(
             summary=summary,
             figures=tuple(self._figures.values()),
@@ -50,6 +50,7 @@ class Telling:
             rows=tuple(rows),
             n_rows=n_rows,
             query=self._inputs.query,
+            confidence=confidence,
         )
 
 

@@ -12,11 +12,13 @@ from src.agents.runtime import Deps, Filter
 from src.agents.tool_composer.agent import request_from
 from src.agents.tool_composer.frames import Frames
 from src.agents.tool_composer.graph import build_graph
+from src.agents.tool_composer.names import read_names
 from src.agents.tool_composer.nodes.decompose_query import decompose_query
 from src.agents.tool_composer.nodes.execute_plan import execute_plan
 from src.agents.tool_composer.nodes.plan_tools import plan_tools
 from src.agents.tool_composer.nodes.synthesize_results import synthesize_results
 from src.agents.tool_composer.opik_tracer import ToolComposerOpikTracer
+from src.agents.tool_composer.plan_memory import plan_key
 from src.agents.tool_composer.services import PLACE, WORK, Services, Work
 from src.agents.tool_composer.state import ComposeContext, ComposeRequest, ComposerState, ToolOutput
 from src.domain.kpis import load_kpis
@@ -183,6 +185,23 @@ async def test_questions_that_differ_in_their_months_only_share_a_plan(other: st
     ran = await compose(other, plans=plans)
     assert ran.result.plan is not None
     assert (ran.result.plan.source == "cache") is shared
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "shared"),
+    [
+        ("What if we made 20% more rep calls?", "What if we made 20 more rep calls?", False),
+        ("What if rep calls changed by 1?", "What if rep calls changed by -1?", False),
+        ("ROI of rep calls at $20 each?", "ROI of rep calls at €20 each?", False),
+        ("What if we made 20% more rep calls?", "what if we made 20 % more REP CALLS", True),
+    ],
+)
+def test_amounts_as_they_are_written_are_part_of_what_a_plan_is_for(first: str, other: str, shared: bool) -> None:
+    def key(query: str) -> str | None:
+        names = read_names(query, load_vocabulary(), TODAY)
+        return plan_key(query, names, ComposeContext(), {}, by_model=False)
+
+    assert (key(first) == key(other)) is shared
 
 
 async def test_a_plan_used_again_reads_the_months_of_the_new_question() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from src.agents.tool_composer.state import ToolOutput
+from src.agents.tool_composer.frames import Frames
+from src.agents.tool_composer.state import ComposeContext, Scope, ToolOutput
 from src.agents.tool_composer.tools.kpi_gaps import shortfall_of
 from src.agents.tool_composer.tools.targeting_gaps import wilson
 from src.domain.findings import StatementKind
@@ -22,7 +25,9 @@ from tests.unit.test_agents.test_tool_composer.descriptive_rows import (
     row,
     run,
     texts,
+    unfounded,
 )
+from tests.unit.test_agents.test_tool_composer.parts import Datasets
 
 STEADY = {"south": [100.0] * 12, "west": [80.0] * 12, "midwest": [60.0] * 12}
 
@@ -165,6 +170,73 @@ def test_small_groups_are_hidden_and_so_is_the_one_that_would_reveal_them() -> N
         run("gap_calculator", kpi_rows(STEADY, sample_size=10), level="brand_region")
 
 
+BRANDS = {
+    "Kisqali": {"south": 8, "west": 40},
+    "Fabhalta": {"south": 30, "west": 50},
+    "Remibrutinib": {"south": 60, "west": 70},
+}
+
+
+def by_brand(sizes: Mapping[str, Mapping[str, int]] = BRANDS) -> pd.DataFrame:
+    """KPI values by brand and region, with the regions' totals; each value is its number of members."""
+    parts = [
+        kpi_rows({region: [float(n)] * 6}, brand=brand, sample_size=n, target=100.0)
+        for brand, regions in sizes.items()
+        for region, n in regions.items()
+    ]
+    totals = {region: sum(of_brand[region] for of_brand in sizes.values()) for region in ("south", "west")}
+    parts += [
+        kpi_rows({region: [float(n)] * 6}, brand=None, sample_size=n, target=500.0) for region, n in totals.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+async def asked_of(frame: pd.DataFrame, **kept: tuple[str, ...]) -> ToolOutput:
+    """The gaps of a question about some of the places, as a composition reads its rows."""
+    frames = Frames(Datasets(table__business_metrics=frame), ComposeContext())
+    rows = await frames.of("metrics", Scope(tuple(kept.items())))
+    return run("gap_calculator", rows.frame, level="brand_region")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"brand": ("Fabhalta", "Remibrutinib")},
+        {"brand": ("Fabhalta",)},
+        {"brand": ("Fabhalta",), "region": ("south",)},
+    ],
+)
+async def test_asking_for_some_places_shows_none_that_is_hidden_among_all(asked: dict[str, tuple[str, ...]]) -> None:
+    whole = await asked_of(by_brand())
+    hidden = {(one["brand"], one["region"]) for one in whole.rows if one["suppressed"]}
+    assert {("Kisqali", "south"), ("Fabhalta", "south")} <= hidden
+    try:
+        output = await asked_of(by_brand(), **asked)
+    except TooFewRows:
+        return
+    shown = {(one["brand"], one["region"]) for one in output.rows if one["suppressed"] is None}
+    assert shown
+    assert not shown & hidden
+
+
+async def test_a_place_hidden_in_one_month_is_hidden_in_every_period_with_it() -> None:
+    frame = by_brand()
+    first = frame["metric_date"] == frame["metric_date"].min()
+    small = (frame["brand"] == "Kisqali") & (frame["region"] == "south")
+    frame.loc[small & ~first, "sample_size"] = 45
+    late = run("gap_calculator", frame, level="brand_region", period="last 3 months")
+    early = run("gap_calculator", frame, level="brand_region", period="2023-H1")
+    assert row(late, brand="Kisqali", region="south")["suppressed"] is None
+    assert row(early, brand="Kisqali", region="south")["suppressed"] is not None
+
+
+async def test_how_many_are_hidden_is_said_with_how_many_are_shown() -> None:
+    output = await asked_of(by_brand())
+    assert output.summary.startswith("2 of 2 KPI values shown (4 hidden) miss their target")
+    assert unfounded(output) == []
+
+
 def test_the_finest_breakdown_that_may_mostly_be_shown_is_taken() -> None:
     by_place = kpi_rows(STEADY, sample_size=5)
     by_region = kpi_rows(STEADY, sample_size=40).assign(brand=None)
@@ -227,6 +299,7 @@ def test_a_handful_not_reached_is_not_counted_out() -> None:
     assert output.summary.startswith("Fewer than 11 of ")
     assert all(one["share"] is None for one in output.rows if one["group"] == "west")
     assert not any(one.name == "share of high-decile prescribers not reached" for one in output.figures)
+    assert unfounded(output) == []
 
 
 def test_without_high_deciles_there_is_nothing_to_tell() -> None:

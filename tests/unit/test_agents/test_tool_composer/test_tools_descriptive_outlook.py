@@ -123,7 +123,8 @@ def test_only_those_without_a_prescription_can_have_their_first() -> None:
     frame = adopters({"east": 0.02, "south": 0.02, "west": 0.06}, units=480)
     output = run("propensity_estimator", frame)
     never = frame.groupby("hcp_id")["nrx"].sum() == 0
-    assert figure(output, "prescribers at risk now").value == never.sum()
+    assert figure(output, "prescribers without NRx so far now").value == never.sum()
+    assert "at risk" not in output.summary
 
 
 def test_where_all_write_already_converting_is_reaching_a_level_and_that_is_said() -> None:

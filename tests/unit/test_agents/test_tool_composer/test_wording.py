@@ -55,7 +55,7 @@ def materials(draw: st.DrawFn) -> Material:
 def test_every_number_of_the_answer_is_a_figure_or_stands_in_a_statement_with_its_evidence(material: Material) -> None:
     told = by_template(material)
     known = [one for _, output in material.done for one in known_numbers(output)]
-    texts = [one.text for one in told.statements if one.evidence]
+    texts = [one.text for _, output in material.done for one in output.statements if one.evidence]
     assert unfounded_numbers(told.answer, known, texts) == ()
     assert unfounded_numbers(told.headline, known, texts) == ()
 
@@ -116,3 +116,50 @@ def test_a_step_counts_with_the_confidence_of_its_verdict(word: str, sure: float
     step = StepResult(0, "causal_effect_estimator", EFFECT, "success", output("x", rows=({"confidence": word},)))
     plan = Plan((PlannedStep(0, "causal_effect_estimator", EFFECT, 0),), "deterministic")
     assert confidence_of(Material("?", (SubQuestion("?", "causal_effect"),), plan, (step,))) == sure
+
+
+def told_step(ordinal: int, tool: str, text: str, *, lower: float, confidence: str = "", **inputs: str) -> StepResult:
+    figure = Figure("effect", 0.21, "scripts", f"step:c/{ordinal}", lower, 0.31)
+    return StepResult(ordinal, tool, inputs, "success", ToolOutput(text, (figure,), confidence=confidence))
+
+
+def two_parts(*steps: StepResult, intents: tuple[str, str] = ("causal_effect", "value")) -> Material:
+    planned = tuple(PlannedStep(one.ordinal, one.tool, one.inputs, min(one.ordinal, 1)) for one in steps)
+    return Material("?", tuple(SubQuestion("?", one) for one in intents), Plan(planned, "deterministic"), steps)
+
+
+CALLS = told_step(0, "causal_effect_estimator", "Calls raise.", lower=0.12, treatment="rep_calls", outcome="nrx")
+SAMPLES = told_step(1, "causal_effect_estimator", "Samples do not.", lower=-0.1, treatment="samples", outcome="nrx")
+RETURNS = told_step(2, "roi_estimator", "Samples do not pay.", lower=0.1, treatment="samples", outcome="nrx")
+
+
+def test_every_steps_conclusion_is_a_finding_on_its_own_evidence() -> None:
+    found = by_template(two_parts(CALLS, SAMPLES, RETURNS)).statements
+    assert [(one.text, one.evidence) for one in found if one.kind is StatementKind.FINDING] == [
+        ("Calls raise.", ("step:c/0",)),
+        ("Samples do not.", ("step:c/1",)),
+        ("Samples do not pay.", ("step:c/2",)),
+    ]
+
+
+def test_the_headline_answers_every_part_with_the_tool_that_was_asked_for() -> None:
+    assert by_template(two_parts(CALLS, SAMPLES, RETURNS)).headline == (
+        "Calls raise. Samples do not pay. Samples do not."
+    )
+
+
+def test_figures_of_one_name_about_different_things_say_what_they_are_about() -> None:
+    names = [one.name for one in by_template(two_parts(CALLS, SAMPLES)).figures]
+    assert names == ["rep calls on nrx: effect", "samples on nrx: effect"]
+    assert [one.name for one in by_template(two_parts(SAMPLES)).figures] == ["effect"]
+
+
+def test_beside_tools_without_a_verdict_an_effect_is_as_sure_as_alone() -> None:
+    effect = told_step(0, "causal_effect_estimator", "x", lower=0.1, confidence="moderate")
+    others = [told_step(n, "roi_estimator", "y", lower=0.1) for n in (1, 2)]
+    assert confidence_of(two_parts(effect, *others)) == confidence_of(two_parts(effect)) == 0.7
+
+
+def test_an_interval_across_0_is_not_told_with_high_confidence() -> None:
+    assert confidence_of(two_parts(CALLS)) == 0.9
+    assert confidence_of(two_parts(SAMPLES)) == 0.4

@@ -1,0 +1,1 @@
+"""What does it cost to ask: how long for one who asks, and what when many ask at once?"""
