@@ -5,8 +5,8 @@ python -m benchmarks.asking.latency [--rows 100000] [--repeats 9] [--folder FOLD
 One process, one question after the other, no language model, everything warm: each question is asked once before it is
 timed. Overhead is what orchestration, tracing, audit, checkpoints and the wording cost: the whole answer less the time
 between asking an agent and its finding. The question of several tools is compared with its slowest tool, as long as
-that took among the others. Run it on a core of its own (taskset -c 0): wall time counts, and CPU time stands beside it to
-show how much of that was waiting for the processor. Exit code 1 when a target is missed.
+that took among the others. Run it on a core of its own (taskset -c 0): wall time counts, and CPU time stands beside it
+to show how much of that was waiting for the processor. Exit code 1 when a target is missed.
 """
 
 from __future__ import annotations

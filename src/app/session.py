@@ -22,7 +22,7 @@ from src.app.staging import StagedDataset, stage
 from src.app.tracing import traced_database
 from src.mlops.opik_connector import OpikConnector, get_opik_connector
 from src.storage.catalogue import Catalogue
-from src.storage.database import Database
+from src.storage.database import Database, check_connection
 from src.storage.datasets import LoadedFrame
 from src.storage.observations import ObservationRepository
 from src.storage.postgres_gateway import PostgresGateway
@@ -132,7 +132,7 @@ async def open_checkpointer(database: Database) -> AsyncIterator[AsyncPostgresSa
         "options": f"-c search_path={CHECKPOINT_SCHEMA}",
     }
     pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-        database.dsn, min_size=0, max_size=4, kwargs=settings, open=False, check=AsyncConnectionPool.check_connection
+        database.dsn, min_size=0, max_size=4, kwargs=settings, open=False, check=check_connection
     )
     async with pool:
         saver = AsyncPostgresSaver(pool, serde=ResultSerializer((*IMPACT_CHECKPOINTED, *QUERY_CHECKPOINTED)))

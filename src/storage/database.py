@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import select
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
@@ -31,6 +34,7 @@ Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
 Address: TypeAlias = str | Callable[[], Awaitable[str]]
 
 CONNECT_TIMEOUT_S = 10
+ASKED_EVERY_S = 5.0
 _MOMENTARY = ("Connection refused", "starting up", "shutting down", "recovery", "closed the connection")
 _LOST_CLASSES = ("08", "28", "53", "57P")  # SQLSTATE: connection, authorisation, resources, operator intervention
 
@@ -103,7 +107,7 @@ class Database:
             timeout=3 * patience_s,  # waits for a busy connection as well as for a server that is coming back
             reconnect_timeout=3 * patience_s,
             configure=_configure,
-            check=AsyncConnectionPool.check_connection,
+            check=check_connection,
             open=False,
         )
         async with pool:
@@ -141,6 +145,30 @@ class Database:
         """Stream all ``rows`` or none into ``table``; see ``Session.copy_rows``."""
         async with self.transaction() as session:
             return await session.copy_rows(table, columns, rows)
+
+
+_checked: WeakKeyDictionary[psycopg.AsyncConnection[Any], float] = WeakKeyDictionary()
+
+
+async def check_connection(connection: psycopg.AsyncConnection[Any]) -> None:
+    """The check of a pool before it gives a connection away; raises psycopg.OperationalError for one that is lost.
+
+    The server is asked only where it has sent something of its own accord, such as the end of the connection, or was
+    not asked for ``ASKED_EVERY_S``: a question before each statement doubles the statements.
+    """
+    now = time.monotonic()
+    if now - _checked.get(connection, -math.inf) < ASKED_EVERY_S and not _has_news(connection):
+        return
+    await AsyncConnectionPool.check_connection(connection)
+    _checked[connection] = now
+
+
+def _has_news(connection: psycopg.AsyncConnection[Any]) -> bool:
+    if connection.closed:
+        return True
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def table_name(name: str) -> sql.Identifier:

@@ -108,7 +108,7 @@ def _found(material: Material, reasoning: Reasoning, reader: str) -> list[str]:
     lines = list(points)
     for place, finding in enumerate(material.findings):
         for text in (ended(one.text) for one in finding.of(StatementKind.FINDING)):
-            repeated = text.lower() == ended(finding.headline).lower()
+            repeated = text.lower() in ended(finding.headline).lower()
             technical = reader == UserExpertise.EXECUTIVE and _JARGON.search(text) is not None
             if not repeated and not technical and not _covered(text, points):
                 lines.append(_labelled(text, [place], material.findings))

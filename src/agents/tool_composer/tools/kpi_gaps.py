@@ -121,7 +121,7 @@ def with_hidden(frame: pd.DataFrame) -> pd.DataFrame:
     for _, cells in table.groupby(lines, sort=False):
         sizes = cells.dropna().groupby(list(PLACES))["size"].min().astype(int)
         if len(sizes) and is_small(int(sizes.min())):
-            hidden = hidden_cells({(str(brand), str(region)): int(size) for (brand, region), size in sizes.items()})
+            hidden = hidden_cells(dict(zip(sizes.index.to_flat_index(), sizes.tolist(), strict=True)))
             words[cells.index] = [hidden.get((one.brand, one.region)) for one in cells.itertuples()]
     return frame.assign(**{HIDDEN: words})
 
