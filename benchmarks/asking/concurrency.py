@@ -4,8 +4,9 @@ python -m benchmarks.asking.concurrency [--sessions 50] [--seconds 120] [--rows 
 
 Every session has a brand and a region of its own, asks about them, then leans on its last question ("and for
 samples?"). An answer with another brand or region than its session's is cross-talk. Spans: what the recorder accepted
-is compared with what the database holds when all is delivered. Memory: the resident set, sampled every second; the
-slope is that of a line through the second half. Exit code 1 when a target is missed.
+is compared with what the database holds when all is delivered, so the folder must be one that only this benchmark uses.
+Memory: the resident set, sampled every second; the slope is that of a line through the second half. Exit code 1 when a
+target is missed.
 """
 
 from __future__ import annotations

@@ -117,9 +117,10 @@ def unfounded_numbers(
     level of an interval is 95 % unless ``texts`` give another. Zero may be pointed at ("above 0") without being known.
     ``within`` is the greatest relative difference of a rounding, where half of the last digit is too much.
     """
-    said = [(one, read_numbers(one)) for one in texts]
+    said = [(one, read_numbers(one)) for one in dict.fromkeys(texts)]
     readings = [reading for _, reading in said]
-    facts = [_Fact.of(one) for one in known] + [fact for one, reading in said for fact in _facts(one, reading)]
+    told = (fact for one, reading in said for fact in _facts(one, reading))
+    facts = tuple(dict.fromkeys((*(_Fact.of(one) for one in known), *told)))
     levels = {one.value for reading in readings for one in reading.numbers if one.level} or {USUAL_LEVEL}
     years = {part for reading in readings for one in reading.names if one.date for part in _date(one.text)}
     verbatim = {_squeezed(one.text) for reading in readings for one in reading.numbers if math.isnan(one.value)}

@@ -157,6 +157,8 @@ def assert_answered_once(e2i: CommandLine, question: str) -> None:
         rows(e2i, "SELECT success_count BETWEEN 1 AND 2, failure_count FROM composer_plans")
         == [(True, 0)] * compositions
     )
+    # The agents that were asked keep nothing in the session's memory: it could not be read back.
+    assert rows(e2i, "SELECT DISTINCT checkpoint_ns FROM checkpoints.checkpoints") == [("",)]
     activities = "SELECT agent_name, count(*) FROM agent_activities WHERE trace_id = %s GROUP BY 1 HAVING count(*) > 1"
     assert rows(e2i, activities, trace_id) == []
     done = SameProcess(e2i.var, e2i.dsn)("audit", "verify", trace_id, "--json")

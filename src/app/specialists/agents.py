@@ -12,7 +12,7 @@ from src.agents.explainer.state import ExplainRequest, OutputFormat, Passage
 from src.agents.ml_foundation.observability_connector.agent import ObservabilityConnectorAgent
 from src.agents.ml_foundation.observability_connector.state import ObserveRequest
 from src.agents.orchestrator.state import ContextChunk, QueryRequest, Written
-from src.agents.runtime import Deps, Filter
+from src.agents.runtime import Deps
 from src.agents.specialists import Task
 from src.agents.tool_composer.agent import ToolComposer
 from src.agents.tool_composer.state import ComposeContext, ComposeRequest
@@ -25,7 +25,6 @@ from src.domain.guards import Guards
 from src.rag.answering.pipeline import RAGPipeline
 from src.rag.retrieval_results import RetrievalFilters
 from src.storage.audit_chain import AuditChain
-from src.storage.gateway import Op
 from src.storage.trace_records import Window
 
 Progress = Callable[[str], None]
@@ -69,10 +68,9 @@ class ComposerSpecialist:
     agent_name: str = "tool_composer"
 
     async def answer(self, task: Task) -> Finding:
-        """What the tools compute together."""
+        """What the tools compute together; of brand and region they decide after what is hidden on all rows."""
         context = ComposeContext(
             dataset=task.dataset,
-            filters=_filters(task),
             brand=task.brand,
             region=task.region,
             expertise=task.expertise,
@@ -195,12 +193,6 @@ def _unwritten(findings: Sequence[Finding], reason: str) -> Written:
 
 def _deps(session: Session, agent: str, trace_id: str, on_progress: Progress, part: str = "") -> Deps:
     return run_deps(session.database, agent, on_progress, trace_id=trace_id, part=part)
-
-
-def _filters(task: Task) -> tuple[Filter, ...]:
-    """Brand and region hold for every step; the composer reads periods and groups from the question itself."""
-    chosen = (("brand", task.brand), ("region", task.region))
-    return tuple(Filter(column, Op.EQ, value) for column, value in chosen if value)
 
 
 def _window(question: str) -> Window:

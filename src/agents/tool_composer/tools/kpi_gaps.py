@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,17 +114,20 @@ def with_hidden(frame: pd.DataFrame) -> pd.DataFrame:
     """
     if HIDDEN in frame.columns or any(name not in frame.columns for name in (*NEEDED, "sample_size")):
         return frame
-    words = np.full(len(frame), None, dtype=object)
-    table = pd.DataFrame({name: _texts(frame, name).to_numpy() for name in PLACES})
-    named = [table[name].notna() for name in PLACES]
-    table = table.fillna("").assign(size=frame["sample_size"].to_numpy(dtype=np.float64))
-    lines = [frame["metric_name"].to_numpy(), month_numbers(frame["metric_date"]), *named]
-    for _, cells in table.groupby(lines, sort=False):
-        sizes = cells.dropna().groupby(list(PLACES))["size"].min().astype(int)
-        if len(sizes) and is_small(int(sizes.min())):
-            hidden = hidden_cells(dict(zip(sizes.index.to_flat_index(), sizes.tolist(), strict=True)))
-            words[cells.index] = [hidden.get((one.brand, one.region)) for one in cells.itertuples()]
-    return frame.assign(**{HIDDEN: words})
+    places = [_texts(frame, name).fillna("").astype(str) for name in PLACES]
+    cells = list(zip(*places, strict=True))
+    months = month_numbers(frame["metric_date"])
+    lines = [
+        (name, month, bool(brand), bool(region))
+        for name, month, (brand, region) in zip(frame["metric_name"], months, cells, strict=True)
+    ]
+    tables: dict[Hashable, dict[tuple[str, str], int]] = defaultdict(dict)
+    for line, cell, n in zip(lines, cells, frame["sample_size"], strict=True):
+        if not pd.isna(n):
+            tables[line][cell] = min(int(n), tables[line].get(cell, int(n)))
+    hidden = {line: hidden_cells(sizes) for line, sizes in tables.items() if is_small(min(sizes.values()))}
+    words = [hidden.get(line, {}).get(cell) for line, cell in zip(lines, cells, strict=True)]
+    return frame.assign(**{HIDDEN: pd.Series(words, index=frame.index, dtype=object)})
 
 
 def finest_level(rows: pd.DataFrame) -> tuple[str, ...]:
