@@ -74,6 +74,7 @@ PHASES = (
     Phase("corpus", "integration/test_corpus*.py integration/test_retrieval*.py"),
     Phase("answers-scored", "integration/test_answer_e*.py integration/test_feedback_*.py integration/test_eval*.py"),
     Phase("asking", "integration/test_ask_*.py integration/test_conv*.py integration/test_mcp_*.py"),
+    Phase("asking-models", "integration/test_model_path.py"),
     Phase("surfaces", "unit/test_api integration/test_readme_example.py"),
     Phase("domain", "unit/test_domain integration/test_kpis.py"),
     Phase("reports", "unit/test_report"),
