@@ -69,7 +69,7 @@ async def test_a_momentary_outage_is_retried() -> None:
 
 async def test_a_lasting_outage_is_a_value_that_names_neither_key_nor_text() -> None:
     with ScriptedOpenAI(fault=faults.status(503)) as server:
-        found = await embedded(server, TEXTS)
+        found = await embedded(server, TEXTS[2:])
     assert isinstance(found, Unavailable)
     assert "HTTP 503" in found.reason
     assert KEY not in found.reason
