@@ -18,7 +18,6 @@ from src.domain.identifiers import without_identifiers
 from src.errors import E2IError
 from src.mlops.tracing.privacy import Redactor
 from src.mlops.tracing.recorder import share
-from src.rag.answers import RAGAnswer
 from src.rag.configuration import load_rag_config
 from src.storage.database import Database
 from src.storage.interactions import Interaction, InteractionRepository
@@ -29,34 +28,6 @@ CAUSAL_AGENT = "causal_impact"
 RAG_AGENT = "orchestrator"
 CONFIDENCE = {"high": 0.9, "moderate": 0.6, "low": 0.3}
 """The words of a conclusion on the scale of other answers: an order, no probability."""
-
-
-def of_documents(answer: RAGAnswer, *, brand: str | None = None, expertise: str | None = None) -> Interaction:
-    """The interaction of an answer from documents. Raises ValueError for one that has no trace."""
-    if answer.trace_id is None:
-        raise ValueError("an answer without a trace cannot be scored later")
-    return Interaction(
-        trace_id=answer.trace_id,
-        query=answer.query,
-        answer=answer.answer,
-        contexts=[
-            {"chunk_id": one.chunk_id, "score": one.score, "text": one.text, "title": one.title}
-            for one in answer.contexts
-        ],
-        citations=[
-            {"marker": one.marker, "chunk_id": one.chunk_id, "start": one.start, "end": one.end, "quote": one.quote}
-            for one in answer.citations
-        ],
-        agents=[RAG_AGENT],
-        prompt_versions=answer.prompt_versions,
-        retrieval_config_id=answer.retrieval_config_id,
-        confidence=answer.confidence,
-        latency_ms=answer.latency_ms,
-        brand=brand,
-        user_expertise=expertise,
-        method=answer.method,
-        declined=answer.declined,
-    )
 
 
 def of_analysis(run: RunRecord, analysis: Analysis) -> Interaction:

@@ -179,11 +179,9 @@ class Assistant:
 
     async def _budget(self, session_id: str) -> Budget:
         """What this question may spend: the configured limit of a run, or what the session has left of its own."""
-        run, session, used = load_llm_config().budget, self.guards.limits, await self._used(session_id)
-        tokens = min(run.max_tokens or session.tokens_per_session, session.tokens_per_session - used.tokens)
-        return Budget(
-            max(1, tokens), self._dollars(run.max_dollars, session.dollars_per_session - (used.dollars or 0.0))
-        )
+        run = load_llm_config().budget
+        tokens, dollars = self.guards.remaining(await self._used(session_id))
+        return Budget(max(1, min(run.max_tokens or tokens, tokens)), self._dollars(run.max_dollars, dollars))
 
     def _dollars(self, of_run: float | None, left: float) -> float | None:
         """The smaller limit; that of the session only where prices are known: a call without one would be refused."""

@@ -1,4 +1,4 @@
-"""How are answers from documents, their scores and what people say of them printed?"""
+"""How are the scores of an answer and what people say of it printed?"""
 
 from __future__ import annotations
 
@@ -8,38 +8,8 @@ from src.cli import output
 
 if TYPE_CHECKING:
     from src.app.answer_evaluation import ScoredAnswer
-    from src.rag.answers import RAGAnswer
 
 _NOT_MEASURED = "not measured"
-
-
-def answer_document(answer: RAGAnswer) -> dict[str, Any]:
-    """An answer from documents as JSON."""
-    import dataclasses
-
-    return dataclasses.asdict(answer)
-
-
-def print_answer(answer: RAGAnswer) -> None:
-    """The answer, its sources, and what a reader should know of it."""
-    from rich.text import Text
-
-    lines = [Text(answer.answer)]
-    if answer.citations:
-        lines.append(Text())
-    titles: dict[str, str] = {one.chunk_id: one.uri or one.source_id for one in answer.contexts}
-    for one in answer.citations:
-        lines.append(Text(f"[{one.marker}] {one.title} ({titles.get(one.chunk_id, one.chunk_id)}): “{one.quote}”"))
-    notes = [
-        f"the {one.arm} search gave {'a part only' if one.share else 'nothing'}: {one.reason}"
-        for one in answer.degraded
-    ]
-    lines += [Text(f"! {note}", style="yellow") for note in (*answer.notes, *notes)]
-    if answer.declined is None:
-        lines.append(
-            Text(f"Confidence {answer.confidence:.2f}, by {answer.method}; trace {answer.trace_id}", style="dim")
-        )
-    output.print_rich(*lines)
 
 
 def scores_document(scored: ScoredAnswer) -> dict[str, Any]:

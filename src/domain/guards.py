@@ -16,7 +16,7 @@ from src.contracts.tables import TABLES
 from src.domain.disguises import Reading, readings
 from src.domain.identifiers import IdentifierKind, find_identifiers
 from src.domain.vocabulary import Pattern
-from src.errors import ConfigError, GuardrailViolation, nearest_names
+from src.errors import ConfigError, nearest_names
 from src.settings import CONFIG_DIR, ConfigModel, load_config
 
 GUARDS_FILE = CONFIG_DIR / "guards.yaml"
@@ -168,11 +168,6 @@ class Guards(ConfigModel):
     def breaks(self, rule: Rule, question: str) -> bool:
         """Whether a question is one that ``rule`` does not let through."""
         return any(self._compiled[rule].holds(one) for one in self._readings(question))
-
-    def admit(self, used: SessionUse) -> None:
-        """Raise GuardrailViolation where a session has asked or spent as much as it may."""
-        if (declined := self.limits.check(used)) is not None:
-            raise GuardrailViolation(declined.reason)
 
     def remaining(self, used: SessionUse) -> tuple[int, float]:
         """Tokens and US dollars that a session has left."""

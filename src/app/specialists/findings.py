@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from src.agents.ml_foundation.observability_connector.agent import ObserveResult
 from src.agents.specialists import Task
@@ -195,8 +195,3 @@ def together(task: Task, told: Sequence[Finding]) -> Finding:
 def failed(task: Task, reason: str, status: FindingStatus = FindingStatus.FAILED) -> Finding:
     """A finding that says why there is none."""
     return Finding(task.agent, task.question, status, reason=" ".join(reason.split()))
-
-
-def versions_of(findings: Sequence[Finding], *more: tuple[tuple[str, int], ...]) -> Mapping[str, int]:
-    """The prompt versions that an answer rests on."""
-    return dict([pair for finding in findings for pair in finding.prompt_versions] + [p for one in more for p in one])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from src.contracts.tables import TABLES
 from src.domain.guards import GUARDS_FILE, REASONS, Declined, Guards, Rule, SessionUse, load_guards
-from src.errors import ConfigError, GuardrailViolation
+from src.errors import ConfigError
 
 HERE = Path(__file__).parent
 QUESTIONS = yaml.safe_load((HERE / "guard_questions.yaml").read_text(encoding="utf-8"))
@@ -193,15 +193,8 @@ def test_an_unknown_role_is_refused_with_the_nearest() -> None:
     ],
 )
 def test_a_session_asks_and_spends_within_its_limits(used: SessionUse, rule: str | None) -> None:
-    guards = load_guards()
-    declined = guards.limits.check(used)
+    declined = load_guards().limits.check(used)
     assert (declined.rule if declined else None) == rule
-    if declined is None:
-        guards.admit(used)
-    else:
-        with pytest.raises(GuardrailViolation) as refused:
-            guards.admit(used)
-        assert str(refused.value) == declined.reason
 
 
 @pytest.mark.parametrize(
