@@ -72,13 +72,19 @@ SELECT plan_id, plan, success_count, failure_count FROM composer_plans
 WHERE query_sha256 = %s AND success_count >= failure_count
 """
 _KEEP = """
-INSERT INTO composer_plans AS kept (query_sha256, plan, success_count, failure_count, last_used_at)
-VALUES (%(key)s, %(plan)s, %(won)s, %(lost)s, now())
+INSERT INTO composer_plans AS kept
+    (query_sha256, plan, success_count, failure_count, last_used_at, last_composition_id)
+VALUES (%(key)s, %(plan)s, %(won)s, %(lost)s, now(), %(composition)s)
 ON CONFLICT (query_sha256) DO UPDATE SET
-    success_count = CASE WHEN kept.plan = EXCLUDED.plan THEN kept.success_count ELSE 0 END + EXCLUDED.success_count,
-    failure_count = CASE WHEN kept.plan = EXCLUDED.plan THEN kept.failure_count ELSE 0 END + EXCLUDED.failure_count,
+    success_count = CASE WHEN kept.plan = EXCLUDED.plan THEN kept.success_count ELSE 0 END + CASE
+        WHEN kept.plan = EXCLUDED.plan AND kept.last_composition_id = EXCLUDED.last_composition_id THEN 0
+        ELSE EXCLUDED.success_count END,
+    failure_count = CASE WHEN kept.plan = EXCLUDED.plan THEN kept.failure_count ELSE 0 END + CASE
+        WHEN kept.plan = EXCLUDED.plan AND kept.last_composition_id = EXCLUDED.last_composition_id THEN 0
+        ELSE EXCLUDED.failure_count END,
     plan = EXCLUDED.plan,
-    last_used_at = now()
+    last_used_at = now(),
+    last_composition_id = EXCLUDED.last_composition_id
 RETURNING plan_id
 """
 _COUNTED = "SELECT 1 FROM composer_compositions WHERE composition_id = %s AND plan_id IS NOT NULL"
@@ -106,7 +112,7 @@ class CompositionRepository:
     ) -> str:
         """Count a use of a plan and return its id; another plan for the question begins at nought.
 
-        A composition whose rows are stored already counted its use.
+        A composition counts once, also when it is carried out again after an interruption before its rows were stored.
         """
         async with self._database.transaction() as session:
             counts = composition_id is None or await session.fetchrow(_COUNTED, (composition_id,)) is None
@@ -117,6 +123,7 @@ class CompositionRepository:
                     "plan": json_value(dict(plan)),
                     "won": int(counts and succeeded),
                     "lost": int(counts and not succeeded),
+                    "composition": composition_id,
                 },
             )
         assert row is not None  # an upsert always returns its row

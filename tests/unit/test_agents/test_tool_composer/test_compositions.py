@@ -122,6 +122,17 @@ async def test_plans_of_other_questions_are_not_found(repository: CompositionRep
     assert await repository.find("other") is None
 
 
+async def test_a_composition_interrupted_before_its_rows_were_stored_counts_its_plan_once(
+    repository: CompositionRepository,
+) -> None:
+    trace, other = composition_id(str(uuid7())), composition_id(str(uuid7()))
+    for one in (trace, trace, other):
+        await repository.keep("q", PLAN, succeeded=True, composition_id=one)
+    plan = await repository.find("q")
+    assert plan is not None
+    assert plan.successes == 2
+
+
 async def test_a_composition_that_is_composed_again_counts_its_plan_once(repository: CompositionRepository) -> None:
     trace = str(uuid7())
     for _ in range(2):
