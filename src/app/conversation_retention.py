@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from src.app.session import open_checkpointer
+from src.app.session import claimed, conversation, open_checkpointer
 from src.storage.conversations import ConversationRepository
 from src.storage.database import Database
 
@@ -38,10 +38,15 @@ async def forget_idle_conversations(
     cutoff = (now or datetime.now(UTC)) - timedelta(days=days)
     conversations = ConversationRepository(database)
     idle = await conversations.idle(cutoff)
-    if not dry_run and idle:
-        # The memory first: a session without a row could not be found again.
-        async with open_checkpointer(database) as checkpointer:
-            for session_id in idle:
-                await checkpointer.adelete_thread(session_id)
-        await conversations.forget(idle)
-    return ConversationReport(cutoff, days, dry_run, len(idle))
+    if dry_run or not idle:
+        return ConversationReport(cutoff, days, dry_run, len(idle))
+    forgotten = 0
+    async with open_checkpointer(database) as checkpointer:
+        for session_id in idle:
+            async with claimed(database, conversation(session_id)) as mine:
+                # Nobody can ask while it is held; it may have been asked before.
+                if mine and session_id in await conversations.idle(cutoff):
+                    # The memory first: a session without a row could not be found again.
+                    await checkpointer.adelete_thread(session_id)
+                    forgotten += await conversations.forget(session_id, cutoff)
+    return ConversationReport(cutoff, days, dry_run, forgotten)

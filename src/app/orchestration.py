@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from src.agents.auditing import seal_answer
 from src.agents.explainer.agent import ExplainerAgent
 from src.agents.explainer.services import Services as ExplainerServices
+from src.agents.explainer.state import OutputFormat
 from src.agents.ml_foundation.observability_connector.agent import ObservabilityConnectorAgent
 from src.agents.orchestrator.agent import OrchestratorAgent, QueryResult
 from src.agents.orchestrator.graph import OrchestratorGraph, build_graph
@@ -28,7 +30,7 @@ from src.app.interactions import keep, of_query, without_persons
 from src.app.passages import CorpusPassages
 from src.app.prompts import open_prompts
 from src.app.quality import observer_over
-from src.app.session import Session
+from src.app.session import Session, conversation
 from src.app.specialists.agents import (
     CausalSpecialist,
     ComposerSpecialist,
@@ -120,7 +122,7 @@ class Assistant:
     async def _turn(self, session_id: str) -> AsyncIterator[bool]:
         """Wait until it is a session's turn and there is room; False while another process answers in it."""
         turn = self._sessions.setdefault(session_id, asyncio.Lock())
-        async with turn, self._slots, self.session.claim(f"conversation/{session_id}") as mine:
+        async with turn, self._slots, self.session.claim(conversation(session_id)) as mine:
             yield mine
 
     async def _admit(self, request: QueryRequest, trace_id: str) -> None:
@@ -228,7 +230,7 @@ class Assistant:
             self.retriever, load_rag_config().answering, llm=llm, tracer=self.session.tracer, prompts=self.prompts
         )
         agents: tuple[Specialist, ...] = (
-            CausalSpecialist(self.session, self.guards),
+            CausalSpecialist(dataclasses.replace(self.session, on_progress=on_progress), self.guards),
             ComposerSpecialist(self.session, composer, self.guards, on_progress),
             ExplainerSpecialist(pipeline if self.has_documents else None),
             HealthSpecialist(self.session, self.observer, on_progress),
@@ -271,14 +273,20 @@ async def open_assistant(session: Session) -> AsyncIterator[Assistant]:
 def _checked(request: QueryRequest, guards: Guards) -> QueryRequest:
     """The request without persons in its question.
 
-    Raises QuestionNotUnderstood for what cannot be a question, ContractViolation for an unknown reader, brand or
-    region, ConfigError for an unknown role.
+    Raises QuestionNotUnderstood for what cannot be a question, ContractViolation for an unknown reader, form, brand or
+    region and for what is no session's id, ConfigError for an unknown role.
     """
     check_readable(request.query)
-    if request.user_expertise not in list(UserExpertise):
-        raise ContractViolation(
-            f"there is no reader '{request.user_expertise[:40]}'; use {', '.join(one.value for one in UserExpertise)}"
-        )
+    for what, said, known in (
+        ("reader", request.user_expertise, list(UserExpertise)),
+        ("form of an answer", request.output_format, list(OutputFormat)),
+    ):
+        if said not in known:
+            raise ContractViolation(f"there is no {what} '{said[:40]}'; use {', '.join(map(str, known))}")
+    try:
+        UUID(request.session_id)
+    except ValueError:
+        raise ContractViolation(f"'{request.session_id[:60]}' is no id of a session") from None
     guards.hidden_columns(request.role)
     vocabulary = load_vocabulary()
     return dataclasses.replace(
@@ -312,4 +320,4 @@ def _status(result: QueryResult) -> str:
         return "declined"
     if result.clarification:
         return "asked_back"
-    return "failed" if result.error is not None else "answered"
+    return "failed" if result.meta.status == "failed" else "answered"

@@ -55,6 +55,19 @@ class CatalogueDatasets:
         return await self._catalogue.load(record, columns=columns, filters=conditions)
 
 
+@asynccontextmanager
+async def claimed(database: Database, name: str) -> AsyncIterator[bool]:
+    """Hold what is called ``name`` for this process; False while another process holds it."""
+    async with database.transaction() as transaction:
+        row = await transaction.fetchrow("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS held", (name,))
+        yield bool(row and row["held"])
+
+
+def conversation(session_id: str) -> str:
+    """What the claim on a conversation is called."""
+    return f"conversation/{session_id}"
+
+
 @dataclass(frozen=True)
 class Session:
     """An open E2I: database, catalogue, agent and the trail they leave.
@@ -84,11 +97,8 @@ class Session:
     @asynccontextmanager
     async def claim(self, run_id: str) -> AsyncIterator[bool]:
         """Hold a run for this process; False while another process works on it."""
-        async with self.claims.transaction() as transaction:
-            row = await transaction.fetchrow(
-                "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0)) AS held", (run_id,)
-            )
-            yield bool(row and row["held"])
+        async with claimed(self.claims, run_id) as mine:
+            yield mine
 
     async def forget(self, run_id: str) -> None:
         """Delete the checkpoints of a finished run."""

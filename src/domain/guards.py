@@ -162,7 +162,8 @@ class Guards(ConfigModel):
         """None for a question that may be answered. What it hides in look-alike letters or codes counts."""
         asked = self._readings(question)
         broken = (rule for rule in Rule if any(self._compiled[rule].holds(one) for one in asked))
-        rule = next(broken, Rule.INDIVIDUALS if _names_a_person(question) else None)
+        named = _names_a_person(question) or any(_names_a_person(one.signs) for one in asked)
+        rule = next(broken, Rule.INDIVIDUALS if named else None)
         return None if rule is None else Declined(rule.value, REASONS[rule])
 
     def breaks(self, rule: Rule, question: str) -> bool:

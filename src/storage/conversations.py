@@ -158,9 +158,12 @@ class ConversationRepository:
         )
         return [row["session_id"] for row in rows]
 
-    async def forget(self, session_ids: Sequence[str]) -> int:
-        """Delete sessions; how many there were."""
+    async def forget(self, session_id: str, before: datetime) -> bool:
+        """Delete a session that is idle since ``before`` still; False for one that was asked meanwhile."""
         rows = await self._database.fetch(
-            "DELETE FROM conversations WHERE session_id = ANY(%s::uuid[]) RETURNING session_id", ([*session_ids],)
+            "DELETE FROM conversations AS c WHERE session_id = %s AND last_used_at < %s AND NOT EXISTS"
+            " (SELECT FROM conversation_questions AS q WHERE q.session_id = c.session_id AND q.status = 'running')"
+            " RETURNING session_id",
+            (session_id, before),
         )
-        return len(rows)
+        return bool(rows)

@@ -103,8 +103,13 @@ def _statement(one: Statement, finding: Finding, ids: set[str], left_out: list[s
     return replace(one, text=text, evidence=cited) if text else None
 
 
+def harmless(text: str) -> str:
+    """A text without instructions and ids of persons."""
+    return without_identifiers(without_instructions(text).strip())
+
+
 def _clean(text: str, finding: Finding) -> str:
-    plain = without_identifiers(without_instructions(text).strip())
+    plain = harmless(text)
     return toned_down(plain, supported=finding.verdict == SUPPORTED)
 
 
@@ -128,7 +133,7 @@ def _must_tell(findings: Sequence[Finding]) -> tuple[Statement, ...]:
 
 
 def _absence(finding: Finding) -> str:
-    reason = without_identifiers(without_instructions(finding.reason).strip())
+    reason = harmless(finding.reason)
     why = f": {reason}" if reason else ""
     return f"{agent_words(finding.agent).capitalize()} {_ABSENT[finding.status]}{why}".rstrip(".") + "."
 
@@ -136,7 +141,8 @@ def _absence(finding: Finding) -> str:
 def _partly(finding: Finding) -> list[str]:
     if finding.status is not FindingStatus.PARTIAL:
         return []
-    reasons = "; ".join(one.rstrip(".") for one in (finding.reason, *finding.degraded) if one)
+    told = (harmless(one).rstrip(".") for one in (finding.reason, *finding.degraded))
+    reasons = "; ".join(one for one in told if one)
     return [f"{agent_words(finding.agent).capitalize()} answered in part{f': {reasons}' if reasons else ''}."]
 
 

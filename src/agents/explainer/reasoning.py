@@ -8,12 +8,11 @@ from collections.abc import Sequence
 
 from src.agents.explainer.claims import insight_confidence, problems_of
 from src.agents.explainer.insights import insights_of, numbered
-from src.agents.explainer.material import without_instructions
+from src.agents.explainer.material import harmless
 from src.agents.explainer.reply import ExplanationReply, document_of
 from src.agents.explainer.services import PLACE, Services
 from src.agents.explainer.state import ExplainRequest, Material, Quote, Reasoning
 from src.domain.findings import Insight, StatementKind
-from src.domain.identifiers import without_identifiers
 from src.domain.prompts import Prompt
 from src.errors import LLMError, ServiceOutage, ServiceRefused
 from src.llm.client import LLMClient, Message
@@ -90,7 +89,7 @@ def _taken(
 def _title(chunk_id: str, titles: dict[str, str]) -> str:
     bare = chunk_id.removeprefix("chunk:")
     title = titles.get(bare) or titles.get(f"chunk:{bare}") or ""
-    return without_identifiers(without_instructions(title)) or "A document"
+    return harmless(title) or "A document"
 
 
 def _merged(reply: ExplanationReply, own: Sequence[Insight]) -> tuple[Insight, ...]:

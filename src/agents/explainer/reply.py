@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from src.agents.explainer.material import without_instructions
+from src.agents.explainer.material import harmless
 from src.agents.explainer.phrasing import confidence_word
 from src.agents.explainer.state import ExplainRequest, Material
 from src.domain.findings import Figure, Finding
@@ -67,8 +67,8 @@ def document_of(request: ExplainRequest, material: Material) -> dict[str, Any]:
         "passages": [
             {
                 "chunk_id": one.chunk_id,
-                "title": without_instructions(one.title),
-                "text": without_identifiers(without_instructions(one.text))[:LONGEST_PASSAGE],
+                "title": harmless(one.title),
+                "text": harmless(one.text)[:LONGEST_PASSAGE],
             }
             for one in request.passages[:MOST_PASSAGES]
         ],
@@ -84,7 +84,7 @@ def _finding(one: Finding) -> dict[str, Any]:
             {"kind": str(each.kind), "text": each.text, "evidence": list(each.evidence)} for each in one.statements
         ],
         "figures": [_figure(each) for each in one.figures],
-        "evidence": [{"id": each.id, "text": without_instructions(each.text)} for each in one.evidence],
+        "evidence": [{"id": each.id, "text": harmless(each.text)} for each in one.evidence],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -85,8 +86,11 @@ async def classified_by_model(
         return Sorted(found)
     try:
         prompt = await (services.prompts or FilePrompts()).active(PLACE)
-        reply = await _ask(client, prompt.text, _document(found, turns, known))
+        async with asyncio.timeout(services.reply_seconds):
+            reply = await _ask(client, prompt.text, _document(found, turns, known))
         better = _checked(reply, query, found, turns, known)
+    except TimeoutError:
+        return Sorted(found, (f"classification: by patterns (no reply within {services.reply_seconds:g} s)",))
     except (LLMError, ServiceRefused, ServiceOutage, QuestionNotUnderstood) as error:
         return Sorted(found, (f"classification: by patterns ({type(error).__name__}: {error})",))
     return Sorted(replace(better, method="llm", prompt_versions=((PLACE, prompt.version),)))

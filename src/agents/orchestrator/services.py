@@ -57,6 +57,8 @@ class Services:
     guards: Guards
     contexts: ContextSource | None = None
     llm: LLMClient | None = None
+    reply_seconds: float = 15.0
+    """How long a model's reading of a question is waited for: less than the node may take."""
     prompts: PromptSource | None = None
     today: Callable[[], date] = _today
     brands: frozenset[str] = field(default_factory=frozenset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -50,16 +51,21 @@ async def ask_model(
     messages = [Message("user", json.dumps({"task": task, "facts": facts}, ensure_ascii=False, default=str))]
     found: tuple[str, ...] = ()
     try:
-        for _ in range(ATTEMPTS):
-            answer = await model.complete(messages, purpose=_PURPOSES[task], schema=schema, system=prompt.text)
-            if isinstance(answer, Unavailable):
-                return Asked(None, prompt, answer.reason)
-            reply = answer.parsed_as(schema)
-            found = check(reply)
-            if not found:
-                return Asked(reply, prompt)
-            again = "That does not hold:\n" + "\n".join(f"- {one}" for one in found) + "\nAnswer the same task again."
-            messages = [*messages, Message("assistant", reply.model_dump_json()), Message("user", again)]
+        async with asyncio.timeout(services.reply_seconds):
+            for _ in range(ATTEMPTS):
+                answer = await model.complete(messages, purpose=_PURPOSES[task], schema=schema, system=prompt.text)
+                if isinstance(answer, Unavailable):
+                    return Asked(None, prompt, answer.reason)
+                reply = answer.parsed_as(schema)
+                found = check(reply)
+                if not found:
+                    return Asked(reply, prompt)
+                again = "\n".join(
+                    ["That does not hold:", *(f"- {one}" for one in found), "Answer the same task again."]
+                )
+                messages = [*messages, Message("assistant", reply.model_dump_json()), Message("user", again)]
+    except TimeoutError:
+        return Asked(None, prompt, f"no reply within {services.reply_seconds:g} s")
     except (LLMError, ServiceRefused, ServiceOutage) as error:
         return Asked(None, prompt, f"{type(error).__name__}: {error}")
     return Asked(None, prompt, f"the reply does not hold: {_for_readers(found[:3])}")

@@ -63,7 +63,8 @@ class Services:
     """The vocabulary, KPI definitions, plans and what a composition may use; without ``llm`` it is deterministic.
 
     Without ``compositions`` no rows are kept. ``retry`` is how outages are met; ``breaker`` (default: one of the
-    agent's own) stops calling what failed repeatedly.
+    agent's own) stops calling what failed repeatedly. A model's reply, its repair included, is waited for at most
+    ``reply_seconds``: less than any node may take.
     """
 
     vocabulary: Vocabulary
@@ -71,6 +72,7 @@ class Services:
     plans: PlanMemory
     knowledge: DeclaredKnowledge
     llm: LLMClient | None = None
+    reply_seconds: float = 22.0
     prompts: PromptSource = field(default_factory=FilePrompts)
     parallel: int = 2
     breaker: CircuitBreaker | None = None

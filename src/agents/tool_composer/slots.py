@@ -12,18 +12,25 @@ from src.agents.tool_composer.dag import is_reference, is_share
 from src.agents.tool_composer.plan_checks import Tools
 from src.agents.tool_composer.state import PlannedStep, Scope, SubQuestion
 from src.agents.tool_composer.tools.contract import ComposerTool
+from src.errors import QuestionNotUnderstood
 
 PERIOD_ARGUMENTS = ("period", "current")
 
 
 def fitted(tool: ComposerTool[Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``wanted`` that the tool has and that are there, each in the form its schema takes: list or single."""
+    """Those of ``wanted`` that the tool has and that are there, each in the form its schema takes: list or single.
+
+    Raises QuestionNotUnderstood for a value that it does not take: left out, another question would be answered.
+    """
     found: dict[str, Any] = {}
     for name, value in wanted.items():
         if name in tool.arguments.model_fields and value is not None and value != ():
             form = next((form for form in _forms(value) if _takes(tool, name, form)), None)
-            if form is not None:
-                found[name] = form
+            if form is None:
+                raise QuestionNotUnderstood(
+                    f"{name.replace('_', ' ')} {value} is outside what {tool.name} takes; name another"
+                )
+            found[name] = form
     return found
 
 

@@ -12,6 +12,7 @@ from src.agents.explainer.state import ExplainRequest, OutputFormat, Passage
 from src.agents.ml_foundation.observability_connector.agent import ObservabilityConnectorAgent
 from src.agents.ml_foundation.observability_connector.state import ObserveRequest
 from src.agents.orchestrator.state import ContextChunk, QueryRequest, Written
+from src.agents.orchestrator.wording import recommendations
 from src.agents.runtime import Deps
 from src.agents.specialists import Task
 from src.agents.tool_composer.agent import ToolComposer
@@ -20,8 +21,9 @@ from src.app.agent_runs import run_deps, run_recorded
 from src.app.asking import answer_question
 from src.app.session import Session
 from src.app.specialists.findings import failed, of_analysis, of_composition, of_documents, of_health, together
-from src.domain.findings import Finding, FindingStatus, StatementKind
+from src.domain.findings import Finding, FindingStatus
 from src.domain.guards import Guards
+from src.errors import DataUnavailable
 from src.rag.answering.pipeline import RAGPipeline
 from src.rag.retrieval_results import RetrievalFilters
 from src.storage.audit_chain import AuditChain
@@ -145,7 +147,10 @@ class ExplainerWriter:
     async def write(
         self, request: QueryRequest, findings: Sequence[Finding], contexts: Sequence[ContextChunk], trace_id: str
     ) -> Written:
-        """The findings in words for the reader of ``request``."""
+        """The findings in words for the reader of ``request``; how sure they are together is the orchestrator's to say.
+
+        Raises DataUnavailable where they could not be written.
+        """
         asked = ExplainRequest(
             query=request.query,
             results=tuple(findings),
@@ -164,15 +169,14 @@ class ExplainerWriter:
             too_slow="took too long to write",
         )
         if result.error is not None:
-            return _unwritten(findings, result.error.message)
+            raise DataUnavailable(f"the explanation was not written: {result.error.message}")
         told = [one for one in findings if one.answered]
-        confidences = [one.confidence for one in told if one.confidence is not None]
         return Written(
             answer=result.detail,
             source=result.source,
-            confidence=min(confidences, default=None),
+            confidence=None,
             citations=tuple(dict.fromkeys(one.id for found in told for one in found.evidence)),
-            recommendations=tuple(s.text for f in told for s in f.of(StatementKind.RECOMMENDATION)),
+            recommendations=recommendations(findings),
             follow_ups=result.follow_ups,
             insights=result.insights,
             degraded=result.meta.degraded,
@@ -183,12 +187,6 @@ class ExplainerWriter:
         """Its nodes leave their entries in the chain of the question."""
         deps = _deps(self.session, "explainer", trace_id, self.on_progress)
         return dataclasses.replace(deps, audit=AuditChain(self.session.database, trace_id))
-
-
-def _unwritten(findings: Sequence[Finding], reason: str) -> Written:
-    """The headlines as they stand, where nobody could write."""
-    told = " ".join(one.headline for one in findings if one.answered)
-    return Written(told, "template", None, (), (), (), degraded=(f"the explanation was not written: {reason}",))
 
 
 def _deps(session: Session, agent: str, trace_id: str, on_progress: Progress, part: str = "") -> Deps:

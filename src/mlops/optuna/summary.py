@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +157,7 @@ def summarize(study: Study) -> HPOSummary:
         trials=number,
         duration_s=busy_seconds(trials),
         study_name=study.study_name,
-        warmstart=tuple(WarmStart(**told) for told in study.user_attrs.get(WARMSTART, ())),
+        warmstart=tuple(map(_warmstart, study.user_attrs.get(WARMSTART, ()))),
         stopped_because=study.user_attrs.get(STOPPED, "trials"),
         resource_used=sum(int(trial.user_attrs.get(RESOURCE, 0)) for trial in trials),
     )
@@ -277,3 +277,8 @@ def _ended(trial: FrozenTrial) -> datetime | None:
 def _utc(at: datetime | None) -> datetime | None:
     # Optuna keeps the local time of the process without its zone.
     return None if at is None else at.astimezone(UTC)
+
+
+def _warmstart(told: Mapping[str, Any]) -> WarmStart:
+    """An import as it was kept; what studies kept of one in the past and nobody asks for now is left out."""
+    return WarmStart(**{one.name: told[one.name] for one in fields(WarmStart) if one.name in told})

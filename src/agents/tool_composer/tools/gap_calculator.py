@@ -95,7 +95,11 @@ def _kpis(inputs: ToolInputs, arguments: GapCalculatorArguments) -> ToolOutput:
     if not gaps:
         raise DataUnavailable(f"there are no KPI values by {' and '.join(level) or 'total'} in {period}")
     if all(gap.hidden for gap in gaps):
-        raise TooFewRows(f"every group has fewer than {SMALLEST_CELL} members; ask for region, brand or total")
+        places = " and ".join(dict.fromkeys(gap.place for gap in gaps[:3]))
+        raise TooFewRows(
+            f"KPI values of {places} are not shown: fewer than {SMALLEST_CELL} members stand behind them, or they would "
+            "reveal such a group; ask for a region, a brand or the total"
+        )
     order = ranked(gaps)
     telling = Telling(inputs)
     for gap in order[: arguments.top]:
