@@ -97,8 +97,8 @@ def _kpis(inputs: ToolInputs, arguments: GapCalculatorArguments) -> ToolOutput:
     if all(gap.hidden for gap in gaps):
         places = " and ".join(dict.fromkeys(gap.place for gap in gaps[:3]))
         raise TooFewRows(
-            f"KPI values of {places} are not shown: fewer than {SMALLEST_CELL} members stand behind them, or they would "
-            "reveal such a group; ask for a region, a brand or the total"
+            f"KPI values of {places} are not shown: fewer than {SMALLEST_CELL} members stand behind them, or they "
+            "would reveal such a group; ask for a region, a brand or the total"
         )
     order = ranked(gaps)
     telling = Telling(inputs)
