@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,3 +137,21 @@ def keeper_alive(home: Home) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def remove_folder(path: Path, patience_s: float = 30.0) -> None:
+    """Delete a folder, if it is there, under the hands of a dying process that still makes or deletes files in it.
+
+    The server processes of a killed initdb live a moment longer and tidy up behind themselves. Raises the
+    last OSError when the folder is still there after ``patience_s`` seconds, PermissionError at once.
+    """
+    deadline = time.monotonic() + patience_s
+    while path.exists():
+        try:
+            shutil.rmtree(path)
+        except PermissionError:
+            raise
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)

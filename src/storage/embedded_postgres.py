@@ -10,7 +10,6 @@ import fcntl
 import importlib.util
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -208,11 +207,10 @@ class EmbeddedPostgres:
     def _delete_cluster(self) -> None:
         """Rename before deleting, so that a kill leaves no half of a cluster in its place."""
         home = self.home
-        if home.staging.exists():
-            shutil.rmtree(home.staging)
+        cluster.remove_folder(home.staging)
         if home.cluster.exists():
             home.cluster.rename(home.staging)
-            shutil.rmtree(home.staging)
+            cluster.remove_folder(home.staging)
         home.password_file.unlink(missing_ok=True)
         home.port_file.unlink(missing_ok=True)
 

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -179,8 +178,7 @@ def make_cluster(home: Home, binaries: Path, identity: Identity | None) -> None:
     """Run initdb beside the final place and rename, so that a kill leaves nothing half made."""
     if home.cluster.exists():
         raise KeeperError(f"{home.cluster} is not a database cluster; move it away and try again")
-    if home.staging.exists():
-        shutil.rmtree(home.staging)
+    cluster.remove_folder(home.staging)
     home.staging.mkdir(mode=0o700)
     password = home.staging / "password"
     password.write_text(home.password_file.read_text(encoding="ascii"), encoding="ascii")
@@ -203,7 +201,7 @@ def make_cluster(home: Home, binaries: Path, identity: Identity | None) -> None:
     single_user: list[str | Path] = [binaries / "postgres", "--single", "-D", data, "postgres"]
     _run_as(identity, home, single_user, stdin=f"CREATE DATABASE {cluster.DATABASE}\n")
     data.rename(home.cluster)
-    shutil.rmtree(home.staging)
+    cluster.remove_folder(home.staging)
 
 
 def _run_as(identity: Identity | None, home: Home, command: Sequence[str | Path], stdin: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -245,6 +246,38 @@ def test_a_kill_during_the_first_start_leaves_nothing_half_made(new_server: Embe
     with new_server.attach() as lease:
         assert scalar(lease.dsn, "SELECT 1") == 1
     assert not new_server.home.staging.exists()
+
+
+def test_a_folder_goes_while_a_dying_process_still_works_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "cluster.new"
+    folder.mkdir()
+    work = f"""
+import itertools, pathlib, time
+end = time.monotonic() + 1
+for n in itertools.count():
+    file = pathlib.Path({str(folder)!r}, str(n % 50))
+    try:
+        file.touch()
+        file.with_name(str((n + 25) % 50)).unlink(missing_ok=True)
+    except FileNotFoundError:
+        break
+    if time.monotonic() > end:
+        break
+"""
+    with subprocess.Popen([sys.executable, "-c", work]) as dying:
+        wait_until(lambda: any(folder.iterdir()), "the process to make files")
+        cluster.remove_folder(folder)
+        assert not folder.exists()
+        dying.wait()
+
+
+def test_a_folder_that_cannot_be_emptied_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", refused)
+    with pytest.raises(OSError, match="not empty"):
+        cluster.remove_folder(tmp_path, patience_s=0.05)
 
 
 def test_a_pid_file_that_names_another_program_does_not_prevent_the_start(server: EmbeddedPostgres) -> None:
