@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from src.domain.rubric import CRITERIA, Criterion, RubricDecision
 from src.mlops.scoring import RAGAS_SHARE, RAGAS_WEIGHTS, RUBRIC_SHARE, RUBRIC_WEIGHTS
+from src.optimization.configuration import LoopSettings
 from src.settings import CONFIG_DIR, ConfigModel, load_config
 
 SELF_IMPROVEMENT_FILE = CONFIG_DIR / "self_improvement.yaml"
@@ -155,7 +156,7 @@ class CombinedScoreSettings(ConfigModel):
         return self
 
 
-class SelfImprovementConfig(ConfigModel):
+class SelfImprovementConfig(LoopSettings):
     """The whole file."""
 
     rubric: RubricSettings

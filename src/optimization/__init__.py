@@ -1,0 +1,1 @@
+"""How do answers become better: candidates, gates, canaries and roll-back of prompts and retrieval settings."""
