@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from src.errors import EstimationError, nearest_names
 PROBABILITY_FLOOR = 1e-6
 FEW_ROWS = 400
 MANY_COLUMNS = 20
-LEARNERS = ("constant", "linear", "ridge", "lightgbm_40", "lightgbm_150")
+TREES = ("lightgbm_40", "lightgbm_150")
+LINEAR_TREES = ("linear_trees_100", "linear_trees_250")
+LEARNERS = ("constant", "linear", "ridge", *TREES, *LINEAR_TREES)
 _NEWTON_STEPS = 60
 _WEAK_PENALTY = 1.0
 _BOOSTING: dict[str, Any] = {
@@ -26,6 +29,16 @@ _BOOSTING: dict[str, Any] = {
     "deterministic": True,
     "force_col_wise": True,
     "verbosity": -1,
+}
+# Leaves that are linear in the splits' variables (Shi et al. 2019) follow smooth curves that steps only approach.
+_LINEAR_LEAVES: dict[str, Any] = {
+    **_BOOSTING,
+    "learning_rate": 0.05,
+    "num_leaves": 6,
+    "min_data_in_leaf": 30,
+    "feature_fraction": 0.7,
+    "linear_tree": True,
+    "linear_lambda": 1.0,
 }
 
 
@@ -42,7 +55,7 @@ def candidate_learners(n: int, p: int, learner: str) -> tuple[str, ...]:
     if p == 0:
         return ("constant",)
     linear = ("linear", "ridge") if p >= MANY_COLUMNS or p > n / MANY_COLUMNS else ("linear",)
-    return linear if n < FEW_ROWS else (*linear, "lightgbm_40", "lightgbm_150")
+    return linear if n < FEW_ROWS else (*linear, *TREES, *LINEAR_TREES)
 
 
 def fit_predict(
@@ -57,12 +70,14 @@ def fit_predict(
     for name in names:
         if name == "constant" or target.min() == target.max() or x.shape[1] == 0:
             predictions[name] = np.full(len(x_new), float(target.mean()))
-        elif not name.startswith("lightgbm"):
+        elif name not in (*TREES, *LINEAR_TREES):
             penalty = _WEAK_PENALTY if name == "linear" else float(max(1, x.shape[1]))
             predict = _predict_logistic if probability else _predict_ridge
             predictions[name] = predict(x, target, x_new, penalty)
-    missing = [name for name in names if name not in predictions]
-    predictions.update(_predict_boosted(missing, x, target, x_new, probability=probability, seed=seed))
+    for family, parameters in ((TREES, _BOOSTING), (LINEAR_TREES, _LINEAR_LEAVES)):
+        missing = [name for name in names if name in family and name not in predictions]
+        grown = _Boosting(parameters, probability, seed)
+        predictions.update(_predict_boosted(missing, x, target, x_new, grown))
     if probability:
         return {k: np.clip(v, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR) for k, v in predictions.items()}
     return predictions
@@ -121,20 +136,36 @@ def _sigmoid(score: FloatArray) -> FloatArray:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(score, -35.0, 35.0))), dtype=np.float64)
 
 
+@dataclass(frozen=True)
+class _Boosting:
+    parameters: dict[str, Any]
+    probability: bool
+    seed: int
+
+
 def _predict_boosted(
-    names: Sequence[str], x: FloatArray, target: FloatArray, x_new: FloatArray, *, probability: bool, seed: int
+    names: Sequence[str], x: FloatArray, target: FloatArray, x_new: FloatArray, grown: _Boosting
 ) -> dict[str, FloatArray]:
+    """Predictions of one fit at the lengths that ``names`` end with.
+
+    A mean given covariates lies within the range of what was observed; linear leaves are kept there.
+    """
     if not names:
         return {}
     import lightgbm
 
     # Labels are stored in single precision: without standardising, a large mean would swallow the signal.
-    centre, scale = (0.0, 1.0) if probability else (float(target.mean()), float(target.std()))
-    rounds = {name: int(name.removeprefix("lightgbm_")) for name in names}
-    parameters = {**_BOOSTING, "objective": "binary" if probability else "regression", "seed": seed}
+    centre, scale = (0.0, 1.0) if grown.probability else (float(target.mean()), float(target.std()))
+    rounds = {name: int(name.rpartition("_")[2]) for name in names}
+    objective = "binary" if grown.probability else "regression"
+    parameters = {**grown.parameters, "objective": objective, "seed": grown.seed}
     data = lightgbm.Dataset(x, label=(target - centre) / scale, params=parameters, free_raw_data=True)
     booster = lightgbm.train(parameters, data, num_boost_round=max(rounds.values()))
     return {
-        name: centre + scale * np.asarray(booster.predict(x_new, num_iteration=rounds[name]), dtype=np.float64)
-        for name in names
+        name: np.clip(
+            centre + scale * np.asarray(booster.predict(x_new, num_iteration=count), dtype=np.float64),
+            target.min(),
+            target.max(),
+        )
+        for name, count in rounds.items()
     }
