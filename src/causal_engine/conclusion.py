@@ -25,6 +25,14 @@ from src.causal_engine.wording import effect_sentence, effect_unit, interval, nu
 
 MAX_SHARE_DROPPED = 0.5
 MIN_RANDOMIZATION_P = 0.001
+_WHOSE = {
+    Estimand.SATE: "The estimate and its interval are about the units in the data, not about others like them.",
+    Estimand.SATT: "The estimate and its interval are about the treated units in the data, not about others like them.",
+    Estimand.ATO: (
+        "The estimate averages over units that might have been treated or not, those with the least predictable "
+        "treatment most; it says little about units almost sure to be treated, or not to be."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +319,8 @@ def _limitations(evidence: Evidence) -> tuple[str, ...]:
             f"{primary.n_dropped:,} rows without comparable counterparts were left out; "
             "the estimate holds for the remaining rows only."
         )
+    if primary is not None and primary.estimand in _WHOSE:
+        lines.append(_WHOSE[primary.estimand])
     if primary is not None and primary.estimand is Estimand.LATE:
         lines.append("The estimate holds for those whom the instrument moves, not for everybody.")
     if primary is not None and primary.estimand is Estimand.WITHIN:
@@ -333,12 +343,21 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
         "estimate; the answer depends on the form of the adjustment."
         for other in _disjoint(evidence)
     )
+    if outcome.primary is not None and _answers_for_population(evidence.spec.estimand, outcome.primary):
+        lines.append(
+            f"The {evidence.spec.estimand.value} was asked for; {outcome.primary.estimator} answers for the "
+            f"population instead ({outcome.primary.estimand.value})."
+        )
     if evidence.sensitivity is not None and evidence.sensitivity.fragile:
         lines.append(
             "Sensitive to hidden confounding: a confounder as strong as one already measured could explain it."
         )
     lines.extend(_failure_lines(outcome))
     return tuple(dict.fromkeys(lines))
+
+
+def _answers_for_population(asked: Estimand, estimate: EffectEstimate) -> bool:
+    return asked.of_sample and not estimate.estimand.of_sample
 
 
 def _failure_lines(outcome: EstimationOutcome) -> list[str]:

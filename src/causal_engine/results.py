@@ -133,7 +133,7 @@ class BalanceRow:
 class OverlapReport:
     """Distribution of the estimated propensity by arm.
 
-    ``share_outside`` is the share of units (of treated units for ATT) with propensity outside
+    ``share_outside`` is the share of units (of treated units for ATT, SATT) with propensity outside
     [.02, .98]; ``effective_n_*`` is (Σw)²/Σw² of the inverse-probability weights. ``bins`` are the
     edges of ``counts_treated``/``counts_control`` (length len(bins) − 1).
     """

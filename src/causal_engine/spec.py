@@ -18,14 +18,39 @@ class OutcomeKind(StrEnum):
 
 
 class Estimand(StrEnum):
-    """Whose effect is averaged. LATE: compliers of an instrument; WITHIN: change within units of a panel."""
+    """Whose effect is averaged.
+
+    SATE and SATT (Imbens 2004, sec. II.A) are the effects on the units, or the treated units, in the
+    data: the mean of E[Y(1) − Y(0) | X] over them. ATE and ATT are those of the population the units
+    were drawn from, with intervals that also hold for another sample. ATO weights each unit by
+    e(1 − e), most where treatment was least predictable (Li, Morgan & Zaslavsky 2018). LATE:
+    compliers of an instrument; WITHIN: change within units of a panel.
+    """
 
     ATE = "ATE"
     ATT = "ATT"
+    SATE = "SATE"
+    SATT = "SATT"
+    ATO = "ATO"
     ATE_TRIMMED = "ATE_trimmed"
     LATE = "LATE"
     WITHIN = "WITHIN"
     LAG = "LAG"
+
+    @property
+    def on_treated(self) -> bool:
+        """Whether treated units only are averaged over."""
+        return self in (Estimand.ATT, Estimand.SATT)
+
+    @property
+    def of_sample(self) -> bool:
+        """Whether the units in the data are all that the answer is about."""
+        return self in (Estimand.SATE, Estimand.SATT)
+
+    @property
+    def of_population(self) -> Estimand:
+        """The same average over the population: ATE for SATE, ATT for SATT, else itself."""
+        return {Estimand.SATE: Estimand.ATE, Estimand.SATT: Estimand.ATT}.get(self, self)
 
 
 class Design(StrEnum):

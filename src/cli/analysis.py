@@ -49,7 +49,7 @@ def effect(
     randomized: Annotated[bool, typer.Option("--randomized", help="The treatment was assigned at random.")] = False,
     treated: Annotated[str | None, typer.Option(help="Value of the treated arm of a text treatment.")] = None,
     control: Annotated[str | None, typer.Option(help="Value of the control arm of a text treatment.")] = None,
-    estimand: Annotated[str, typer.Option(help="ate or att.")] = "ate",
+    estimand: Annotated[str, typer.Option(help="ate, att, sate, satt or ato.")] = "ate",
     estimator: Annotated[str | None, typer.Option(help="Estimator to use instead of the design's default.")] = None,
     trim: Annotated[bool, typer.Option("--trim", help="Leave out rows without overlap; changes the estimand.")] = False,
     minimum_effect: Annotated[float | None, typer.Option(help="Smallest effect that matters.")] = None,
@@ -275,9 +275,10 @@ def _panel(text: str) -> tuple[str, str] | None:
 def _estimand(text: str) -> Any:
     from src.causal_engine.spec import Estimand
 
-    known = {"ate": Estimand.ATE, "att": Estimand.ATT}
+    asked = (Estimand.ATE, Estimand.ATT, Estimand.SATE, Estimand.SATT, Estimand.ATO)
+    known = {estimand.value.lower(): estimand for estimand in asked}
     if text.lower() not in known:
-        raise BadOption(f"unknown estimand '{text}'; use ate or att")
+        raise BadOption(f"unknown estimand '{text}'; use {', '.join(known)}")
     return known[text.lower()]
 
 

@@ -66,7 +66,7 @@ def draw(process: str, estimator: str, **changes: object) -> Draws:
     for state in range(FIRST_STATE, FIRST_STATE + DRAWS):
         data = generate(process, ROWS, state)
         estimates.append(fit_estimator(estimator, study_of(data, state, **changes)).estimate)
-        truth = data.truth.att if changes.get("estimand") is Estimand.ATT else data.truth.ate
+        truth = data.truth.att if Estimand(changes.get("estimand", Estimand.ATE)).on_treated else data.truth.ate
         assert truth is not None
         truths.append(truth)
     return Draws(tuple(estimates), tuple(truths))
@@ -100,6 +100,17 @@ def test_the_alternatives_cover_the_truth_of_linear_confounding(estimator: str) 
 @pytest.mark.parametrize("estimator", ["aipw", "ipw", "lin"])
 def test_the_effect_on_the_treated_is_covered(estimator: str) -> None:
     assert LOWEST <= draw("selection_bias", estimator, estimand=Estimand.ATT).coverage <= HIGHEST
+
+
+@pytest.mark.parametrize(("process", "estimand"), [("confounded", Estimand.SATE), ("selection_bias", Estimand.SATT)])
+def test_the_effect_on_the_units_in_the_data_is_covered(process: str, estimand: Estimand) -> None:
+    assert LOWEST <= draw(process, "tmle", estimand=estimand).coverage <= HIGHEST
+
+
+def test_the_overlap_weighted_effect_is_covered_where_positivity_fails() -> None:
+    # The effect is .30 for every unit, so also under any weights.
+    estimates = draw("positivity_violation", "aipw", estimand=Estimand.ATO).estimates
+    assert LOWEST <= np.mean([estimate.ci.covers(0.30) for estimate in estimates]) <= HIGHEST
 
 
 def test_no_effect_is_rarely_claimed_where_there_is_none() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.causal_engine.estimators.positivity import bounded
-from src.causal_engine.estimators.weighting import arm_weights
+from src.causal_engine.estimators.positivity import arm_weights, average_asked, bounded
 from src.causal_engine.results import BalanceRow
 from src.causal_engine.study import FloatArray, Study
 from src.errors import StudyInvalid
@@ -24,7 +23,8 @@ def balance_table(study: Study, propensity: FloatArray | None) -> tuple[BalanceR
     raw = standardised_differences(matrix, study.t, study.t, 1 - study.t)
     weighted: list[float | None] = [None] * len(names)
     if propensity is not None:
-        weights = arm_weights(study.t, bounded(propensity, study.spec.estimand), study.spec.estimand)
+        estimand = average_asked(study)
+        weights = arm_weights(study.t, bounded(propensity, estimand), estimand)
         weighted = list(standardised_differences(matrix, study.t, *weights).tolist())
     return tuple(
         BalanceRow(name, float(before), after) for name, before, after in zip(names, raw, weighted, strict=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.causal_engine.estimators.positivity import bounded, share_outside
-from src.causal_engine.estimators.weighting import arm_weights
+from src.causal_engine.estimators.positivity import arm_weights, average_asked, bounded, share_outside
 from src.causal_engine.results import OverlapReport
 from src.causal_engine.study import FloatArray, Study
 from src.errors import StudyInvalid
@@ -23,12 +22,13 @@ def overlap_report(study: Study, propensity: FloatArray) -> OverlapReport:
     if not study.is_binary:
         raise StudyInvalid("overlap of arms is defined for a 0/1 treatment")
     treated = study.t == 1
-    weights = arm_weights(study.t, bounded(propensity, study.spec.estimand), study.spec.estimand)
+    estimand = average_asked(study)
+    weights = arm_weights(study.t, bounded(propensity, estimand), estimand)
     edges = np.linspace(0.0, 1.0, BINS + 1)
     return OverlapReport(
         min_propensity=float(propensity.min()),
         max_propensity=float(propensity.max()),
-        share_outside=share_outside(propensity, study.t, study.spec.estimand),
+        share_outside=share_outside(propensity, study.t, estimand),
         effective_n_treated=effective_size(weights[0]),
         effective_n_control=effective_size(weights[1]),
         auc=_auc(propensity, treated),

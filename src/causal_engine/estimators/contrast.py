@@ -29,13 +29,20 @@ def fit_difference_in_means(study: Study) -> FittedEffect:
     estimate = make_estimate(
         study,
         estimator="difference_in_means",
-        estimand=Estimand.ATT if study.spec.estimand is Estimand.ATT else Estimand.ATE,
+        estimand=_estimand(study),
         value=value,
         uncertainty=uncertainty,
         adjusted_for=(),
         segments=_segments(study),
     )
     return FittedEffect(estimate, influence)
+
+
+def _estimand(study: Study) -> Estimand:
+    """Of a randomised treatment. For the sample the same error is conservative (Neyman 1923), over the treated not."""
+    if study.spec.estimand.on_treated:
+        return Estimand.ATT
+    return Estimand.SATE if study.spec.estimand is Estimand.SATE else Estimand.ATE
 
 
 def difference(study: Study) -> tuple[float, Uncertainty, FloatArray]:

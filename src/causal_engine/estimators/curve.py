@@ -9,7 +9,7 @@ import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect, Nuisances
 from src.causal_engine.estimators.contrast import difference
-from src.causal_engine.estimators.doubly_robust import fit_aipw
+from src.causal_engine.estimators.doubly_robust import fit_aipw, fit_tmle
 from src.causal_engine.estimators.inference import fit_linear, make_estimate
 from src.causal_engine.estimators.nuisance import cross_fit
 from src.causal_engine.estimators.partial_linear import fit_linear_dml
@@ -21,6 +21,8 @@ from src.errors import EstimationError
 
 MAX_LEFT_OUT = 10
 ALL, NONE = "all confounders", "no confounders"
+
+_SHARING = {"aipw": fit_aipw, "tmle": fit_tmle, "linear_dml": fit_linear_dml}
 
 ControlSet = tuple[str, tuple[str, ...]]
 Progress = Callable[[int, int], None]
@@ -110,11 +112,8 @@ class _Fitter:
         return {} if self._nuisances is None else dict(self._nuisances.learners)
 
     def fit(self, name: str) -> FittedEffect:
-        if name == "aipw":
-            return fit_aipw(self._study, self._shared())
-        if name == "linear_dml":
-            return fit_linear_dml(self._study, self._shared())
-        return fit_estimator(name, self._study)
+        fit = _SHARING.get(name)
+        return fit_estimator(name, self._study) if fit is None else fit(self._study, self._shared())
 
     def _shared(self) -> Nuisances:
         if self._nuisances is None:

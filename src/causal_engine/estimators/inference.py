@@ -118,6 +118,12 @@ def of_influence(influence: FloatArray, clusters: IntArray | None, method: str =
     return Uncertainty(std_error, f"cluster-robust {method}", float(groups - 1))
 
 
+def widened(uncertainty: Uncertainty, nuisance: float) -> Uncertainty:
+    """The uncertainty with the standard deviation that estimated nuisances add, √(se² + nuisance²)."""
+    std_error = float(np.hypot(uncertainty.std_error, nuisance))
+    return Uncertainty(std_error, f"{uncertainty.method}, nuisances refitted on halves", uncertainty.df)
+
+
 def ratio(numerator: FloatArray, denominator: FloatArray) -> tuple[float, FloatArray]:
     """Ratio of means and its influence function (numerator − θ·denominator)/mean(denominator)."""
     value = float(numerator.sum() / denominator.sum())

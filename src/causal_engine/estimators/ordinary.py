@@ -26,7 +26,7 @@ def fit_ols(study: Study) -> FittedEffect:
     The estimand is the average effect if effects are constant or X enters additively (Angrist 1998).
     Raises OverlapViolated on non-randomised binary treatments without overlap.
     """
-    if study.spec.estimand is Estimand.ATT and study.is_binary:
+    if study.spec.estimand.on_treated and study.is_binary:
         raise EstimationError("ols does not estimate the effect on the treated (ATT); use aipw, ipw or lin")
     rows, estimand = comparable_rows(study)
     used = restrict(study, rows)

@@ -17,16 +17,19 @@ def fit_linear_dml(study: Study, nuisances: Nuisances | None = None) -> FittedEf
     """Partially linear regression: residual on residual, cross-fitted (Robinson 1988).
 
     Score of Chernozhukov et al. (2018, eq. 4.4), for binary and continuous treatments. With effects
-    that vary the estimand weights units by the residual variance of treatment. ``nuisances`` (of this
-    very study) replaces the fit. Raises
-    OverlapViolated for non-randomised binary treatments, EstimationError when the covariates
-    predict the treatment exactly.
+    that vary the estimand weights units by the residual variance of treatment: for a 0/1 treatment it
+    is ATO, named so where that was asked for. ``nuisances`` (of this very study) replaces the fit.
+    Raises OverlapViolated for non-randomised binary treatments, EstimationError when the covariates
+    predict the treatment exactly or the effect on the treated is asked for.
     """
+    asked = study.spec.estimand
+    if asked.on_treated and study.is_binary:
+        raise EstimationError("linear_dml does not estimate the effect on the treated; use aipw, ipw or lin")
     fitted = cross_fit(study) if nuisances is None else nuisances
     rows = study.t == study.t
-    estimand = Estimand.ATE
+    estimand: Estimand = asked if asked is Estimand.ATO and study.is_binary else Estimand.ATE
     if study.is_binary and not study.spec.randomized:
-        rows, estimand = require_overlap(study, fitted.propensity)
+        rows, estimand = require_overlap(study, fitted.propensity, estimand)
     used = restrict(study, rows)
     if used is not study:
         fitted = cross_fit(used, learners=dict(fitted.learners))

@@ -13,53 +13,65 @@ from src.errors import OverlapViolated, TooFewRows
 LOWEST, HIGHEST = 0.02, 0.98
 MAX_SHARE_OUTSIDE = 0.10
 WEIGHT_FLOOR = 0.01
+_AVERAGES = (Estimand.ATE, Estimand.ATT, Estimand.SATE, Estimand.SATT, Estimand.ATO)
 
 BoolArray = NDArray[np.bool_]
 
 
 def share_outside(propensity: FloatArray, t: FloatArray, estimand: Estimand) -> float:
-    """Share of units outside [.02, .98]; for the ATT the share of treated units above .98."""
-    if estimand is Estimand.ATT:
+    """Share of units outside [.02, .98]; for ATT and SATT the share of treated units above .98."""
+    if estimand.on_treated:
         return float((propensity[t == 1] > HIGHEST).mean())
     return float(((propensity < LOWEST) | (propensity > HIGHEST)).mean())
 
 
-def require_overlap(study: Study, propensity: FloatArray) -> tuple[BoolArray, Estimand]:
-    """Rows that may be compared, and the estimand they stand for.
+def require_overlap(
+    study: Study, propensity: FloatArray, estimand: Estimand | None = None
+) -> tuple[BoolArray, Estimand]:
+    """Rows that may be compared, and the estimand they stand for (``estimand``, or the one the study asks for).
 
     All rows and the estimand asked for when at most 10 % lie outside [.02, .98]. With ``spec.trim``
-    rows outside are left out (Crump et al. 2009) and the estimand is ATE_trimmed. Raises
-    OverlapViolated otherwise. Trimming does not apply to the ATT, whose population is the treated.
+    rows outside are left out (Crump et al. 2009) and the estimand is ATE_trimmed, also where the
+    effect on the sample was asked for. ATO needs no check: units without a counterpart weigh next to
+    nothing. Raises OverlapViolated otherwise. Trimming does not apply to ATT and SATT, whose
+    population is the treated.
     """
-    spec = study.spec
     everyone = np.ones(study.n, dtype=np.bool_)
-    estimand = Estimand.ATT if spec.estimand is Estimand.ATT else Estimand.ATE
+    estimand = estimand or average_asked(study)
+    if estimand is Estimand.ATO:
+        return everyone, estimand
     outside = share_outside(propensity, study.t, estimand)
-    if spec.trim and estimand is Estimand.ATE:
-        return _trimmed(study, propensity)
+    if study.spec.trim and not estimand.on_treated:
+        return _trimmed(study, propensity, estimand)
     if outside <= MAX_SHARE_OUTSIDE:
         return everyone, estimand
-    if estimand is Estimand.ATT:
+    if estimand.on_treated:
         raise OverlapViolated(
             f"{outside:.0%} of the treated units have no comparable untreated unit (propensity above {HIGHEST}); "
             "collect comparable controls or ask about another treatment"
         )
     raise OverlapViolated(
         f"{outside:.0%} of the units have a treatment probability outside [{LOWEST}, {HIGHEST}] (at most "
-        f"{MAX_SHARE_OUTSIDE:.0%} allowed); trim to comparable units (the answer is then for those only), ask for "
-        "the effect on the treated, or collect comparable controls"
+        f"{MAX_SHARE_OUTSIDE:.0%} allowed); trim to comparable units or ask for the overlap-weighted effect "
+        "(the answer is then for those only), ask for the effect on the treated, or collect comparable controls"
     )
 
 
 def comparable_rows(study: Study) -> tuple[BoolArray, Estimand]:
     """``require_overlap`` by an ordinary logistic propensity; every row when there is nothing to compare on.
 
+    For estimators that average over a population only: the estimand is ATE, ATT or ATE_trimmed.
     Randomised assignment, continuous treatments and studies without controls need no check.
     """
-    estimand = Estimand.ATT if study.spec.estimand is Estimand.ATT else Estimand.ATE
+    estimand = Estimand.ATT if study.spec.estimand.on_treated else Estimand.ATE
     if study.spec.randomized or not study.is_binary or study.x.shape[1] == 0 or study.spec.is_panel:
         return np.ones(study.n, dtype=np.bool_), estimand
-    return require_overlap(study, logistic_probabilities(study.x, study.t))
+    return require_overlap(study, logistic_probabilities(study.x, study.t), estimand)
+
+
+def average_asked(study: Study) -> Estimand:
+    """The average over units that was asked for; ATE where the question names an effect of another kind."""
+    return study.spec.estimand if study.spec.estimand in _AVERAGES else Estimand.ATE
 
 
 def restrict(study: Study, rows: BoolArray) -> Study:
@@ -92,13 +104,27 @@ def spread_influence(influence: FloatArray, rows: BoolArray) -> FloatArray:
 def bounded(propensity: FloatArray, estimand: Estimand) -> FloatArray:
     """Propensity kept within [.01, .99], so that no single unit weighs more than a hundred.
 
-    For the ATT only the upper bound matters: unlike controls rightly weigh next to nothing.
+    For ATT and SATT only the upper bound matters: unlike controls rightly weigh next to nothing. ATO
+    divides by no propensity and needs no bound.
     """
-    return np.clip(propensity, 0.0 if estimand is Estimand.ATT else WEIGHT_FLOOR, 1.0 - WEIGHT_FLOOR)
+    if estimand is Estimand.ATO:
+        return propensity
+    return np.clip(propensity, 0.0 if estimand.on_treated else WEIGHT_FLOOR, 1.0 - WEIGHT_FLOOR)
 
 
-def _trimmed(study: Study, propensity: FloatArray) -> tuple[BoolArray, Estimand]:
+def arm_weights(t: FloatArray, propensity: FloatArray, estimand: Estimand) -> tuple[FloatArray, FloatArray]:
+    """Weights (n,) of the treated and of the untreated: 1/e and 1/(1−e) for the average over all units,
+    1 and e/(1−e) over the treated, 1−e and e for ATO (Li, Morgan & Zaslavsky 2018, table 1).
+    """
+    if estimand.on_treated:
+        return t, (1 - t) * propensity / (1 - propensity)
+    if estimand is Estimand.ATO:
+        return t * (1 - propensity), (1 - t) * propensity
+    return t / propensity, (1 - t) / (1 - propensity)
+
+
+def _trimmed(study: Study, propensity: FloatArray, estimand: Estimand) -> tuple[BoolArray, Estimand]:
     rows = (propensity >= LOWEST) & (propensity <= HIGHEST)
     if not rows.any():
         raise OverlapViolated("no unit has a treatment probability within [.02, .98]; there is nothing to compare")
-    return rows, Estimand.ATE if rows.all() else Estimand.ATE_TRIMMED
+    return rows, estimand if rows.all() else Estimand.ATE_TRIMMED

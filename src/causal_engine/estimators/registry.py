@@ -9,7 +9,7 @@ from types import MappingProxyType
 from src.causal_engine.estimators.base import Estimator, FittedEffect
 from src.causal_engine.estimators.contrast import fit_difference_in_means
 from src.causal_engine.estimators.did import fit_did, fit_lagged_outcome
-from src.causal_engine.estimators.doubly_robust import fit_aipw
+from src.causal_engine.estimators.doubly_robust import fit_aipw, fit_tmle
 from src.causal_engine.estimators.fixed_effects import fit_distributed_lag, fit_twfe
 from src.causal_engine.estimators.front_door import fit_front_door
 from src.causal_engine.estimators.instrument import fit_iv_2sls
@@ -43,6 +43,7 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
             ("lin", fit_lin),
             ("ipw", fit_ipw),
             ("aipw", fit_aipw),
+            ("tmle", fit_tmle),
             ("linear_dml", fit_linear_dml),
             ("iv_2sls", fit_iv_2sls),
             ("twfe", fit_twfe),
@@ -79,8 +80,15 @@ def default_estimators(study: Study, design: Design) -> tuple[str, ...]:
         return _for_panel(study)
     if not study.is_binary:
         return ("linear_dml", "ols")
-    if study.spec.estimand is Estimand.ATT:
-        return ("aipw", "ipw", "lin")
+    match study.spec.estimand:
+        case Estimand.SATT:
+            return ("tmle", "aipw", "ipw", "lin")
+        case Estimand.SATE:
+            return ("tmle", "aipw", "ols", "lin", "ipw", "linear_dml")
+        case Estimand.ATO:
+            return ("aipw", "ipw")
+        case Estimand.ATT:
+            return ("aipw", "ipw", "lin")
     return ("aipw", "ols", "lin", "ipw", "linear_dml")
 
 
@@ -90,7 +98,7 @@ def _for_randomised(study: Study) -> tuple[str, ...]:
     if study.x.shape[1] == 0:
         return ("difference_in_means",)
     names = ("difference_in_means", "lin", "ols", "aipw")
-    return tuple(name for name in names if name != "ols") if study.spec.estimand is Estimand.ATT else names
+    return tuple(name for name in names if name != "ols") if study.spec.estimand.on_treated else names
 
 
 def _for_panel(study: Study) -> tuple[str, ...]:

@@ -14,8 +14,13 @@ MIN_SEGMENT_ARM = 11
 MAX_SEGMENTS = 12
 
 
-def segment_effects(study: Study, numerator: FloatArray, denominator: FloatArray) -> tuple[SegmentEffect, ...]:
+def segment_effects(
+    study: Study, numerator: FloatArray, denominator: FloatArray, noise: FloatArray | None = None
+) -> tuple[SegmentEffect, ...]:
     """Ratio of the scores within each level of each two-valued or categorical modifier.
+
+    ``noise`` (n,), where given, takes the place of the numerator in the standard error: the units of
+    the segment are then all that its effect is about.
 
     Levels with fewer than 30 rows, or 11 in an arm, are not reported; nor are modifiers with more
     than 12 levels or continuous ones.
@@ -27,7 +32,7 @@ def segment_effects(study: Study, numerator: FloatArray, denominator: FloatArray
             continue
         for level in sorted(labels.unique()):
             rows = (labels == level).to_numpy()
-            segment = _within(study, column, str(level), rows, numerator, denominator)
+            segment = _within(study, column, str(level), rows, (numerator, denominator, noise))
             if segment is not None:
                 found.append(segment)
     return tuple(found)
@@ -45,7 +50,7 @@ def segment_labels(series: pd.Series) -> pd.Series | None:
 
 
 def _within(
-    study: Study, column: str, level: str, rows: np.ndarray, numerator: FloatArray, denominator: FloatArray
+    study: Study, column: str, level: str, rows: np.ndarray, scores: tuple[FloatArray, FloatArray, FloatArray | None]
 ) -> SegmentEffect | None:
     treated = int(study.t[rows].sum())
     size = int(rows.sum())
@@ -54,7 +59,10 @@ def _within(
     clusters = _recoded(study.clusters, rows)
     if clusters is not None and clusters.max() + 1 < MIN_CLUSTERS:
         return None
+    numerator, denominator, noise = scores
     value, influence = ratio(numerator[rows], denominator[rows])
+    if noise is not None:
+        influence = noise[rows] / denominator[rows].mean()
     uncertainty = of_influence(influence, clusters)
     return SegmentEffect(column, level, value, uncertainty.std_error, interval(value, uncertainty), size)
 

@@ -15,7 +15,6 @@ import numpy as np
 from src.causal_engine.estimators.inference import independent_columns
 from src.causal_engine.results import EffectEstimate
 from src.causal_engine.sensitivity.partial import absorb_panel, demeaned
-from src.causal_engine.spec import Estimand
 from src.causal_engine.study import FloatArray, IntArray, Study, encode
 
 DRAWN = 2_000_000
@@ -183,7 +182,7 @@ def _interacted(study: Study) -> LinearForm:
     x = study.x
     kept = set.intersection(*(set(independent_columns(x[study.t == arm]).tolist()) for arm in (0.0, 1.0)))
     q = _orthonormal(np.column_stack([np.ones(study.n), x[:, sorted(kept)]]))
-    on_treated = study.spec.estimand is Estimand.ATT
+    on_treated = study.spec.estimand.on_treated
     return LinearForm(_residual(q, study.y), study.t, q, None, study.clusters, interacted=True, on_treated=on_treated)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect
-from src.causal_engine.estimators.doubly_robust import fit_aipw
+from src.causal_engine.estimators.doubly_robust import fit_aipw, fit_tmle
 from src.causal_engine.estimators.nuisance import cross_fit
 from src.causal_engine.estimators.partial_linear import fit_linear_dml
 from src.causal_engine.estimators.registry import fit_estimator
@@ -20,7 +20,7 @@ from src.errors import EstimationError
 
 Refit = Callable[[Study], FittedEffect]
 
-_CROSS_FITTED = {"aipw": fit_aipw, "linear_dml": fit_linear_dml}
+_CROSS_FITTED = {"aipw": fit_aipw, "tmle": fit_tmle, "linear_dml": fit_linear_dml}
 
 
 @dataclass(frozen=True)

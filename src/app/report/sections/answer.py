@@ -13,6 +13,9 @@ from src.storage.records import Json, RunRecord
 ESTIMANDS = {
     Estimand.ATE: "average over all units (ATE)",
     Estimand.ATT: "average over the treated (ATT)",
+    Estimand.SATE: "average over the units in the data (SATE)",
+    Estimand.SATT: "average over the treated units in the data (SATT)",
+    Estimand.ATO: "overlap-weighted: units with uncertain treatment count most (ATO)",
     Estimand.ATE_TRIMMED: "average over comparable units only (trimmed ATE)",
     Estimand.LATE: "average over units the instrument moves (LATE)",
     Estimand.WITHIN: "change within units over time",
