@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from src.causal_engine.estimators.registry import default_estimators, fit_estimator
@@ -117,6 +118,21 @@ def test_no_effect_is_rarely_claimed_where_there_is_none() -> None:
     draws = draw("null_effect", "aipw")
     claims = np.mean([not estimate.ci.covers(0.0) for estimate in draws.estimates])
     assert claims <= MAX_FALSE_CLAIMS
+
+
+def test_with_few_rows_a_column_no_effect_is_rarely_claimed_where_there_is_none() -> None:
+    claims = []
+    for state in range(FIRST_STATE, FIRST_STATE + DRAWS):
+        rng = np.random.default_rng(state)
+        x = rng.standard_normal((300, 50))
+        need = x[:, :5].sum(axis=1)
+        t = (rng.random(300) < 1 / (1 + np.exp(-0.4 * need))).astype(float)
+        names = [f"x{j}" for j in range(50)]
+        frame = pd.DataFrame(x, columns=names).assign(t=t, y=0.5 * need + rng.standard_normal(300))
+        study = prepare_study(frame, CausalSpec("t", "y", tuple(names)))
+        estimator = default_estimators(study, Design.OBSERVATIONAL)[0]
+        claims.append(not fit_estimator(estimator, study).estimate.ci.covers(0.0))
+    assert np.mean(claims) <= MAX_FALSE_CLAIMS
 
 
 def test_a_model_without_the_lag_misses_the_effect() -> None:

@@ -34,6 +34,8 @@ class NamedEstimator:
         return self.estimate(study)
 
 
+MIN_ROWS_PER_COLUMN = 10
+
 ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
     {
         name: NamedEstimator(name, estimate)
@@ -80,6 +82,10 @@ def default_estimators(study: Study, design: Design) -> tuple[str, ...]:
         return _for_panel(study)
     if not study.is_binary:
         return ("linear_dml", "ols")
+    return _for_observational(study)
+
+
+def _for_observational(study: Study) -> tuple[str, ...]:
     match study.spec.estimand:
         case Estimand.SATT:
             return ("tmle", "aipw", "ipw", "lin")
@@ -89,6 +95,9 @@ def default_estimators(study: Study, design: Design) -> tuple[str, ...]:
             return ("aipw", "ipw")
         case Estimand.ATT:
             return ("aipw", "ipw", "lin")
+    # Per column fewer rows than this, both nuisances must be shrunk so much that confounding is left in.
+    if study.n < MIN_ROWS_PER_COLUMN * study.x.shape[1]:
+        return ("ols", "aipw", "lin", "ipw", "linear_dml")
     return ("aipw", "ols", "lin", "ipw", "linear_dml")
 
 

@@ -114,6 +114,15 @@ def test_the_targeted_estimator_answers_first_for_the_sample(estimand: Estimand,
     assert default_estimators(study(estimand), Design.OBSERVATIONAL)[0] == first
 
 
+@pytest.mark.parametrize(("columns", "first"), [(4, "aipw"), (40, "ols")])
+def test_with_few_rows_a_column_least_squares_answers_first(columns: int, first: str) -> None:
+    rng = np.random.default_rng(5)
+    names = [f"x{j}" for j in range(columns)]
+    data = frame().assign(**{name: rng.standard_normal(N) for name in names})
+    asked = prepare_study(data, CausalSpec("t", "y", tuple(names)))
+    assert default_estimators(asked, Design.OBSERVATIONAL)[0] == first
+
+
 @pytest.mark.parametrize(
     ("estimator", "asked", "named"),
     [
