@@ -5,9 +5,10 @@ python -m benchmarks.causal.coverage [--draws 200] [--only NAME ...] [--write] [
 Every process is generated and answered ``--draws`` times from fixed seeds; the estimator is the
 first of those the design chooses (``default_estimators``). Covered must be between .905 and .985,
 the 99 % band of .95 over 200 draws; a refusal for want of overlap covers nothing and claims
-nothing. Beside them: a hidden confounder as strong as a measured one must be flagged in every data set (the sensitivity report calls the estimate fragile, or the interval
-covers no effect), and with 50 covariates, 300 rows and no effect at most 7 % may claim one.
-``--write`` puts the table into coverage.md. Exit code 1 when a line fails.
+nothing. Beside them: a hidden confounder as strong as a measured one must be flagged in every data
+set (the sensitivity report calls the estimate fragile, or the interval covers no effect), and with
+50 covariates, 300 rows and no effect at most 7 % may claim one. ``--write`` puts the table into
+coverage.md. Exit code 1 when a line fails.
 """
 
 from __future__ import annotations
