@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from src.causal_engine.estimators.single_index import predict_single_index
 from src.causal_engine.study import FloatArray
 from src.errors import EstimationError, nearest_names
 
@@ -16,7 +17,9 @@ FEW_ROWS = 400
 MANY_COLUMNS = 20
 TREES = ("lightgbm_40", "lightgbm_150")
 LINEAR_TREES = ("linear_trees_100", "linear_trees_250")
-LEARNERS = ("constant", "linear", "ridge", *TREES, *LINEAR_TREES)
+SINGLE_INDEX = "single_index"
+LEARNERS = ("constant", "linear", "ridge", SINGLE_INDEX, *TREES, *LINEAR_TREES)
+AUTOMATIC = ("auto", "broad")
 _NEWTON_STEPS = 60
 _WEAK_PENALTY = 1.0
 _BOOSTING: dict[str, Any] = {
@@ -38,45 +41,58 @@ _LINEAR_LEAVES: dict[str, Any] = {
     "min_data_in_leaf": 30,
     "feature_fraction": 0.7,
     "linear_tree": True,
-    "linear_lambda": 1.0,
+    "linear_lambda": 0.1,
 }
 
 
 def candidate_learners(n: int, p: int, learner: str) -> tuple[str, ...]:
     """Learners that compete for a nuisance with ``n`` training rows and ``p`` columns, simplest first.
 
-    ``learner`` is "auto" or one name, which is then the only candidate. Trees need 400 rows; the
-    stronger ridge joins when columns are many, in number or relative to the rows.
+    ``learner`` is "auto", "broad" (one smooth curve of a weighted sum competes too) or one name, which is
+    then the only candidate. Trees need 400 rows; the stronger ridge joins when columns are many, in
+    number or relative to the rows.
     """
-    if learner != "auto":
+    if learner not in AUTOMATIC:
         if learner not in LEARNERS:
             raise EstimationError(f"no nuisance learner is called '{learner}'; {nearest_names(learner, LEARNERS)}")
         return (learner,)
     if p == 0:
         return ("constant",)
     linear = ("linear", "ridge") if p >= MANY_COLUMNS or p > n / MANY_COLUMNS else ("linear",)
-    return linear if n < FEW_ROWS else (*linear, *TREES, *LINEAR_TREES)
+    smooth = (*linear, SINGLE_INDEX) if learner == "broad" else linear
+    return smooth if n < FEW_ROWS else (*smooth, *TREES, *LINEAR_TREES)
 
 
 def fit_predict(
-    names: Sequence[str], x: FloatArray, target: FloatArray, x_new: FloatArray, *, probability: bool, seed: int
+    names: Sequence[str],
+    x: FloatArray,
+    target: FloatArray,
+    x_new: FloatArray,
+    *,
+    probability: bool,
+    seed: int,
+    weight: FloatArray | None = None,
 ) -> dict[str, FloatArray]:
     """Fit each named learner on ``x`` (n, p), ``target`` (n,) and predict at ``x_new`` (m, p).
 
     ``probability``: the target is 0/1 and log loss is minimised, else squared loss. Boosted trees
-    of several lengths share one fit.
+    of several lengths share one fit. ``weight`` (n,), not for probabilities, counts rows.
     """
     predictions: dict[str, FloatArray] = {}
     for name in names:
         if name == "constant" or target.min() == target.max() or x.shape[1] == 0:
-            predictions[name] = np.full(len(x_new), float(target.mean()))
+            predictions[name] = np.full(len(x_new), float(np.average(target, weights=weight)))
+        elif name == SINGLE_INDEX:
+            predictions[name] = _predict_curve(x, target, x_new, weight)
         elif name not in (*TREES, *LINEAR_TREES):
             penalty = _WEAK_PENALTY if name == "linear" else float(max(1, x.shape[1]))
-            predict = _predict_logistic if probability else _predict_ridge
-            predictions[name] = predict(x, target, x_new, penalty)
+            if probability:
+                predictions[name] = _predict_logistic(x, target, x_new, penalty)
+            else:
+                predictions[name] = _predict_ridge(x, target, x_new, penalty, weight)
     for family, parameters in ((TREES, _BOOSTING), (LINEAR_TREES, _LINEAR_LEAVES)):
         missing = [name for name in names if name in family and name not in predictions]
-        grown = _Boosting(parameters, probability, seed)
+        grown = _Boosting(parameters, probability, seed, weight)
         predictions.update(_predict_boosted(missing, x, target, x_new, grown))
     if probability:
         return {k: np.clip(v, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR) for k, v in predictions.items()}
@@ -96,12 +112,22 @@ def _standardised(x: FloatArray, x_new: FloatArray) -> tuple[FloatArray, FloatAr
     return (x - centre) / scale, (x_new - centre) / scale
 
 
-def _predict_ridge(x: FloatArray, target: FloatArray, x_new: FloatArray, penalty: float) -> FloatArray:
+def _predict_ridge(
+    x: FloatArray, target: FloatArray, x_new: FloatArray, penalty: float, weight: FloatArray | None = None
+) -> FloatArray:
     z, z_new = _standardised(x, x_new)
-    centre = target.mean()
-    gram = z.T @ z + penalty * np.eye(z.shape[1])
-    slopes = np.linalg.solve(gram, z.T @ (target - centre))
+    w = np.ones(len(z)) if weight is None else weight / weight.mean()
+    centre, middle = float(np.average(target, weights=w)), np.average(z, axis=0, weights=w)
+    z, z_new = z - middle, z_new - middle
+    gram = (z * w[:, None]).T @ z + penalty * np.eye(z.shape[1])
+    slopes = np.linalg.solve(gram, z.T @ (w * (target - centre)))
     return np.asarray(centre + z_new @ slopes, dtype=np.float64)
+
+
+def _predict_curve(x: FloatArray, target: FloatArray, x_new: FloatArray, weight: FloatArray | None) -> FloatArray:
+    z, z_new = _standardised(x, x_new)
+    predicted = predict_single_index(z, target, z_new, np.ones(len(z)) if weight is None else weight)
+    return np.clip(predicted, target.min(), target.max())
 
 
 def _predict_logistic(x: FloatArray, target: FloatArray, x_new: FloatArray, penalty: float) -> FloatArray:
@@ -141,6 +167,7 @@ class _Boosting:
     parameters: dict[str, Any]
     probability: bool
     seed: int
+    weight: FloatArray | None
 
 
 def _predict_boosted(
@@ -154,12 +181,16 @@ def _predict_boosted(
         return {}
     import lightgbm
 
+    if "linear_lambda" in grown.parameters:
+        # Leaves' slopes are shrunk alike only when covariates have one unit.
+        x, x_new = _standardised(x, x_new)
     # Labels are stored in single precision: without standardising, a large mean would swallow the signal.
     centre, scale = (0.0, 1.0) if grown.probability else (float(target.mean()), float(target.std()))
     rounds = {name: int(name.rpartition("_")[2]) for name in names}
     objective = "binary" if grown.probability else "regression"
     parameters = {**grown.parameters, "objective": objective, "seed": grown.seed}
-    data = lightgbm.Dataset(x, label=(target - centre) / scale, params=parameters, free_raw_data=True)
+    label = (target - centre) / scale
+    data = lightgbm.Dataset(x, label=label, weight=grown.weight, params=parameters, free_raw_data=True)
     booster = lightgbm.train(parameters, data, num_boost_round=max(rounds.values()))
     return {
         name: np.clip(
