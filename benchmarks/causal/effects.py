@@ -77,19 +77,19 @@ def measure_all(sets: Iterator[DataSet], random_state: int) -> list[Measured]:
     return found
 
 
-def held_back(measured: Measured) -> bool:
-    """Whether a data set is none that choices may be tuned on: the odd numbers."""
+def is_odd(measured: Measured) -> bool:
+    """Whether a data set is none that constants may be tuned on."""
     return int(measured.name.split()[1]) % 2 == 1
 
 
 def table(measured: Sequence[Measured]) -> str:
-    """Errors and regrets over all data sets, those that choices were tuned on, and those held back, in Markdown."""
+    """Errors and regrets over all data sets, those that constants were tuned on (even), and the others (odd), in Markdown."""
     halves = {
         "all": list(measured),
-        "tuned on": [each for each in measured if not held_back(each)],
-        "held back": [each for each in measured if held_back(each)],
+        "even": [each for each in measured if not is_odd(each)],
+        "odd": [each for each in measured if is_odd(each)],
     }
-    lines = ["| effect function | median √PEHE | tuned on | held back | mean √PEHE |", "|---|---|---|---|---|"]
+    lines = ["| effect function | median √PEHE | even | odd | mean √PEHE |", "|---|---|---|---|---|"]
     columns = {name: [[m.errors[name] for m in half] for half in halves.values()] for name in measured[0].errors}
     for strategy in measured[0].picks:
         name = f"**picked by {strategy}**"
@@ -97,13 +97,13 @@ def table(measured: Sequence[Measured]) -> str:
     for name, halved in columns.items():
         medians = " | ".join(f"{np.median(half):.3f}" if half else "–" for half in halved)
         lines.append(f"| {name} | {medians} | {np.mean(halved[0]):.3f} |")
-    lines += ["", "| strategy | mean regret | tuned on | held back | largest |", "|---|---|---|---|---|"]
+    lines += ["", "| strategy | mean regret | even | odd | largest |", "|---|---|---|---|---|"]
     for strategy in measured[0].picks:
         means = [f"{np.mean([m.regret[strategy] for m in half]):.3f}" if half else "–" for half in halves.values()]
         lines.append(f"| {strategy} | {' | '.join(means)} | {max(m.regret[strategy] for m in measured):.2f} |")
     ates = " / ".join(f"{np.mean([m.ate_error for m in half]):.4f}" if half else "–" for half in halves.values())
     cost = f"{np.mean([m.cpu_s for m in measured]):.1f} CPU s a data set"
-    return "\n".join([*lines, "", f"Mean error of the average effect (all / tuned on / held back): {ates}; {cost}."])
+    return "\n".join([*lines, "", f"Mean error of the average effect (all / even / odd): {ates}; {cost}."])
 
 
 def as_json(measured: Sequence[Measured], random_state: int) -> str:
