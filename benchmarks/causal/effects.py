@@ -83,7 +83,7 @@ def is_odd(measured: Measured) -> bool:
 
 
 def table(measured: Sequence[Measured]) -> str:
-    """Errors and regrets over all data sets, those that constants were tuned on (even), and the others (odd), in Markdown."""
+    """Errors and regrets in Markdown: all data sets, the even ones (constants were tuned on these) and the odd ones."""
     halves = {
         "all": list(measured),
         "even": [each for each in measured if not is_odd(each)],
