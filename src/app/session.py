@@ -15,6 +15,7 @@ from src.agents.causal_impact.agent import CHECKPOINTED as IMPACT_CHECKPOINTED
 from src.agents.causal_impact.agent import CausalImpactAgent
 from src.agents.checkpoints import ResultSerializer
 from src.agents.configuration import AgentBudget, load_agents_config
+from src.agents.feedback_learner.state import CHECKPOINTED as LEARNING_CHECKPOINTED
 from src.agents.orchestrator.agent import CHECKPOINTED as QUERY_CHECKPOINTED
 from src.agents.runtime import Filter
 from src.app.questions import EffectQuestion
@@ -45,6 +46,10 @@ class CatalogueDatasets:
     async def record(self, name: str) -> DatasetRecord:
         """The dataset of that id or name; raises DatasetNotFound."""
         return await self._catalogue.get(name)
+
+    async def version(self, name: str) -> str:
+        """SHA-256 of what a dataset holds now; raises DatasetNotFound."""
+        return (await self.record(name)).content_sha256
 
     async def load(
         self, dataset_id: str, *, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()
@@ -145,7 +150,8 @@ async def open_checkpointer(database: Database) -> AsyncIterator[AsyncPostgresSa
         database.dsn, min_size=0, max_size=4, kwargs=settings, open=False, check=check_connection
     )
     async with pool:
-        saver = AsyncPostgresSaver(pool, serde=ResultSerializer((*IMPACT_CHECKPOINTED, *QUERY_CHECKPOINTED)))
+        types = (*IMPACT_CHECKPOINTED, *QUERY_CHECKPOINTED, *LEARNING_CHECKPOINTED)
+        saver = AsyncPostgresSaver(pool, serde=ResultSerializer(types))
         ready = await database.fetchrow("SELECT to_regclass(%s) IS NOT NULL AS ready", (f"{CHECKPOINT_SCHEMA}.ready",))
         if not (ready and ready["ready"]):
             await _set_up(database, saver)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo
 
-from src.cli import audit, data, db, evaluate, features, llm, mlflow, models, observe, prompts
+from src.cli import audit, data, db, evaluate, features, improve, llm, mlflow, models, observe, prompts
 from src.cli.analysis import effect, report, rerun, resume, runs, show
 from src.cli.ask import ask, chat, sessions
 from src.cli.corpus import corpus_app
@@ -45,6 +45,7 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(audit.app, name="audit")
+app.add_typer(improve.app, name="improve")
 for command in (effect, ask, chat, sessions, show, runs, rerun, resume, report, kpis, demo, train, feedback, mcp):
     app.command()(command)
 data.app.command()(validate)

@@ -33,9 +33,10 @@ Name = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
 
 
 class ModelNames(ConfigModel):
-    """One model per purpose."""
+    """One model per purpose. ``optimising_judge`` judges while prompts are improved; ``judge`` decides what is used."""
 
     judge: Name
+    optimising_judge: Name
     classification: Name
     reasoning: Name
     narration: Name

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from src.agents.explainer.material import FROM_DOCUMENTS, founding_texts, intervals_of
 from src.agents.explainer.phrasing import tells
 from src.agents.explainer.reply import ExplanationReply, NamedInsight, Point
 from src.agents.explainer.state import ExplainRequest, Material
-from src.agents.explainer.wording import SUPPORTED, claims_cause, claims_proof, is_clinical, sentences
-from src.domain.figures import Known, StatedNumber, is_rounding, stated_ranges, unfounded_names, unfounded_numbers
-from src.domain.findings import Figure, Finding, Insight, StatementKind
+from src.agents.explainer.wording import SUPPORTED, is_clinical, sentences
+from src.domain.causal_words import claims_cause, claims_proof
+from src.domain.figures import StatedNumber, is_rounding, stated_ranges, unfounded_names, unfounded_numbers
+from src.domain.findings import Figure, Finding, Insight, StatementKind, known_of
 from src.domain.identifiers import find_identifiers
 from src.rag.answering.quotable import instructs
 
@@ -44,8 +45,8 @@ def problems_of(reply: ExplanationReply, request: ExplainRequest, material: Mate
     for kind, entries in named:
         for place, one in enumerate(entries, start=1):
             where = f"{kind} {place}"
-            cited = [owners[each] for each in one.evidence if each in owners]
-            if not one.evidence or len(cited) < len(one.evidence):
+            cited = [owner for each in one.evidence for owner in owners.get(each, ())]
+            if not one.evidence or not owners.keys() >= set(one.evidence):
                 missing = next((each for each in one.evidence if each not in owners), "none")
                 problems.append(f"{where} cites evidence that does not exist: {missing[:60]}")
             scope = [each for each in material.findings if any(each is owner for owner in cited)]
@@ -54,25 +55,19 @@ def problems_of(reply: ExplanationReply, request: ExplainRequest, material: Mate
     return tuple(dict.fromkeys(problems))
 
 
-def known_of(findings: Iterable[Finding]) -> list[Known]:
-    """The figures with the ends of their intervals, each with its unit."""
-    return [
-        Known(value, one.unit)
-        for finding in findings
-        for one in finding.figures
-        for value in (one.value, one.lower, one.upper)
-        if value is not None
-    ]
-
-
 def insight_confidence(ids: Sequence[str], of_findings: Sequence[Insight]) -> float | None:
     """The least confidence among the insights of the findings that share evidence with these ids."""
     shared = [one.confidence for one in of_findings if set(ids) & set(one.evidence_refs) and one.confidence is not None]
     return min(shared, default=None)
 
 
-def _owners(findings: Sequence[Finding]) -> dict[str, Finding]:
-    return {one.id: finding for finding in findings for one in finding.evidence}
+def _owners(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """All findings with a piece of evidence: parts of one question may rest on the same run."""
+    owners: dict[str, list[Finding]] = {}
+    for finding in findings:
+        for one in finding.evidence:
+            owners.setdefault(one.id, []).append(finding)
+    return owners
 
 
 def _form(reply: ExplanationReply) -> list[str]:

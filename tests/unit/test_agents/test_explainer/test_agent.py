@@ -9,13 +9,12 @@ import pytest
 
 from src.agents.causal_impact.agent import CausalImpactAgent
 from src.agents.explainer.agent import ExplainerAgent
-from src.agents.explainer.claims import known_of
 from src.agents.explainer.graph import build_graph
 from src.agents.explainer.services import PLACE, Services
 from src.agents.explainer.state import ExplainerState, OutputFormat
 from src.agents.runtime import Deps
 from src.domain.figures import unfounded_numbers
-from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind, texts_of
+from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind, known_of, texts_of
 from src.errors import ContractViolation
 from src.mlops.tracing.orphans import find_orphans
 from tests.traces import memory_connector

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from src.agents.explainer.claims import known_of
 from src.agents.explainer.insights import insights_of
-from src.agents.explainer.material import FROM_DOCUMENTS, intervals_of, material_of
+from src.agents.explainer.material import FROM_DOCUMENTS, founding_texts, intervals_of, material_of
 from src.agents.explainer.nodes.generate_explanation import explanation_of
 from src.agents.explainer.phrasing import tells
 from src.agents.explainer.reasoning import by_template
 from src.agents.explainer.sections import NOT_ADDED
 from src.agents.explainer.state import Explanation, OutputFormat
-from src.agents.explainer.wording import claims_cause, claims_proof, sentences
+from src.agents.explainer.wording import sentences
 from src.contracts.enums import UserExpertise
+from src.domain.causal_words import claims_cause, claims_proof
 from src.domain.figures import Known, unfounded_numbers
-from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind, texts_of
+from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind, known_of, texts_of
 from tests.unit.test_agents.test_explainer.parts import (
     ALL,
     ASSOCIATION,
@@ -365,4 +365,4 @@ def test_words_of_documents_are_quoted_and_vouch_for_no_number() -> None:
     quoted = dataclasses.replace(said, evidence=(*said.evidence, Evidence(f"{FROM_DOCUMENTS}7#1", "Calls rose 99 %.")))
     told = explained(quoted, user_expertise="data_scientist").detail
     assert f"[{FROM_DOCUMENTS}7#1] “Calls rose 99 %.”" in told
-    assert "99" not in " ".join(material_of(request(quoted)).texts)
+    assert "99" not in " ".join(founding_texts(material_of(request(quoted)).findings))

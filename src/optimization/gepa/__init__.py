@@ -1,0 +1,1 @@
+"""How are prompts improved by GEPA on what a component really says?"""
