@@ -38,7 +38,8 @@ def improve(
 ) -> None:
     """Let answers get better: run the loop, see what it changed and why, approve, reject, pause, roll back.
 
-    A round measures what is under way and learns from scored answers where a cycle is due. One process at a time does it: a second one with --once says so and ends with 0, with --loop it waits to take over.
+    A round measures what is under way and learns from scored answers where a cycle is due. One process at a time does
+    it: a second one with --once says so and ends with 0, with --loop it waits to take over.
     Exit 1 when a cycle or a change met an error; it is tried again in a later round.
 
     Examples: e2i improve --once · e2i improve --loop --every 300 · e2i improve status

@@ -134,7 +134,7 @@ def test_a_change_killed_at_a_random_point_goes_on_at_its_next_hop(
 def test_a_change_killed_again_and_again_arrives(new_database: Callable[[], str]) -> None:
     dsn, draws = new_database(), random.Random(5)
     with watched(dsn):
-        codes = [run(dsn, kill_at=draws.randrange(30, 90))[0] for _ in range(8)]
+        codes = [run(dsn, kill_at=draws.randrange(15, 50))[0] for _ in range(8)]
         assert codes.count(-signal.SIGKILL) >= 3
         assert run(dsn)[0] == 0
     assert_whole(dsn)

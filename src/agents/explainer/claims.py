@@ -10,6 +10,7 @@ from src.agents.explainer.phrasing import tells
 from src.agents.explainer.reply import ExplanationReply, NamedInsight, Point
 from src.agents.explainer.state import ExplainRequest, Material
 from src.agents.explainer.wording import SUPPORTED, is_clinical, sentences
+from src.domain.attribution import misattributed
 from src.domain.causal_words import claims_cause, claims_proof
 from src.domain.figures import StatedNumber, is_rounding, stated_ranges, unfounded_names, unfounded_numbers
 from src.domain.findings import Figure, Finding, Insight, StatementKind, known_of
@@ -85,7 +86,7 @@ def _form(reply: ExplanationReply) -> list[str]:
 
 
 def _text_problems(text: str, scope: Sequence[Finding], request: ExplainRequest, where: str) -> list[str]:
-    texts = founding_texts(scope)
+    texts, figures = founding_texts(scope), [figure for one in scope for figure in one.figures]
     numbers = unfounded_numbers(text, known_of(scope), texts, within=ROUNDING)
     names = unfounded_names(
         text, (*texts, request.query, *_ids(scope), *(one.name for f in scope for one in f.figures))
@@ -93,6 +94,7 @@ def _text_problems(text: str, scope: Sequence[Finding], request: ExplainRequest,
     problems = [f"{where}: the number {one[:40]} is not in the findings" for one in numbers]
     problems += [f"{where}: {one[:40]} is not in the findings" for one in names]
     problems += [f"{where}: {one} is no interval of the findings" for one in _unknown_ranges(text, scope, texts)]
+    problems += [f"{where}: the number {one}" for one in misattributed(text, figures, texts)]
     if claims_proof(text):
         problems.append(f"{where}: nothing is proven or certain")
     if claims_cause(text) and not all(one.verdict == SUPPORTED for one in scope):

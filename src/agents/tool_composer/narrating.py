@@ -12,6 +12,7 @@ from src.agents.tool_composer.services import Services
 from src.agents.tool_composer.state import Synthesis
 from src.agents.tool_composer.wording import Material, by_template, figures_in_words, known_numbers, synthesis
 from src.causal_engine.results import Verdict
+from src.domain.attribution import misattributed
 from src.domain.causal_words import claims_cause, claims_proof
 from src.domain.figures import Known, unfounded_names, unfounded_numbers
 from src.domain.identifiers import find_identifiers
@@ -87,6 +88,7 @@ def problems(reply: NarratedReply, material: Material) -> tuple[str, ...]:
     found += [
         f"the number {one} is not in the facts" for one in unfounded_numbers(text, _known(material), _texts(material))
     ]
+    found += [f"the number {one}" for one in misattributed(text, material.figures, _texts(material))]
     found += [f"{one} is not in the facts" for one in unfounded_names(text, (*_texts(material), *_names(material)))]
     if claims_proof(text):
         found.append("nothing is proven or guaranteed; say what was found and how sure it is")

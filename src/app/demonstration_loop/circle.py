@@ -36,7 +36,7 @@ from src.storage.prompt_versions import PromptRepository
 from src.storage.retrieval_configurations import RetrievalConfig, RetrievalConfigRepository
 
 EXPLAINER, RETRIEVAL = "explainer", "retrieval"
-HCPS, RANDOM_STATE = 150, 42
+HCPS, RANDOM_STATE = 100, 42
 DEMONSTRATOR = "demonstration"
 WEAK_SUMMARY = "- `summary`: one short sentence."
 _WEAKENED = ("- `summary`:", "- `points`:")
@@ -207,7 +207,7 @@ async def open_circle(
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(on_step))
         on_step("generating a small panel")
-        await register_panel(session.catalogue, session.database, HCPS, RANDOM_STATE, load=True)
+        await register_panel(session.catalogue, session.database, HCPS, RANDOM_STATE)
         await add_insights()
         rounds = await stack.enter_async_context(open_rounds(options, on_step))
         yield Circle(session, rounds, clock, model, on_step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -88,13 +89,14 @@ def change_of(frame: pd.DataFrame, unit: str, time: str, outcome: str, period: P
 
     None where fewer than eleven units have rows in both, or there are no months before.
     """
-    months = pd.to_datetime(frame[time]).dt.to_period("M")
     if frame.empty:
         return None
-    last = pd.Period(period.end, "M") if period is not None and period.end else months.max()
-    first = pd.Period(period.start, "M") if period is not None and period.start else last - (MONTHS - 1)
-    length = (last - first).n + 1
-    now, then = months.between(first, last), months.between(first - length, first - 1)
+    days = pd.to_datetime(frame[time])
+    months = (12 * days.dt.year + days.dt.month).to_numpy(dtype=np.int64)
+    last = _month(period.end) if period is not None and period.end else int(months.max())
+    first = _month(period.start) if period is not None and period.start else last - MONTHS + 1
+    earlier = first - (last - first + 1)
+    now, then = (first <= months) & (months <= last), (earlier <= months) & (months < first)
     means = [frame.loc[rows].groupby(unit)[outcome].mean() for rows in (then, now)]
     both = pd.concat(means, axis=1, join="inner").dropna().to_numpy(dtype=np.float64)
     if is_small(len(both)):
@@ -106,15 +108,24 @@ def change_of(frame: pd.DataFrame, unit: str, time: str, outcome: str, period: P
     before, after = (float(one) for one in both.mean(axis=0))
     middle = float(steps.mean())
     return Change(
-        before,
-        after,
-        middle,
-        middle - reach,
-        middle + reach,
-        len(steps),
-        f"{first} to {last}",
-        f"{first - length} to {first - 1}",
+        before=before,
+        after=after,
+        change=middle,
+        lower=middle - reach,
+        upper=middle + reach,
+        n_units=len(steps),
+        span=_span(first, last),
+        reference=_span(earlier, first - 1),
     )
+
+
+def _month(day: date) -> int:
+    return 12 * day.year + day.month
+
+
+def _span(first: int, last: int) -> str:
+    names = [f"{(month - 1) // 12}-{(month - 1) % 12 + 1:02d}" for month in (first, last)]
+    return names[0] if first == last else " to ".join(names)
 
 
 def _told(finding: Finding, change: Change, wanted: int, asked: Understood, evidence: str) -> Finding:

@@ -150,9 +150,24 @@ def test_an_executive_is_told_in_words_what_the_interval_leaves_open() -> None:
 
 def test_an_analyst_reads_method_adjustment_and_refutations() -> None:
     told = explained(EFFECT).detail
-    for said in ("aipw", "adjusted for specialty, region", "5 of 5 refutation tests", "Nothing beyond specialty"):
+    for said in ("aipw", "adjusted for specialty, region", "5 of 5 refutation tests"):
         assert said in told
         assert said not in explained(EFFECT, user_expertise="executive").detail
+
+
+@pytest.mark.parametrize(
+    "how", [{"user_expertise": "executive"}, {"user_expertise": "executive", "output_format": "brief"}, {}]
+)
+def test_what_an_answer_assumes_most_of_all_reaches_every_reader(how: dict[str, Any]) -> None:
+    assert "Nothing beyond specialty" in explained(EFFECT, **how).detail
+
+
+def test_an_executive_reads_one_assumption_of_several() -> None:
+    more = dataclasses.replace(
+        EFFECT, statements=(*EFFECT.statements, Statement(StatementKind.ASSUMPTION, "The months are alike."))
+    )
+    assert "The months are alike" in explained(more).detail
+    assert "The months are alike" not in explained(more, user_expertise="executive").detail
 
 
 def test_a_data_scientist_reads_everything_with_the_ids_of_its_evidence() -> None:
