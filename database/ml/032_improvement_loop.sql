@@ -105,7 +105,8 @@ BEGIN
 END
 $$;
 
--- True when no hop is missing, every digest is what its fields give, and the last one is the action's.
+-- True when no hop is missing, every digest is what its fields give, and the last one is that of the action, which is
+-- there.
 CREATE FUNCTION verify_improvement_hops(action uuid) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(bool_and(
@@ -113,11 +114,13 @@ LANGUAGE sql STABLE AS $$
         AND entry.previous_sha256 = entry.expected_previous
         AND entry.entry_sha256 = entry.digest
     ), true)
-    AND (SELECT known.ledger_sha256 FROM improvement_actions AS known WHERE known.action_id = action)
-        IS NOT DISTINCT FROM (
-            SELECT known.entry_sha256 FROM improvement_hops AS known
-            WHERE known.action_id = action ORDER BY known.sequence DESC LIMIT 1
+    AND EXISTS (
+        SELECT FROM improvement_actions AS known
+        WHERE known.action_id = action AND known.ledger_sha256 IS NOT DISTINCT FROM (
+            SELECT hop.entry_sha256 FROM improvement_hops AS hop
+            WHERE hop.action_id = action ORDER BY hop.sequence DESC LIMIT 1
         )
+    )
     FROM (
         SELECT known.sequence, known.previous_sha256, known.entry_sha256, improvement_hop_digest(known) AS digest,
                row_number() OVER in_order AS position,

@@ -29,7 +29,8 @@ class ActionStatus(StrEnum):
     """Where a change stands; the members are those of the database's ``action_status``.
 
     queued: a person is to look at a suggestion. proposed: waits for evidence or for its next step. measuring: answers a
-    share of the questions. applied: answers all of them. confirmed, rolled_back, rejected and blocked are final.
+    share of the questions. applied: answers all of them. confirmed, rolled_back, rejected and blocked are endings; only
+    what is confirmed may still be rolled back.
     """
 
     QUEUED = "queued"
@@ -41,11 +42,6 @@ class ActionStatus(StrEnum):
     APPLIED = "applied"
     CONFIRMED = "confirmed"
     ROLLED_BACK = "rolled_back"
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing more happens to the change by itself."""
-        return self in (self.BLOCKED, self.REJECTED, self.CONFIRMED, self.ROLLED_BACK)
 
 
 class Hop(StrEnum):

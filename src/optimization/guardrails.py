@@ -10,8 +10,10 @@ from pathlib import PurePosixPath
 
 from src.domain.improvement import ChangeKind, Proposal
 from src.optimization.configuration import GuardrailSettings, LoopSettings
+from src.optimization.retrieval.settings import out_of_bounds
 from src.optimization.text.copying import copied
-from src.optimization.text.injection import hidden_characters, injected
+from src.optimization.text.injection import hidden_characters, injected, shown
+from src.optimization.text.language import foreign
 from src.optimization.text.north_stars import (
     TOPICS,
     added_sentences,
@@ -75,18 +77,10 @@ def check_change(change: ChangeContext, settings: LoopSettings) -> tuple[Violati
     its parameters."""
     checks: list[Callable[[ChangeContext, LoopSettings], Iterator[Violation]]] = [_when, _where, _files]
     if change.proposal.kind is ChangeKind.PROMPT:
-        checks += [_north_stars, _text]
+        checks += [_north_stars, _text, _attacks]
     elif change.proposal.kind is ChangeKind.RETRIEVAL:
         checks.append(_settings_in_range)
     return tuple(violation for check in checks for violation in check(change, settings))
-
-
-def check_text(old: str, new: str, settings: LoopSettings) -> tuple[Violation, ...]:
-    """What a new prompt breaks by its wording alone, without its training material: to ask while candidates are made.
-
-    Raises ConfigError for a guardrail without its parameters.
-    """
-    return (*_wording(old, new, settings), *_attacks(old, new))
 
 
 def approval_needed(proposal: Proposal, settings: LoopSettings) -> str | None:
@@ -134,23 +128,21 @@ def _files(change: ChangeContext, settings: LoopSettings) -> Iterator[Violation]
             yield from _violations(guardrail.id, changed_files(files, change.digests, change.released))
 
 
-def _wording(old: str, new: str, settings: LoopSettings) -> Iterator[Violation]:
+def _north_stars(change: ChangeContext, settings: LoopSettings) -> Iterator[Violation]:
     for guardrail in settings.guardrails:
         if guardrail.check in TOPICS:
-            yield from _violations(guardrail.id, lost_or_weakened(old, new, guardrail))
-
-
-def _attacks(old: str, new: str) -> Iterator[Violation]:
-    yield from _violations("injection", [*injected(added_sentences(old, new)), *defences_lost(old, new)])
-    yield from _violations("overriding", overriding(old, new))
-    yield from _violations("hidden_text", [f"it holds {name}" for name in hidden_characters(new, old)])
-
-
-def _north_stars(change: ChangeContext, settings: LoopSettings) -> Iterator[Violation]:
-    yield from _wording(change.old, change.new, settings)
-    for guardrail in settings.guardrails:
+            yield from _violations(guardrail.id, lost_or_weakened(change.old, change.new, guardrail))
         if guardrail.check == "uncertainty_kept":
             yield from _violations(guardrail.id, _uncertainty_falls(change, guardrail))
+
+
+def _attacks(change: ChangeContext, settings: LoopSettings) -> Iterator[Violation]:
+    old, new = change.old, change.new
+    added = added_sentences(old, new)
+    yield from _violations("injection", [*injected(added), *defences_lost(old, new)])
+    yield from _violations("overriding", overriding(old, new))
+    yield from _violations("hidden_text", [f"it holds {name}" for name in hidden_characters(new, old)])
+    yield from _violations("language", [f"'{shown(one)}' is not English" for one in foreign(added, old)])
 
 
 def _uncertainty_falls(change: ChangeContext, guardrail: GuardrailSettings) -> list[str]:
@@ -178,12 +170,9 @@ def _text(change: ChangeContext, settings: LoopSettings) -> Iterator[Violation]:
     )
     private = personal(new, old, private_values=change.private_values, training_texts=change.training_texts)
     yield from _violations("personal_data", [f"it holds {what}" for what in private])
-    yield from _attacks(old, new)
 
 
 def _settings_in_range(change: ChangeContext, settings: LoopSettings) -> Iterator[Violation]:
-    from src.optimization.retrieval.settings import out_of_bounds
-
     yield from _violations("bounds", out_of_bounds(change.proposal.before, change.proposal.after))
 
 

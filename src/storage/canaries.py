@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
 from typing import Any, Literal
 from uuid import NAMESPACE_URL, uuid4, uuid5
-
-import psycopg
 
 from src.domain.improvement import ChangeKind
 from src.errors import ContractViolation, RunNotFound
@@ -85,19 +83,12 @@ class Observations:
     control: tuple[Observation, ...]
     treatment: tuple[Observation, ...]
 
-    def scores(self, arm: Arm) -> tuple[float, ...]:
-        """Scores of all answers of an arm."""
-        return tuple(one.score for one in self._of(arm))
-
     def unit_means(self, arm: Arm) -> tuple[float, ...]:
         """The mean score of each unit of an arm, units in the order of their first answers."""
         found: defaultdict[str, list[float]] = defaultdict(list)
-        for one in self._of(arm):
+        for one in self.control if arm == "control" else self.treatment:
             found[one.unit_id].append(one.score)
         return tuple(fmean(scores) for scores in found.values())
-
-    def _of(self, arm: Arm) -> Sequence[Observation]:
-        return self.control if arm == "control" else self.treatment
 
 
 def variant_of(canary_id: str, unit_id: str, split: float) -> Arm:
@@ -123,7 +114,7 @@ VALUES
     (%(canary_id)s, %(component)s, %(control_version)s, %(treatment_version)s, %(control_retrieval)s,
      %(treatment_retrieval)s, %(split)s, %(target_samples)s, %(min_per_arm)s, %(alpha)s, %(min_hours)s, %(max_hours)s,
      %(action_id)s, coalesce(%(at)s, now()))
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT DO NOTHING
 """
 _RECORDED = """
 INSERT INTO prompt_ab_observations (test_id, unit_id, variant, score, latency_ms, trace_id, observed_at)
@@ -135,7 +126,11 @@ SELECT variant, unit_id, score, latency_ms, trace_id, observed_at FROM prompt_ab
 WHERE test_id::text = %s ORDER BY observed_at, id
 """
 _LOOKED = """
-UPDATE prompt_ab_tests SET looks = looks || %(look)s::jsonb
+UPDATE prompt_ab_tests SET
+    looks = looks || %(look)s::jsonb, winner = coalesce(%(winner)s, winner),
+    status = CASE WHEN %(winner)s::text IS NULL THEN status ELSE 'completed' END,
+    ended_at = CASE WHEN %(winner)s::text IS NULL THEN ended_at
+                    ELSE greatest(coalesce(%(at)s::timestamptz, now()), started_at) END
 WHERE id::text = %(canary_id)s AND status = 'running' AND jsonb_array_length(looks) = %(number)s - 1
 """
 _ENDED = """
@@ -190,13 +185,11 @@ class CanaryRepository:
             "action_id": action_id,
             "at": at,
         }
-        try:
-            await (session or self._database).execute(_STARTED, values)
-        except psycopg.errors.UniqueViolation as error:
-            raise ContractViolation(
-                f"a canary of {component} is running; it is decided before another starts"
-            ) from error
-        return await self.get(str(values["canary_id"]), session=session)
+        await (session or self._database).execute(_STARTED, values)
+        found = await self._one("id::text = %s", str(values["canary_id"]), session)
+        if found is None:
+            raise ContractViolation(f"a canary of {component} is running; it is decided before another starts")
+        return found
 
     async def get(self, canary_id: str, *, session: Session | None = None) -> Canary:
         """A canary by its id. Raises RunNotFound."""
@@ -248,10 +241,26 @@ class CanaryRepository:
         return Observations(tuple(arms["control"]), tuple(arms["treatment"]))
 
     async def add_look(
-        self, canary_id: str, number: int, look: Mapping[str, Any], *, session: Session | None = None
+        self,
+        canary_id: str,
+        number: int,
+        look: Mapping[str, Any],
+        *,
+        winner: Winner | None = None,
+        at: datetime | None = None,
+        session: Session | None = None,
     ) -> bool:
-        """Note the analysis ``number`` (from 1); False where it is noted already, or one before it is missing."""
-        values = {"canary_id": canary_id, "number": number, "look": json_column([dict(look)])}
+        """Note the analysis ``number`` (from 1); False where it is noted already, or one before it is missing.
+
+        With a ``winner`` the test ends with it, both or neither.
+        """
+        values = {
+            "canary_id": canary_id,
+            "number": number,
+            "look": json_column([dict(look)]),
+            "winner": winner,
+            "at": at,
+        }
         return await (session or self._database).execute(_LOOKED, values) > 0
 
     async def end(

@@ -74,7 +74,7 @@ VALUES
      %(reason)s, %(before)s, %(after)s, %(prompt_version_id)s, %(retrieval_config_id)s, %(knowledge_ids)s::uuid[],
      %(blocked_reason)s, %(key)s, %(cycle_id)s, %(origin)s, %(judged_by)s, %(expected_gain)s, %(evidence_ids)s::text[],
      coalesce(%(at)s, now()))
-ON CONFLICT (idempotency_key) DO NOTHING
+ON CONFLICT DO NOTHING
 """
 _LISTED = f"""
 {_SELECTED}

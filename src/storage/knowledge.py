@@ -158,16 +158,6 @@ class KnowledgeRepository:
             raise ContractViolation(f"there is no lesson {knowledge_id}")
         return float(row["success_rate"])
 
-    async def withdraw(self, knowledge_id: str) -> bool:
-        """Stop a lesson from being consulted; False where it is not, or not any more."""
-        return (
-            await self._database.execute(
-                "UPDATE experiment_knowledge_store SET is_active = false WHERE knowledge_id::text = %s AND is_active",
-                (knowledge_id,),
-            )
-            > 0
-        )
-
 
 def _vector(values: Sequence[float]) -> str:
     return f"[{','.join(repr(float(one)) for one in values)}]"

@@ -38,10 +38,9 @@ async def _whole_way(dsn: str) -> None:
     async with Database.open(dsn) as database:
         loop = await open_loop(database)
         action_id = await loop.proposed()
-        while not (status := (await loop.services.actions.get(action_id)).status).final:
-            await _next_day(loop, action_id, status)
-            await loop.pipeline.carry_on(action_id)
-        await loop.pipeline.measure()
+        while "closed" not in await loop.hops(action_id):
+            await _next_day(loop, action_id, (await loop.services.actions.get(action_id)).status)
+            await loop.pipeline.measure()
 
 
 async def _next_day(loop: Loop, action_id: str, status: ActionStatus) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.agents.explainer.phrasing import tells
-from src.agents.explainer.wording import SUPPORTED, claims_cause, claims_proof, sentences
+from src.agents.explainer.wording import SUPPORTED, sentences
 from src.agents.orchestrator.agent import QueryResult
 from src.app import E2I
+from src.domain.causal_words import claims_cause, claims_proof
 from src.domain.figures import unfounded_numbers
 from src.domain.findings import Finding, known_of, texts_of
 from src.domain.identifiers import find_identifiers

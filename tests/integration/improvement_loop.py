@@ -70,14 +70,14 @@ class ScriptedImprover:
     kind: ChangeKind = ChangeKind.PROMPT
     contents: Sequence[Mapping[str, Any]] = field(default_factory=lambda: [{"text": BETTER}])
     judge: str | None = "optimising-judge"
+    spend: Spend = Spend(calls=7, task_tokens=900, reflection_tokens=300, judge_tokens=200, dollars=0.05)
     tasks: list[ImprovementTask] = field(default_factory=list)
 
     async def improve(self, task: ImprovementTask) -> Candidate:
         self.tasks.append(task)
         content = self.contents[min(len(self.tasks), len(self.contents)) - 1]
         variant = Variant(task.current.component, self.kind, content)
-        spend = Spend(calls=7, task_tokens=900, reflection_tokens=300, judge_tokens=200, dollars=0.05)
-        return Candidate(variant, "it names assumptions", 3.6, 3.0, spend, self.judge, {"mlflow_run_id": "run-1"})
+        return Candidate(variant, "it names assumptions", 3.6, 3.0, self.spend, self.judge, {"mlflow_run_id": "run-1"})
 
 
 Worth = Callable[[str, LearningItem], ItemScores]
@@ -177,7 +177,8 @@ class Loop:
         return (await CycleRepository(self.db).start("manual")).cycle_id
 
     async def next_cycle(self) -> str:
-        """A new one."""
+        """A new one, so much later that a candidate may be paid for again."""
+        self.clock.pass_hours(self.services.settings.safety.cooldown_hours)
         cycles = CycleRepository(self.db)
         if (running := await cycles.running()) is not None:
             await cycles.finish(running.cycle_id, status="completed", decision=None, items=0, summary={})

@@ -87,7 +87,10 @@ async def test_one_trace_and_one_kept_answer_a_question(e2i: E2I) -> None:
     assert {span.trace_id for span in trace.spans} == {trace_id}
     assert {span.agent_name for span in trace.spans} >= {"orchestrator", "causal_impact", "explainer"}
     roots = [span for span in trace.spans if span.parent_span_id is None]
-    assert [(one.agent_name, one.operation_type) for one in roots] == [("orchestrator", "run")]
+    assert [(one.agent_name, one.operation_type) for one in roots] == [
+        ("orchestrator", "run"),
+        ("orchestrator", "answer"),
+    ]
     kept = await InteractionRepository(e2i.session.database).find(trace_id)
     assert (kept.query, kept.answer, kept.session_id) == (KISQALI, result.answer, result.session_id)
     assert kept.run_id == next(one.run_id for one in result.findings if one.run_id)
@@ -368,3 +371,19 @@ async def test_the_health_of_the_platform_comes_from_its_spans(e2i: E2I) -> None
     (finding,) = result.findings
     assert finding.agent == "observability_connector"
     assert finding.figures[0].value > 0
+
+
+@pytest.mark.parametrize("verb", ["fall", "grow"])
+async def test_what_a_question_takes_for_granted_is_looked_up_in_the_data(e2i: E2I, verb: str) -> None:
+    result = await e2i.ask(f"Why did Kisqali TRx {verb} in the Midwest?", expertise="executive")
+    told = [one for one in result.findings if one.answered]
+    assert told
+    changes = {next(one for one in found.figures if one.name.startswith("change of ")) for found in told}
+    ends = {(one.value, one.lower, one.upper) for one in changes}
+    assert len(ends) == 1
+    ((_, lower, upper),) = ends
+    assert lower is not None
+    assert upper is not None
+    holds = upper < 0 if verb == "fall" else lower > 0
+    assert ("which the question takes for granted" in result.answer) is not holds
+    assert unfounded_numbers(result.answer, known_of(result.findings), texts_of(result.findings)) == ()

@@ -145,10 +145,29 @@ def test_a_metric_that_gepa_cannot_call_is_refused(metric: Any, word: str) -> No
         create_gepa_optimizer(metric, asked(0, 4), asked(10, 3), reflecting())
 
 
-def test_what_is_learnt_from_cannot_validate() -> None:
-    learnt = asked(0, 4)
+@pytest.mark.parametrize("first", [0, 3])
+def test_what_is_learnt_from_cannot_validate(first: int) -> None:
     with pytest.raises(HPOError, match="validation set has examples of the training set"):
-        create_gepa_optimizer(judged, learnt, learnt, reflecting())
+        create_gepa_optimizer(judged, asked(0, 4), asked(first, 4), reflecting())
+
+
+async def test_without_a_reflecting_model_that_of_dspy_is_asked_and_where_there_is_none_it_is_said(
+    tmp_path: Path,
+) -> None:
+    given = {"config": config(30), "folder": tmp_path}
+    with pytest.raises(ConfigError, match="give a reflection_lm"):
+        await optimize_agent("orchestrator", program(), asked(0, 4), asked(10, 3), "light", **given)
+    with load_dspy().context(lm=reflecting()):
+        found = await optimize_agent("orchestrator", program(), asked(0, 4), asked(10, 3), "light", **given)
+    assert found.best_score == 1.0
+
+
+def test_the_package_offers_what_others_work_with() -> None:
+    import src.optimization.gepa as package
+
+    assert package.optimize_agent is optimize_agent
+    assert package.create_gepa_optimizer is create_gepa_optimizer
+    assert {"FeedbackLearnerOptimizer", "GEPAABTest", "OptimizationResult"} <= set(package.__all__)
 
 
 def test_too_few_examples_are_counted() -> None:
@@ -499,19 +518,18 @@ async def test_a_prompt_is_improved_over_the_wire_of_a_real_sdk(tmp_path: Path, 
     assert found.spend.dollars is None
 
 
-@pytest.mark.parametrize("lines", [4, 17])
-async def test_a_killed_process_is_resumed_to_the_same_candidates(tmp_path: Path, lines: int) -> None:
+async def test_a_killed_process_is_resumed_to_the_same_candidates(tmp_path: Path) -> None:
     whole, second = Model(), Model()
     await improver(whole, tmp_path / "whole").improve(task())
     folder = tmp_path / "killed"
     journal = folder / "runs" / "cycle-1-explainer" / "journal.jsonl"
     child = subprocess.Popen([sys.executable, "-m", "tests.integration.gepa_child", str(folder)])
-    while not journal.exists() or journal.read_bytes().count(b"\n") < lines:
+    while not journal.exists() or journal.read_bytes().count(b'"kind"') < 17:
         assert child.poll() is None
         time.sleep(0.005)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    kept = journal.read_bytes().count(b"\n")
+    kept = journal.read_bytes().count(b'"kind"')
     await improver(second, folder).improve(task())
     assert texts(folder) == texts(tmp_path / "whole")
     assert second.calls == whole.calls - kept

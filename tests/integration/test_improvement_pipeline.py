@@ -11,8 +11,9 @@ import pytest
 from src.domain.improvement import ActionStatus, ChangeKind, Hop, ItemScores, LearningItem, Variant, digest
 from src.domain.prompts import load_prompt
 from src.domain.rubric import RubricDecision
-from src.errors import DataUnavailable, GuardrailViolation
+from src.errors import ContractViolation, DataUnavailable, GuardrailViolation
 from src.optimization.gates.splits import split_items
+from src.optimization.improver import Spend
 from src.storage.database import Database
 from src.storage.interaction_inputs import InteractionInputs
 from tests.integration.improvement_loop import (
@@ -106,11 +107,15 @@ async def test_a_change_that_helped_is_confirmed_and_teaches(loop: Loop) -> None
     assert "24 hours are needed" in (await loop.pipeline.carry_on(action_id)).waits_for
     loop.clock.pass_hours(25)
     done = await loop.pipeline.carry_on(action_id)
-    assert (done.status, done.done, done.waits_for) == (ActionStatus.CONFIRMED, (Hop.MEASURED, Hop.CLOSED), "")
+    assert (done.status, done.done) == (ActionStatus.CONFIRMED, (Hop.MEASURED,))
+    assert done.waits_for == "the end of the 48 hours in which a drop takes it back; 25.0 are over"
     action = await loop.action(action_id)
     assert (action["outcome_measured"], action["outcome_improved"], action["samples_measured"]) == (True, True, 20)
     assert action["outcome_delta"] == pytest.approx(0.6, abs=0.05)
     assert action["measured_at"] == loop.clock()
+    loop.clock.pass_hours(23)
+    done = await loop.pipeline.carry_on(action_id)
+    assert (done.status, done.done, done.waits_for) == (ActionStatus.CONFIRMED, (Hop.CLOSED,), "")
     (lesson,) = await loop.rows("SELECT * FROM experiment_knowledge_store")
     assert (lesson["lesson_type"], lesson["validated"], lesson["source_id"]) == ("success", True, action_id)
     assert GAIN in lesson["description"]
@@ -123,8 +128,8 @@ async def test_what_helped_is_given_to_the_next_candidate_and_learns_what_came_o
     first = await loop.applied()
     for _ in range(20):
         await loop.answer(2, 3.6)
-    loop.clock.pass_hours(25)
-    await loop.pipeline.carry_on(first)
+    loop.clock.pass_hours(49)
+    assert (await loop.pipeline.carry_on(first)).done == (Hop.MEASURED, Hop.CLOSED)
     await loop.next_cycle()
     loop.improver.contents = [{"text": with_rule(GAIN, "Write in long sentences.")}]
     second = await loop.proposed()
@@ -181,11 +186,28 @@ async def test_a_component_has_one_change_under_way(loop: Loop, status: str) -> 
     assert len(loop.improver.tasks) == 1
 
 
-async def test_nothing_better_is_no_action(loop: Loop) -> None:
-    loop.improver.contents = [{"text": OLD}]
+async def test_what_was_paid_for_nothing_is_recorded_and_not_paid_again_at_once(loop: Loop) -> None:
+    loop.improver.contents = [{"text": OLD}, {"text": BETTER}]
     found = await loop.propose()
-    assert found.action is None
-    assert found.spend.dollars == 0.05
+    assert found.action is not None
+    assert (found.action.status, found.spend.dollars) == (ActionStatus.BLOCKED, 0.05)
+    assert (await loop.pipeline.carry_on(found.action.action_id)).done == (Hop.CLOSED,)
+    assert (await loop.pipeline.explain(found.action.action_id)).spend.dollars == 0.05
+    assert await loop.rows("SELECT 1 FROM experiment_knowledge_store") == []
+    cycle_id = await loop.next_cycle()
+    loop.clock.pass_hours(-0.1)
+    soon = await loop.propose(cycle_id=cycle_id)
+    assert (soon.action, len(loop.improver.tasks)) == (None, 1)
+    assert soon.reason == "a candidate for explainer was paid for less than 6 hours ago"
+    loop.clock.pass_hours(0.1)
+    later = (await loop.propose(cycle_id=cycle_id)).action
+    assert later is not None
+    assert later.status is ActionStatus.PROPOSED
+
+
+async def test_nothing_better_that_cost_nothing_is_no_action(loop: Loop) -> None:
+    loop.improver.contents, loop.improver.spend = [{"text": OLD}], Spend()
+    assert (await loop.propose()).action is None
     assert await loop.rows("SELECT 1 FROM improvement_actions") == []
 
 
@@ -201,7 +223,7 @@ async def test_of_a_workflow_only_a_suggestion_is_made(loop: Loop) -> None:
     assert (await loop.pipeline.measure()) == ()
 
 
-async def test_a_suggestion_is_queued_once_per_cycle_and_a_person_decides(loop: Loop) -> None:
+async def test_a_suggestion_is_queued_once_while_it_waits_and_a_person_takes_it_up(loop: Loop) -> None:
     cycle_id = await loop.cycle()
     queued = [
         await loop.pipeline.suggest("explainer", RubricDecision.SUGGESTION, loop.items[:3], [], cycle_id)
@@ -210,9 +232,18 @@ async def test_a_suggestion_is_queued_once_per_cycle_and_a_person_decides(loop: 
     assert queued[0].action is not None
     assert queued[0].action == queued[1].action
     action_id = queued[0].action.action_id
+    again = await loop.pipeline.suggest(
+        "explainer", RubricDecision.SUGGESTION, loop.items[3:6], [], await loop.next_cycle()
+    )
+    assert again.action == queued[0].action
+    other = [replace(item, weaknesses=("evidence_chain",)) for item in loop.items[:3]]
+    more = await loop.pipeline.suggest("explainer", RubricDecision.SUGGESTION, other, [], await loop.cycle())
+    assert more.action is not None
+    assert more.action.action_id != action_id
     assert (await loop.pipeline.carry_on(action_id)).waits_for == "a person"
     done = await loop.pipeline.approve(action_id, "anna")
     assert (done.status, done.done) == (ActionStatus.CONFIRMED, (Hop.APPROVED, Hop.CLOSED))
+    assert done.waits_for == "anna: nothing follows from a suggestion by itself"
     assert (await loop.action(action_id))["approved_by"] == "anna"
     assert await loop.rows("SELECT 1 FROM experiment_knowledge_store") == []
 
@@ -229,6 +260,70 @@ async def test_a_wish_from_rules_alone_waits_for_a_person_who_agrees(loop: Loop)
     assert (approved.actor, approved.evidence) == ("anna", {"needed": True, "approved_by": "anna"})
     with pytest.raises(GuardrailViolation, match="only a change that is queued or awaiting_approval can be approved"):
         await loop.pipeline.approve(action_id, "anna")
+
+
+async def test_a_wish_that_rests_on_rules_in_part_waits_for_a_person_too(loop: Loop) -> None:
+    items = [replace(item, method="llm", rubric_weighted=4.5) for item in loop.items[:5]]
+    items += [replace(item, method="heuristic", rubric_weighted=1.5) for item in loop.items[5:15]]
+    found = await loop.pipeline.propose("explainer", RubricDecision.AUTO_UPDATE, items, [], await loop.cycle())
+    assert found.action is not None
+    assert (await loop.pipeline.carry_on(found.action.action_id)).status is ActionStatus.AWAITING_APPROVAL
+
+
+async def test_of_two_people_at_once_one_decides_and_the_other_is_told(loop: Loop) -> None:
+    action_id = await loop.proposed(item={"method": "heuristic"})
+    await loop.pipeline.carry_on(action_id)
+    words = (
+        loop.pipeline.approve(action_id, "anna"),
+        loop.pipeline.reject(action_id, "bert", "too long"),
+        loop.pipeline.approve(action_id, "carl"),
+    )
+    said = await asyncio.gather(*words, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in said) == ["CarriedOn", "GuardrailViolation", "GuardrailViolation"]
+    told = await loop.services.hops.hops(action_id)
+    assert len([one for one in told if one.actor != "loop"]) == 1
+
+
+@pytest.mark.parametrize("nobody", ["", "  ", "loop"])
+async def test_nobody_and_the_loop_itself_cannot_decide(loop: Loop, nobody: str) -> None:
+    action_id = await loop.proposed(item={"method": "heuristic"})
+    await loop.pipeline.carry_on(action_id)
+    for word in (
+        loop.pipeline.approve(action_id, nobody),
+        loop.pipeline.reject(action_id, nobody, "no"),
+        loop.pipeline.roll_back(action_id, nobody, "no"),
+    ):
+        with pytest.raises(ContractViolation, match="is nobody: say who decides"):
+            await word
+    with pytest.raises(ContractViolation, match="give a reason"):
+        await loop.pipeline.reject(action_id, "anna", " ")
+    assert (await loop.action(action_id))["status"] == "awaiting_approval"
+
+
+async def test_while_changes_are_paused_a_person_is_asked_the_same(loop: Loop) -> None:
+    action_id = await loop.proposed(item={"method": "heuristic"})
+    asked = (await loop.pipeline.carry_on(action_id)).waits_for
+    await loop.services.switch.set(paused=True, by="anna", reason="audit")
+    assert (await loop.pipeline.carry_on(action_id)).waits_for == asked
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_lesson_names_neither_who_decided_nor_anybody_else(loop: Loop, refused: bool) -> None:
+    action_id = await loop.proposed(item={"method": "heuristic"})
+    await loop.pipeline.carry_on(action_id)
+    why = "NPI 1234567893 called: too long"
+    if refused:
+        await loop.pipeline.reject(action_id, "anna", why)
+    else:
+        await loop.pipeline.approve(action_id, "bert")
+        await loop.pipeline.roll_back(action_id, "anna", why)
+    (lesson,) = await loop.rows("SELECT one::text AS text FROM experiment_knowledge_store AS one")
+    assert "too long" in lesson["text"]
+    assert "anna" not in lesson["text"]
+    for table in ("experiment_knowledge_store", "improvement_actions", "improvement_hops", "prompt_versions"):
+        assert await loop.rows(f"SELECT 1 FROM {table} AS one WHERE one::text LIKE '%%1234567893%%'") == []
+    action = await loop.action(action_id)
+    assert "anna: " in (action["blocked_reason"] or action["rollback_reason"])
 
 
 async def test_what_a_person_refused_is_not_tried_again(loop: Loop) -> None:
@@ -260,17 +355,26 @@ async def test_a_change_in_use_is_rolled_back_not_rejected(loop: Loop) -> None:
     ]
 
 
-async def test_a_confirmed_change_is_rolled_back_by_a_person_and_that_is_learnt(loop: Loop) -> None:
+@pytest.mark.parametrize(
+    ("hours", "hops", "learnt"),
+    [
+        (25, (Hop.ROLLED_BACK, Hop.CLOSED), ["failure"]),
+        (49, (Hop.ROLLED_BACK,), ["failure", "success"]),
+    ],
+)
+async def test_a_confirmed_change_is_rolled_back_by_a_person_and_that_is_learnt(
+    loop: Loop, hours: float, hops: tuple[Hop, ...], learnt: list[str]
+) -> None:
     action_id = await loop.applied()
     for _ in range(20):
         await loop.answer(2, 3.1)
-    loop.clock.pass_hours(25)
+    loop.clock.pass_hours(hours)
     await loop.pipeline.carry_on(action_id)
     done = await loop.pipeline.roll_back(action_id, "anna", "the field team dislikes it")
-    assert (done.status, done.done) == (ActionStatus.ROLLED_BACK, (Hop.ROLLED_BACK,))
+    assert (done.status, done.done) == (ActionStatus.ROLLED_BACK, hops)
     assert await loop.active() == [1]
     lessons = await loop.rows("SELECT lesson_type FROM experiment_knowledge_store ORDER BY 1")
-    assert [one["lesson_type"] for one in lessons] == ["failure", "success"]
+    assert [one["lesson_type"] for one in lessons] == learnt
     with pytest.raises(GuardrailViolation, match="can be rolled back"):
         await loop.pipeline.roll_back(action_id, "anna", "again")
 

@@ -112,6 +112,24 @@ async def test_too_few_questions_cost_nothing_and_wait(db: Database) -> None:
     assert tests[1].evidence["verdict"]["alpha_used"] == 0.025
 
 
+async def test_what_cannot_be_tested_is_given_up_and_holds_nothing_up(db: Database) -> None:
+    loop = await open_loop(db, count=30)
+    action_id = await loop.proposed()
+    await loop.pipeline.carry_on(action_id)
+    loop.clock.pass_hours(335.9)
+    assert (await loop.pipeline.carry_on(action_id)).status is ActionStatus.PROPOSED
+    loop.clock.pass_hours(0.2)
+    (done,) = await loop.pipeline.measure()
+    assert (done.status, done.done) == (ActionStatus.REJECTED, (Hop.CLOSED,))
+    reason = (await loop.action(action_id))["blocked_reason"]
+    assert reason.startswith("not tested within 336 hours: insufficient evidence")
+    assert await loop.rows("SELECT 1 FROM experiment_knowledge_store") == []
+    await loop.next_cycle()
+    again = (await loop.propose()).action
+    assert again is not None
+    assert again.status is ActionStatus.PROPOSED
+
+
 FEW = 100
 
 
@@ -332,6 +350,31 @@ async def test_a_proposal_is_not_put_over_a_version_that_came_in_between(loop: L
     assert await loop.rows("SELECT 1 FROM experiment_knowledge_store") == []
 
 
+async def test_what_waits_for_a_person_is_over_once_somebody_chose_another_version(loop: Loop) -> None:
+    action_id = await loop.proposed(item={"method": "heuristic"})
+    await loop.pipeline.carry_on(action_id)
+    version = await chosen_by_hand(loop)
+    (done,) = await loop.pipeline.measure()
+    assert (done.status, await loop.active()) == (ActionStatus.REJECTED, [version])
+    assert await loop.services.actions.under_way("explainer") is None
+
+
+async def test_sessions_are_not_divided_any_more_after_a_late_roll_back(loop: Loop) -> None:
+    action_id = await loop.in_canary()
+    versions = loop.services.prompts
+    await versions.activate("explainer", 2, "anna")
+    undo = versions.roll_back
+
+    async def late(component: str, reason: str, **values: Any) -> Any:
+        await chosen_by_hand(loop)
+        return await undo(component, reason, **values)
+
+    versions.roll_back = late  # type: ignore[method-assign]
+    done = await loop.pipeline.roll_back(action_id, "anna", "no")
+    assert (done.status, await loop.active()) == (ActionStatus.ROLLED_BACK, [3])
+    assert await loop.services.canaries.running("explainer") is None
+
+
 async def test_a_canary_ends_when_another_version_comes_into_use(loop: Loop) -> None:
     action_id = await loop.in_canary()
     version = await chosen_by_hand(loop)
@@ -395,7 +438,8 @@ async def test_a_worse_canary_is_taken_back(loop: Loop) -> None:
         (4, 0.5, 1, "applied"),
         (5, 0.4, 1, "applied"),
         (5, 0.5, 47, "rolled_back"),
-        (5, 0.5, 49, "applied"),
+        (5, 0.5, 49, "rolled_back"),
+        (4, 0.5, 49, "applied"),
         (20, 0.5, 49, "rolled_back"),
     ],
 )
@@ -428,6 +472,55 @@ async def test_a_drop_takes_the_version_before_back_into_use(
     assert "version 1" in alert.message
     assert (await loop.pipeline.measure()) == ()
     assert len(loop.mailbox.alerts) == 1
+
+
+async def confirmed(loop: Loop) -> str:
+    """The id of a change that was confirmed a day after it came into use."""
+    action_id = await loop.applied()
+    for _ in range(20):
+        await loop.answer(2, 3.1)
+    loop.clock.pass_hours(25)
+    assert (await loop.pipeline.carry_on(action_id)).status is ActionStatus.CONFIRMED
+    return action_id
+
+
+@pytest.mark.parametrize("looked_after", [30, 60])
+async def test_a_drop_soon_after_the_confirmation_is_undone_too(loop: Loop, looked_after: float) -> None:
+    action_id = await confirmed(loop)
+    assert await loop.pipeline.measure() != ()
+    for _ in range(12):
+        await loop.answer(2, 1.0)
+    loop.clock.pass_hours(looked_after - 25)
+    (done,) = await loop.pipeline.measure()
+    assert (done.status, done.done) == (ActionStatus.ROLLED_BACK, (Hop.ROLLED_BACK, Hop.CLOSED))
+    assert await loop.active() == [1]
+    action = await loop.action(action_id)
+    assert (action["outcome_improved"], action["samples_measured"]) == (False, 32)
+    assert await loop.rows("SELECT lesson_type FROM experiment_knowledge_store") == [{"lesson_type": "failure"}]
+    assert [one.key for one in loop.mailbox.alerts] == [f"improvement/{action_id}"]
+    assert await loop.pipeline.measure() == ()
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_after_the_window_a_confirmed_change_stays(loop: Loop, answered: bool) -> None:
+    action_id = await confirmed(loop)
+    if answered:
+        for _ in range(12):
+            await loop.answer(2, 1.0)
+        late = "UPDATE rag_interactions SET created_at = created_at + interval '49 hours', evaluated_at = evaluated_at + interval '49 hours' WHERE interaction_id IN"
+        await loop.db.execute(f"{late} (SELECT interaction_id FROM learning_signals WHERE rubric_weighted = 1.0)")
+    loop.clock.pass_hours(35)
+    (done,) = await loop.pipeline.measure()
+    assert (done.action_id, done.status, done.done) == (action_id, ActionStatus.CONFIRMED, (Hop.CLOSED,))
+    assert await loop.active() == [2]
+
+
+async def test_a_confirmed_change_that_somebody_replaced_keeps_what_it_taught(loop: Loop) -> None:
+    await confirmed(loop)
+    version = await chosen_by_hand(loop)
+    (done,) = await loop.pipeline.measure()
+    assert (done.status, done.done, await loop.active()) == (ActionStatus.CONFIRMED, (Hop.CLOSED,), [version])
+    assert await loop.rows("SELECT lesson_type FROM experiment_knowledge_store") == [{"lesson_type": "success"}]
 
 
 async def test_a_version_that_is_not_kept_cannot_be_gone_back_to(loop: Loop) -> None:

@@ -14,7 +14,7 @@ from src.domain.improvement import ChangeKind, ItemScores
 from src.domain.rubric import CRITERIA
 from src.optimization.configuration import CanarySettings, GateSettings
 from src.optimization.gates.gate import Pilot, decide, questions_needed
-from src.optimization.gates.sequential import analyse, look_due, per_unit
+from src.optimization.gates.sequential import analyse, look_due
 from tests.noisy_judge import NoisyJudge
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -117,18 +117,15 @@ def canary_end(difference: float, seed: int, settings: CanarySettings, sessions_
     """Sessions of one to four answers with a quality of their own; every hour it is asked whether a look is due."""
     rng = np.random.default_rng([seed, 5])
     arms: tuple[list[float], list[float]] = ([], [])
-    units: tuple[list[str], list[str]] = ([], [])
     done: list[float] = []
     hour = 0
     while True:
         hour += 1
-        for session in range(rng.poisson(sessions_an_hour)):
+        for _ in range(rng.poisson(sessions_an_hour)):
             treated = int(rng.random() < settings.share)
             quality = 3.6 + difference * treated + rng.normal(0, 0.5)
-            for _ in range(int(rng.integers(1, 5))):
-                arms[treated].append(quality + 0.3 * float(rng.standard_t(3)))
-                units[treated].append(f"{hour}-{session}")
-        control, treatment = (per_unit(scores, names) for scores, names in zip(arms, units, strict=True))
+            arms[treated].append(quality + 0.3 * float(rng.standard_t(3, int(rng.integers(1, 5))).mean()))
+        control, treatment = arms
         if look_due(len(control), len(treatment), settings, done, hour):
             verdict = analyse(control, treatment, looks_done=done, settings=settings, hours=hour)
             if verdict.final:

@@ -26,7 +26,7 @@ from src.agents.runtime import Deps, NodeError
 from src.agents.tiers import identity
 from src.domain.improvement import DetectedPattern, LearningItem
 from src.domain.rubric import RubricDecision
-from src.errors import DataUnavailable, E2IError
+from src.errors import ContractViolation, DataUnavailable, E2IError
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class FeedbackLearnerAgent:
         What cannot be done is ``error`` in the result, the cycle is closed as failed and its answers wait for another.
         Exceptions other than E2IError close it too and leave unchanged; where it cannot even be closed, or the process
         is stopped, the cycle stays running, to be resumed by its id. Raises ContractViolation for a request that is
-        not valid.
+        not valid and for a cycle that has ended.
         """
         return await self._learn(request_from(request), self._services, deps)
 
@@ -128,6 +128,8 @@ class FeedbackLearnerAgent:
         if request.batch_id is None:
             cycle = await services.cycles.start(_trigger(request), at=services.clock())
             request = dataclasses.replace(request, batch_id=cycle.cycle_id)
+        else:
+            await self._still_open(request, services)
         own = dataclasses.replace(deps, workspace={**deps.workspace, PLACE: services})
         async with deps.tracer.trace_agent(self.agent_name, "learn", trace_id=deps.trace_id) as span:
             span.set_attribute("cycle_id", request.batch_id)
@@ -137,6 +139,14 @@ class FeedbackLearnerAgent:
             span.set_attribute("decisions", {name: str(one) for name, one in result.decisions.items()})
         self._last = result
         return result
+
+    async def _still_open(self, request: LearnRequest, services: Services) -> None:
+        """What has ended stays as it ended; only where its last step is not noted yet it is given once more."""
+        cycle = await services.cycles.get(str(request.batch_id))
+        if cycle.status == "running":
+            return
+        if self._checkpointer is None or not (await self._graph.aget_state(_thread(request))).values:
+            raise ContractViolation(f"cycle {cycle.cycle_id} has ended ({cycle.status}): start another one")
 
     async def _closed(self, request: LearnRequest, services: Services, deps: Deps) -> LearnState:
         """The last state of the cycle, which is closed by then, and its checkpoints gone."""
@@ -149,7 +159,7 @@ class FeedbackLearnerAgent:
         return state
 
     async def _state(self, request: LearnRequest, deps: Deps) -> LearnState:
-        config: RunnableConfig = {"configurable": {"thread_id": request.batch_id}}
+        config = _thread(request)
         inputs: LearnState | None = {"request": request}
         if self._checkpointer is None:
             return await self._graph.ainvoke(inputs, config, context=deps)  # type: ignore[return-value]
@@ -201,6 +211,10 @@ class FeedbackLearnerAgent:
             error=error,
             meta=meta,
         )
+
+
+def _thread(request: LearnRequest) -> RunnableConfig:
+    return {"configurable": {"thread_id": request.batch_id}}
 
 
 def _trigger(request: LearnRequest) -> Any:

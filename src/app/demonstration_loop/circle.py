@@ -47,7 +47,7 @@ def small_settings() -> SelfImprovementConfig:
     """The configuration with the numbers of answers that a demonstration can give; levels of error, gains and margins
     are the configured ones, but that of latency: a scripted model answers in milliseconds, which are the machine's."""
     config = load_self_improvement()
-    canary = config.canary.model_copy(update={"share": 0.5, "target_items": 16, "min_items_per_arm": 6})
+    canary = config.canary.model_copy(update={"share": 0.5, "target_items": 12, "min_items_per_arm": 6})
     return config.model_copy(
         update={
             "gate": config.gate.model_copy(update={"min_items": 8, "latency_margin": 10.0}),

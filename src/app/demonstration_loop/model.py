@@ -30,19 +30,32 @@ SLOPPY = "Everything here is settled."
 _SURE_SAID = "The confidence in this is {confidence}; what stands under the caveats could change it."
 _NEXT_SAID = "The next step is the recommendation below, checked with a randomised hold-out."
 _PLAIN = "This is what was computed."
+LOWEST = 1.0
+_SCORES = {
+    "actionability": (5.0, 1.5, "The next step is"),
+    "uncertainty_communication": (4.5, 1.5, "The confidence in this is"),
+    "causal_validity": (3.5, 3.5, ""),
+    "evidence_chain": (4.0, 4.0, ""),
+    "regulatory_awareness": (4.0, 4.0, ""),
+}
+"""What an answer scores with and without the words that the criterion is judged by."""
 _INSTRUCTION = re.compile(r"\[\[ ## current_instruction ## \]\]\s*(.*?)\s*(?=\[\[ ## |\Z)", re.DOTALL)
 _DOCUMENT = re.compile(r'<document number="(\d+)">\n<about>.*?</about>\n(.*?)\n</document>', re.DOTALL)
 _ASKED = re.compile(r"<question>(.*?)</question>", re.DOTALL)
-_HALF_POINT_IN = 30
+HALF_POINT_IN = 60
 """One judgement in so many is half a point off: no judge is quite steady."""
 
 
 @dataclass
 class ObedientModel:
-    """Replies to whatever the agents, the judges and the optimiser ask. ``sloppy`` from when on it has gone wrong:
-    it then answers the instructions of ``spoilt_by`` alone as badly as it can."""
+    """Replies to whatever the agents, the judges and the optimiser ask.
+
+    Instructions that hold the words ``spoilt_by`` are answered as badly as it can: a model that has gone wrong.
+    ``asked`` counts what it was asked for.
+    """
 
     spoilt_by: str = ""
+    half_point_in: int | None = HALF_POINT_IN
     asked: dict[str, int] = field(default_factory=dict)
     _ragas: Any = field(init=False)
 
@@ -61,7 +74,7 @@ class ObedientModel:
     def _judge(self, prompt: Prompt) -> Said:
         document = json.loads(prompt.last[prompt.last.index("{") :])
         answer = document["answer"]
-        scores: Said = {name: _judged(name, answer) for name in CRITERIA}
+        scores: Said = {name: _judged(name, answer, self.half_point_in) for name in CRITERIA}
         weak = [name for name, one in scores.items() if one["score"] < 3]
         missing = {"actionability": "say the next step", "uncertainty_communication": "say how sure it is"}
         return {**scores, "suggestion": "; ".join(missing[name] for name in weak if name in missing)}
@@ -118,23 +131,21 @@ def kind_of(prompt: Prompt) -> str:
     return "ragas"
 
 
-def _judged(criterion: str, answer: str) -> Said:
-    said = {
-        "actionability": (5.0, 1.5, "The next step is"),
-        "uncertainty_communication": (4.5, 1.5, "The confidence in this is"),
-        "causal_validity": (3.5, 3.5, ""),
-        "evidence_chain": (4.0, 4.0, ""),
-        "regulatory_awareness": (4.0, 4.0, ""),
-    }
-    there, absent, sign = said[criterion]
-    sloppy = SLOPPY in answer
-    score = there if sign in answer and not sloppy else absent
-    unsteady = int.from_bytes(hashlib.sha256(f"{criterion}{answer}".encode()).digest()[:4])
-    if not sloppy and unsteady % _HALF_POINT_IN == 0:
-        score -= 0.5
+def _judged(criterion: str, answer: str, half_point_in: int | None) -> Said:
+    there, absent, sign = _SCORES[criterion]
+    if SLOPPY in answer:
+        return _criterion(LOWEST, "the answer says nothing that helps")
+    score = there if sign in answer else absent
     wanted = sign.lower() or "what it should"
-    reasoning = f"the answer says {wanted}" if score == there else f"the answer does not say {wanted}"
-    return {"reasoning": reasoning, "evidence_quote": "", "score": max(1.0, score)}
+    reasoning = f"the answer {'says' if score == there else 'does not say'} {wanted}"
+    unsteady = int.from_bytes(hashlib.sha256(f"{criterion}{answer}".encode()).digest()[:4])
+    if half_point_in is not None and unsteady % half_point_in == 0:
+        score -= 0.5
+    return _criterion(score, reasoning)
+
+
+def _criterion(score: float, reasoning: str) -> Said:
+    return {"reasoning": reasoning, "evidence_quote": "", "score": score}
 
 
 def _verdicts(asked: Mapping[str, Any]) -> Said:
@@ -151,7 +162,7 @@ def _verdicts(asked: Mapping[str, Any]) -> Said:
 
 
 def _claims_nothing(sentence: str) -> bool:
-    return sentence.startswith((_PLAIN, "The confidence in this is", "The next step is", "what stands under"))
+    return sentence.startswith((_PLAIN, SLOPPY, "The confidence in this is", "The next step is", "what stands under"))
 
 
 def _question(asked: Mapping[str, Any]) -> Said:

@@ -6,8 +6,8 @@ import itertools
 
 BRANDS = ("Kisqali", "Fabhalta", "Remibrutinib")
 TREATMENTS = ("rep calls", "samples", "speaker programs", "e-mail opens")
-OUTCOMES = ("new prescriptions (NRx)", "total prescriptions (TRx)")
-REGIONS = ("", " in the northeast", " in the south", " in the midwest", " in the west")
+OUTCOMES = ("new prescriptions (NRx)", "total prescriptions (TRx)", "new-to-brand prescriptions (NBRx)")
+REGIONS = ("", " in the northeast", " in the south")
 
 
 def effect_questions() -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from src.domain.improvement import ActionStatus, Hop
 from src.optimization.pipeline.results import ActionStory, HopDone
 from src.storage.database import Database
 
-ASKED_FIRST, ASKED_AFTER, ASKED_BADLY = 32, 6, 12
+ASKED_FIRST, ASKED_AFTER, ASKED_BADLY = 40, 6, 14
 HOURS = 25.0
 """How far the clock is moved where the loop waits for a day."""
 _TABLES = (
@@ -102,7 +102,7 @@ def _recorded_elsewhere(hop: HopDone) -> list[str]:
 
 
 async def _canary(circle: Circle, with_model: bool) -> Shown:
-    asked = await circle.ask_both_arms(circle.rounds.improvement.options.config.canary.min_items_per_arm + 2)
+    asked = await circle.ask_both_arms(circle.rounds.improvement.options.config.canary.target_items)
     circle.clock.forward(HOURS)
     carried = await circle.measure()
     said = [f"{asked} more sessions; half of them by the candidate. The clock is moved on by {HOURS:g} hours."]
@@ -123,7 +123,7 @@ async def _better(circle: Circle, with_model: bool) -> Shown:
     answers = await circle.ask(ASKED_AFTER)
     if with_model:
         version = await circle.prompt_in_use()
-        used = {one.prompt_versions.get(EXPLAINER) for one in answers}
+        used = {number for one in answers if (number := one.prompt_versions.get(EXPLAINER)) is not None}
         since, before = await circle.scores(EXPLAINER, version), await circle.scores(EXPLAINER, version - 1)
         said.append(f"The next answers use version {version}: {_mean(since):.2f} of 5, before {_mean(before):.2f}.")
         holds = used == {version} and _mean(since) > _mean(before)
@@ -152,15 +152,21 @@ async def _taken_back(circle: Circle) -> Shown:
 async def _confirmed(circle: Circle) -> Shown:
     if circle.model is None:
         await circle.ask(ASKED_AFTER)
-    circle.clock.forward(HOURS)
-    await circle.measure()
+    for _ in range(2):
+        circle.clock.forward(HOURS)
+        await circle.measure()
     story = await _story(circle, RETRIEVAL)
     action = story.action
     delta = (
         "" if action.outcome_delta is None else f", {action.outcome_delta:+.3f} over {action.samples_measured} answers"
     )
-    said = (f"The clock is moved on by {HOURS:g} hours: retrieval is {action.status}{delta}.",)
-    holds = action.status is ActionStatus.CONFIRMED and story.intact
+    lessons = await circle.rounds.improvement.services.knowledge.active(RETRIEVAL)
+    said = (
+        f"The clock is moved on by twice {HOURS:g} hours: retrieval is {action.status}{delta}.",
+        *(f"Lesson kept ({one.lesson_type}): {one.title}" for one in lessons),
+        f"Its record has {len(story.hops)} entries and is {'whole' if story.intact else 'NOT whole'}.",
+    )
+    holds = action.status is ActionStatus.CONFIRMED and story.intact and Hop.CLOSED in {one.hop for one in story.hops}
     return Shown("What lasts is confirmed", said, await _rows(circle), holds=holds)
 
 

@@ -203,6 +203,7 @@ class _Parts:
             optimising_tools(self.models, config, self.prompts, self.tracer, self._deps),
             max_dollars=self.models.dollars(self.tracer, config.improvement.max_run_dollars),
             length_margin=config.gate.length_margin,
+            longest_copy=config.gate.longest_copy,
             keep=self._kept,
             refusal=_refusal,
             mlflow=get_mlflow_connector(),

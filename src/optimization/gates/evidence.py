@@ -8,18 +8,13 @@ from zlib import crc32
 
 from src.domain.improvement import ChangeKind
 from src.optimization.configuration import GateSettings
-from src.optimization.gates.measures import (
-    TOLERATED_LOSS,
-    Metric,
-    Usage,
-    lost_share,
-    metrics_of,
-    target_of,
-    usages_of,
-)
+from src.optimization.gates.measures import Metric, Usage, evades, metrics_of, target_of, usages_of
 from src.optimization.gates.paired import PairedResult, RatioResult, compare, compare_ratio
 from src.optimization.gates.pairs import Column, Pairs
 from src.optimization.gates.plan import gains_of
+
+# A gain of exactly the least counts, whatever the sum of its decimal places says.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +41,12 @@ def refusals(pairs: Pairs, settings: GateSettings) -> Iterator[str]:
     for item_id, problem in pairs.new_problems():
         found.setdefault(problem, []).append(item_id)
     for problem, items in found.items():
-        yield f"{problem} (answers that had no problem before: {len(items)}, the first of them {items[0]})"
+        yield f"{problem} (answers that had none of this kind before: {len(items)}, the first of them {items[0]})"
     columns: list[tuple[str, Column]] = [("the target", target_of(pairs))]
     columns += [(one.name, one.column) for one in metrics_of(pairs, settings)]
     columns += [(one.name, one.column) for one in usages_of(pairs, settings)]
     for name, column in columns:
-        if lost_share(column) > TOLERATED_LOSS:
+        if evades(column):
             yield (
                 f"{name} could not be measured on {column.unmeasured_candidate} of {column.answers} answers of the "
                 f"candidate, on {column.unmeasured_baseline} of what is in use"
@@ -88,12 +83,12 @@ def _seed(name: str, random_state: int) -> int:
 
 
 def _target_shortfalls(target: PairedResult, least: float, expected: float) -> Iterator[Shortfall]:
-    if target.low > 0 and target.difference >= least:
+    if target.low > 0 and target.difference >= least - _ROUNDING:
         return
     gain = f"the target gained {target.difference:.3f} (at least {target.low:.3f}, at most {target.high:.3f})"
     if target.high < expected:
         yield Shortfall(f"{gain}; the expected {expected} is ruled out")
-    elif target.difference < least:
+    elif target.difference < least - _ROUNDING:
         yield Shortfall(f"{gain}; {least} are demanded", certain=False)
     else:
         yield Shortfall(f"{gain}; the lower bound must be above 0", certain=False)

@@ -1,7 +1,8 @@
 """Which measures does the gate compare, and how far may each fall back?
 
 Scores are better when higher. Criteria of the rubric are in points and have one margin, all other metrics are in 0–1
-and have another. Cost is in dollars where a price is known and not 0, else in tokens. A latency is only worse where a
+and have another. Cost is in dollars where prices are known of as
+many answers as tokens and are not all 0, else in tokens. A latency is only worse where a
 person could notice: a tenth of a second more is always allowed (Nielsen 1993, "Usability Engineering", chapter 5).
 """
 
@@ -19,6 +20,8 @@ NOTICEABLE_MS = 100.0
 # Margins are many times what one answer in fifty, left out, can hide: 2 % of 4 points are less than any of them.
 TOLERATED_LOSS = 0.02
 MEASURED_SHARE = 0.5
+# Fewer answers that could not be measured are a judge's mishap.
+LEAST_LOST = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,11 @@ def metrics_of(pairs: Pairs, settings: GateSettings) -> Iterator[Metric]:
 
 def usages_of(pairs: Pairs, settings: GateSettings) -> Iterator[Usage]:
     """Cost and latency, as far as they were measured."""
-    for unit, read in (("dollars", _dollars), ("tokens", _tokens)):
-        column = pairs.column(read)
-        if _used(column):
-            yield Usage("cost", column, unit, 1 + settings.cost_margin)
-            break
+    units = [(unit, pairs.column(read)) for unit, read in (("dollars", _dollars), ("tokens", _tokens))]
+    if used := [(unit, column) for unit, column in units if _used(column)]:
+        # Dollars of a few answers say nothing of the others where tokens are known of all.
+        unit, column = max(used, key=lambda one: one[1].measured + one[1].unmeasured_candidate)
+        yield Usage("cost", column, unit, 1 + settings.cost_margin)
     column = pairs.column(lambda one: one.latency_ms)
     if _used(column):
         mean = float(column.baseline.mean()) if column.n else 0.0
@@ -71,9 +74,15 @@ def usages_of(pairs: Pairs, settings: GateSettings) -> Iterator[Usage]:
         yield Usage("latency", column, "ms", max(1 + settings.latency_margin, noticeable))
 
 
-def lost_share(column: Column) -> float:
-    """By how much of the answers the candidate could not be measured more often than the baseline."""
-    return max(0, column.unmeasured_candidate - column.unmeasured_baseline) / max(1, column.answers)
+def evades(column: Column) -> bool:
+    """Whether the candidate could not be measured clearly more often than the baseline, or on other answers than it.
+
+    What is lost on one side and found on the other leaves nothing to compare, so it does not make up for one another.
+    """
+    lost = column.unmeasured_candidate
+    more_often = (lost - column.unmeasured_baseline) / max(1, column.answers) > TOLERATED_LOSS
+    elsewhere = lost >= LEAST_LOST and lost > MEASURED_SHARE * (column.measured + lost)
+    return more_often or elsewhere
 
 
 def _used(column: Column) -> bool:

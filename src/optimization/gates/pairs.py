@@ -22,14 +22,15 @@ Reading = Callable[[ItemScores], float | None]
 class Column:
     """One measure of both variants: a mean per question, over the answers on which both could be measured.
 
-    ``questions`` and ``answers``: how many there are, measured or not. ``unmeasured_…``: answers on which only that
-    one could not be measured.
+    ``questions`` and ``answers``: how many there are, measured or not. ``measured``: answers on which both could be.
+    ``unmeasured_…``: answers on which only that one could not be measured.
     """
 
     baseline: np.ndarray
     candidate: np.ndarray
     questions: int
     answers: int
+    measured: int
     unmeasured_baseline: int
     unmeasured_candidate: int
 
@@ -62,27 +63,33 @@ class Pairs:
         import numpy as np
 
         means: list[tuple[float, float]] = []
-        answers = lost_baseline = lost_candidate = 0
+        answers = measured = lost_baseline = lost_candidate = 0
         for group in self.questions:
             values = [(_finite(read(before)), _finite(read(after))) for before, after in group]
             answers += len(values)
             lost_baseline += sum(before is None and after is not None for before, after in values)
             lost_candidate += sum(after is None and before is not None for before, after in values)
             both = [(before, after) for before, after in values if before is not None and after is not None]
+            measured += len(both)
             if both:
                 means.append((fmean(before for before, _ in both), fmean(after for _, after in both)))
         table = np.array(means, dtype=float).reshape(-1, 2)
-        return Column(table[:, 0], table[:, 1], len(self.questions), answers, lost_baseline, lost_candidate)
+        return Column(table[:, 0], table[:, 1], len(self.questions), answers, measured, lost_baseline, lost_candidate)
 
     def new_problems(self) -> list[tuple[str, str]]:
-        """Item and problem of every answer of the candidate that has one where the baseline's has none."""
+        """Item and problem of every answer of the candidate that has one of a kind that the baseline's has not."""
         return [
             (after.item_id, problem)
             for group in self.questions
             for before, after in group
-            if not before.problems
             for problem in after.problems
+            if kind_of(problem) not in {kind_of(one) for one in before.problems}
         ]
+
+
+def kind_of(problem: str) -> str:
+    """What a problem is, without what it was about: "a caveat was lost" of "a caveat was lost: the sample is small"."""
+    return problem.partition(":")[0].strip()
 
 
 def pair_up(

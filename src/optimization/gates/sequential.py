@@ -1,6 +1,6 @@
 """When has a canary shown enough, and what does it show?
 
-Sessions are assigned at random, so a session is one observation (``per_unit``), and the arms are compared by Welch's
+Sessions are assigned at random, so the mean of a session is one observation, and the arms are compared by Welch's
 test. There are four planned looks. At each, two one-sided tests are made, both with bounds of O'Brien–Fleming type by
 the spending function of Lan and DeMets (1983, equation 6), so that each errs with at most alpha over all looks:
 
@@ -15,7 +15,6 @@ computed for the shares at which they were.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -71,14 +70,6 @@ def obrien_fleming_bounds(fractions: Sequence[float], alpha: float, two_sided: b
     """
     side = alpha / 2 if two_sided else alpha
     return _bounds(tuple(fractions), tuple(_spent(one, side) for one in fractions), two_sided)
-
-
-def per_unit(scores: Sequence[float], units: Sequence[str]) -> list[float]:
-    """One mean per unit of assignment (session), in order of first appearance."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    for score, unit in zip(scores, units, strict=True):
-        groups[unit].append(score)
-    return [sum(group) / len(group) for group in groups.values()]
 
 
 def look_due(

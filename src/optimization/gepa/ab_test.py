@@ -113,17 +113,22 @@ class GEPAABTest:
         )
 
     async def analyze(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ABAnalysis:
-        """Take the look that is due, if one is, keep it, and end the test where it decides or the time is over."""
+        """Take the look that is due, if one is, keep it, and end the test where it decides or the time is over.
+
+        Of two processes that look at once one takes the look; the other sees what came of it.
+        """
         self.test = test = await self._repository.get(self.test.canary_id)
         observed = await self._repository.observations(test.canary_id)
         control, treatment = observed.unit_means("control"), observed.unit_means("treatment")
         at = now()
         found = analyse(control, treatment, test, hours=(at - test.started_at) / timedelta(hours=1))
+        ended: Winner | None = None if found.decision == "continue" else found.winner or "none"
         if found.looked:
-            look = {**found.document(), "at": at.isoformat()}
-            await self._repository.add_look(test.canary_id, len(test.looks) + 1, look)
-        if found.decision != "continue" and test.running:
-            await self._repository.end(test.canary_id, winner=found.winner or "none", at=at)
+            look, number = {**found.document(), "at": at.isoformat()}, len(test.looks) + 1
+            if not await self._repository.add_look(test.canary_id, number, look, winner=ended, at=at):
+                return await self.analyze(now)
+        elif ended is not None and test.running:
+            await self._repository.end(test.canary_id, winner=ended, at=at)
         return found
 
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
-from src.errors import E2IError
-
 Value = TypeVar("Value")
 
 
@@ -20,7 +18,7 @@ class RunStopped(BaseException):
     No Exception on purpose: dspy scores every Exception as a failed example and goes on.
     """
 
-    def __init__(self, reason: str, error: E2IError | None = None) -> None:
+    def __init__(self, reason: str, error: Exception | None = None) -> None:
         self.reason = reason
         self.error = error
         super().__init__(reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from src.errors import BudgetExhausted
 from src.llm.budget import Budget, Spending
 
@@ -20,6 +22,8 @@ class RunBudget(Budget):
         self.calls = 0
         self.refused: str | None = None
         self.priced = True
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when something was set aside and when it is known what was used of it."""
         if already is not None:
             super().settle(Spending(0, 0.0), already)
 
@@ -27,12 +31,21 @@ class RunBudget(Budget):
         """See ``Budget.reserve``."""
         self.priced = self.priced and dollars is not None
         try:
-            return await super().reserve(tokens, dollars, model=model)
+            reserved = await super().reserve(tokens, dollars, model=model)
         except BudgetExhausted as error:
             self.refused = str(error)
             raise
+        self.on_change()
+        return reserved
 
     def settle(self, reserved: Spending, used: Spending) -> None:
         """See ``Budget.settle``."""
         self.calls += 1
         super().settle(reserved, used)
+        self.on_change()
+
+    @property
+    def committed(self) -> Spending:
+        """What was used, and the most that calls under way can still use: after a kill nobody knows what they did."""
+        spent, reserved = self.spent, self.reserved
+        return Spending(spent.tokens + reserved.tokens, spent.dollars + reserved.dollars)

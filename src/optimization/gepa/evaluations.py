@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from src.domain.identifiers import without_identifiers
 from src.domain.improvement import LearningItem, digest
-from src.errors import BudgetExhausted, E2IError, MalformedReply, ModelRefused
+from src.errors import BudgetExhausted, MalformedReply, ModelRefused
 from src.llm.budget import Spending
 from src.optimization.gepa.bridge import Bridge, RunStopped
 from src.optimization.gepa.budget import RunBudget
@@ -18,6 +18,8 @@ from src.optimization.gepa.component import Judgement, NotJudged, Ran, RunTools
 from src.optimization.gepa.journal import Journal
 from src.optimization.improver import Spend
 
+UNUSABLE = (MalformedReply, ModelRefused)
+"""A model answered, and nothing can be made of what it said."""
 NO_ANSWER = Judgement(0.0, "There was no answer at all. Whatever the input, the component must answer.")
 TRIES_OF_A_JUDGE = 2
 
@@ -28,7 +30,7 @@ class Evaluations:
     """Answers and judgements of one run by wording and item; called from the optimiser's threads.
 
     An answer with problems scores 0: the problems are the feedback. Every method raises RunStopped when the budget
-    is spent, or when component or judge cannot be reached; what was paid for until then is kept.
+    is spent, or when component or judge cannot be reached or fails; what was paid for until then is kept.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class Evaluations:
         self.items = items
         self.exact: dict[str, str] = {}
         """The wording that is meant by one that dspy tidied up."""
+        self.unusable: list[str] = []
+        """Why something that the reflecting model proposed could not be tried."""
         self._tools, self._judge = tools, tools.judge
         self._bridge, self._journal, self._budget = bridge, journal, budget
         self._seed = random_state
@@ -57,6 +61,7 @@ class Evaluations:
         self._reflection_tokens = int(journal.last.get("reflection_tokens", 0))
         self._calls = int(journal.last.get("calls", 0))
         budget.priced = bool(journal.last.get("priced", True))
+        budget.on_change = lambda: journal.note(**self._so_far())
 
     def ran(self, text: str, item: str) -> Ran:
         """What the component says to an item with ``text`` as its prompt."""
@@ -88,18 +93,22 @@ class Evaluations:
             return judgement
 
     def reflected(self, request: Any, ask: Callable[[], Coroutine[Any, Any, tuple[str, int]]]) -> str:
-        """The reflecting model's reply to ``request``, a JSON document; ``ask()`` is the coroutine that asks it."""
+        """The reflecting model's reply to ``request``, a JSON document; ``ask()`` is the coroutine that asks it.
+
+        Raises MalformedReply or ModelRefused, again too in a resumed run, and says so in ``unusable``.
+        """
         asked = digest([self._seed, request])
         with self._lock:
             self._asked[asked] += 1
             key = f"{asked}-{self._asked[asked]}"
-        if (kept := self._journal.get("reflected", key)) is not None:
+        kept = self._journal.get("reflected", key)
+        if kept is None:
+            kept = self._reflection(ask)
+            self._keep("reflected", key, kept)
+        if "text" in kept:
             return str(kept["text"])
-        text, tokens = self._called(ask())
-        with self._lock:
-            self._reflection_tokens += tokens
-        self._keep("reflected", key, {"text": text})
-        return text
+        self.unusable.append(str(kept["unusable"]))
+        raise (ModelRefused if kept["refused"] else MalformedReply)(str(kept["unusable"]))
 
     @property
     def spend(self) -> Spend:
@@ -117,32 +126,43 @@ class Evaluations:
         with self._lock:
             return self._locks[kind + key]
 
+    def _reflection(self, ask: Callable[[], Coroutine[Any, Any, tuple[str, int]]]) -> dict[str, Any]:
+        try:
+            text, tokens = self._called(ask())
+        except UNUSABLE as error:
+            return {"unusable": str(error), "refused": isinstance(error, ModelRefused)}
+        with self._lock:
+            self._reflection_tokens += tokens
+        return {"text": text}
+
     def _run(self, text: str, item: LearningItem) -> Ran:
         try:
             return self._called(self._tools.runner.run(text, item))
-        except (MalformedReply, ModelRefused) as error:
+        except UNUSABLE as error:
             return Ran("", problems=(f"the model's reply could not be used ({error})",))
 
     def _judge_it(self, item: LearningItem, ran: Ran) -> Judgement:
-        for last in (False,) * (TRIES_OF_A_JUDGE - 1) + (True,):
+        """What no model judged has no score, so a judge that cannot be used ends the run."""
+        error: Exception | None = None
+        for _ in range(TRIES_OF_A_JUDGE):
             try:
-                return self._called(self._judge.judge(item, ran), gives_up=last)
-            except NotJudged:
-                continue
-        raise AssertionError("the last try returns or stops the run")
+                return self._called(self._judge.judge(item, ran), spared=(*UNUSABLE, NotJudged))
+            except (*UNUSABLE, NotJudged) as found:
+                error = found
+        raise self._stop(RunStopped(str(error), error)) from error
 
-    def _called(self, work: Coroutine[Any, Any, Value], *, gives_up: bool = True) -> Value:
-        """The result of a coroutine that may spend. Whatever it gave, a spent budget ends the run."""
+    def _called(self, work: Coroutine[Any, Any, Value], *, spared: tuple[type[Exception], ...] = UNUSABLE) -> Value:
+        """The result of a coroutine that may spend. Whatever it gave, a spent budget ends the run.
+
+        What it raises ends the run too, but for ``spared``: dspy takes every other exception for a score of 0.
+        """
         try:
             found = self._bridge(work)
-        except (MalformedReply, ModelRefused):
-            self._refuse_overspent()
-            raise
         except BudgetExhausted as error:
             raise self._stop(RunStopped(str(error))) from error
-        except E2IError as error:
+        except Exception as error:
             self._refuse_overspent()
-            if isinstance(error, NotJudged) and not gives_up:
+            if isinstance(error, spared):
                 raise
             raise self._stop(RunStopped(str(error), error)) from error
         self._refuse_overspent()
@@ -157,21 +177,23 @@ class Evaluations:
         return why
 
     def _keep(self, kind: str, key: str, reply: Mapping[str, Any]) -> None:
-        spent = self._budget.spent
+        self._journal.put(kind, key, reply, **self._so_far())
+
+    def _so_far(self) -> dict[str, Any]:
+        committed = self._budget.committed
         with self._lock:
-            so_far = {
-                "tokens": spent.tokens,
-                "dollars": spent.dollars,
+            return {
+                "tokens": committed.tokens,
+                "dollars": committed.dollars,
                 "calls": self._all_calls,
                 "task_tokens": self._task_tokens,
                 "reflection_tokens": self._reflection_tokens,
                 "priced": self._budget.priced,
             }
-        self._journal.put(kind, key, reply, **so_far)
 
 
 def already_spent(journal: Journal) -> Spending:
-    """What earlier attempts of a run used."""
+    """What earlier attempts of a run used; of calls that a kill cut off the most that they can have used."""
     return Spending(int(journal.last.get("tokens", 0)), float(journal.last.get("dollars", 0.0)))
 
 
@@ -182,8 +204,8 @@ def _shown(item: LearningItem) -> list[Any]:
 
 def _document(ran: Ran) -> dict[str, Any]:
     """As it is kept: without identifiers of persons."""
-    clean = [without_identifiers(one) for one in ran.contexts]
-    return {**asdict(ran), "answer": without_identifiers(ran.answer), "contexts": clean}
+    clean = {name: [without_identifiers(one) for one in getattr(ran, name)] for name in ("contexts", "problems")}
+    return {**asdict(ran), "answer": without_identifiers(ran.answer), **clean}
 
 
 def _read_ran(kept: Mapping[str, Any]) -> Ran:

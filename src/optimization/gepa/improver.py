@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,12 +27,12 @@ from src.optimization.gepa.mipro import search_by_mipro
 from src.optimization.gepa.optimizer import check_sets, compile_watched, create_gepa_optimizer
 from src.optimization.gepa.program import PREDICTOR, examples, judged_metric, numbered, student
 from src.optimization.gepa.reflection import PromptProposer, ReflectionEngine, Refusal, reflection_model
+from src.optimization.gepa.runs import RunFolder
 from src.optimization.gepa.versioning import save_optimized_module
-from src.optimization.improver import Candidate, ImprovementTask, Spend
+from src.optimization.improver import Candidate, ImprovementTask
 from src.optimization.text.copying import copied
 from src.optimization.text.privacy import personal
 
-RUNS = "runs"
 Keep = Callable[[str], Sequence[str]]
 """Which sentences of a prompt must stay word for word."""
 
@@ -53,9 +50,9 @@ class PromptImprover:
 
     ``open_tools`` opens runner, judge and model on clients that keep the budget it is given. ``max_dollars`` stands
     for that of the settings; None where no price is known, and then tokens alone are limited. ``keep`` names the
-    sentences that must stay, ``refusal`` says why a wording may not be used. With ``longest_copy`` a wording that
-    shares more words in a row with an item, or holds what may identify a person, is refused too. ``length_margin`` is
-    by how much a wording may grow, as a share of the one in use.
+    sentences that must stay, ``refusal`` says why a wording may not be used. One that shares more than
+    ``longest_copy`` words in a row with an item, or holds what may identify a person, is refused too.
+    ``length_margin`` is by how much a wording may grow, as a share of the one in use.
 
     What is paid for is kept under the task's ``run_name``: carried out again after a kill, a task gets the replies it
     had and ends with the same candidates; carried out again after its end, it gets its result.
@@ -71,9 +68,9 @@ class PromptImprover:
         *,
         max_dollars: float | None,
         length_margin: float,
+        longest_copy: int,
         keep: Keep = _nothing_kept,
         refusal: Refusal = _nothing_refused,
-        longest_copy: int | None = None,
         mlflow: MLflowConnector | None = None,
         opik: OpikConnector | None = None,
         folder: Path | None = None,
@@ -94,17 +91,15 @@ class PromptImprover:
         returned, and ``reason`` says so.
         """
         check_sets(task.train, task.validation, self._config.reflection_minibatch)
-        folder = self._folder / RUNS / _file_name(task.run_name)
-        if (done := _read_result(folder)) is not None:
-            return done
-        with Journal(folder / "journal.jsonl") as journal:
-            candidate = await self._carried_out(task, journal)
-            _write_result(folder, candidate)
-        (folder / "journal.jsonl").unlink()
-        _forget_old(folder.parent, self._config.versioning.keep)
+        folder = RunFolder(self._folder, task.run_name, self._config.versioning.keep)
+        with folder.journal() as journal:
+            # Asked with the journal in hand: another process may have ended the run just before.
+            if (candidate := folder.result) is None:
+                candidate = await self._carried_out(task, journal, folder)
+                folder.finish(candidate)
         return candidate
 
-    async def _carried_out(self, task: ImprovementTask, journal: Journal) -> Candidate:
+    async def _carried_out(self, task: ImprovementTask, journal: Journal, folder: RunFolder) -> Candidate:
         budget = RunBudget(self._settings.max_run_tokens, self._max_dollars, already=already_spent(journal))
         component = task.current.component
         bridge = Bridge()
@@ -129,8 +124,8 @@ class PromptImprover:
                 "mlflow_run_id": run.run_id if run is not None else None,
                 "opik_optimization_id": span.trace_id,
             }
-        candidate = self._candidate(task, found, tools)
-        write_candidates(journal.file.with_name("candidates.json"), found)
+        candidate = self._candidate(task, found, tools, evaluations.unusable)
+        write_candidates(folder.candidates, found)
         kept = {name: value for name, value in artifacts.items() if value is not None}
         if problems:
             kept["not_recorded"] = "; ".join(problems)
@@ -158,6 +153,7 @@ class PromptImprover:
                 lessons=task.lessons if self._settings.use_knowledge_store else (),
                 most_characters=self._most_characters(text),
                 refusal=lambda one: self._refused(one, task),
+                refused=evaluations.unusable,
             )
             trainset, valset = examples(train), examples(validation)
             optimizer = create_gepa_optimizer(
@@ -186,17 +182,19 @@ class PromptImprover:
 
     def _refused(self, text: str, task: ImprovementTask) -> str | None:
         """Why a wording may not even be tried; never with words of an item."""
-        if self._longest_copy is not None:
-            items = [told for one in (*task.train, *task.validation) for told in _texts_of(one)]
-            if runs := copied(text, _text(task.current), items, self._longest_copy):
-                return f"{len(runs[0].split())} words in a row of it are copied from an example"
-            if found := personal(text, _text(task.current), training_texts=items):
-                return f"it holds {found[0]}"
+        items = [told for one in (*task.train, *task.validation) for told in _texts_of(one)]
+        if runs := copied(text, _text(task.current), items, self._longest_copy):
+            return f"{len(runs[0].split())} words in a row of it are copied from an example"
+        if found := personal(text, _text(task.current), training_texts=items):
+            return f"it holds {found[0]}"
         return self._refusal(text)
 
-    def _candidate(self, task: ImprovementTask, found: Search, tools: RunTools) -> Candidate:
+    def _candidate(self, task: ImprovementTask, found: Search, tools: RunTools, unusable: Sequence[str]) -> Candidate:
         judge = tools.judge.name if tools.judge is not None else None
-        ended = f" The run ended early: {found.stopped}." if found.stopped else ""
+        ended = (
+            f" Proposals that could not be tried: {len(unusable)} (the last one: {unusable[-1]})." if unusable else ""
+        )
+        ended += f" The run ended early: {found.stopped}." if found.stopped else ""
         if not found.tried:
             return Candidate(None, f"the prompt in use was not judged.{ended}", spend=found.spend, judge=judge)
         best, baseline = found.best, found.baseline
@@ -278,40 +276,3 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [text for one in value.values() for text in _strings(one)]
     return [text for one in value for text in _strings(one)] if isinstance(value, list | tuple) else []
-
-
-def _file_name(run_name: str) -> str:
-    """Letters, digits and dots stay; nothing leads out of the folder."""
-    return "".join(one if one.isalnum() or one in "-_" else "_" for one in run_name)
-
-
-def _write_result(folder: Path, candidate: Candidate) -> None:
-    variant = None if candidate.variant is None else asdict(candidate.variant)
-    document = {**asdict(candidate), "variant": variant, "spend": asdict(candidate.spend)}
-    temporary = folder / "result.json.new"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / "result.json")
-
-
-def _read_result(folder: Path) -> Candidate | None:
-    file = folder / "result.json"
-    if not file.exists():
-        return None
-    kept = json.loads(file.read_text("utf-8"))
-    variant = kept.pop("variant")
-    spend = Spend(**kept.pop("spend"))
-    if variant is None:
-        return Candidate(None, spend=spend, **kept)
-    return Candidate(
-        Variant(variant["component"], ChangeKind(variant["kind"]), variant["content"]), spend=spend, **kept
-    )
-
-
-def _forget_old(folder: Path, keep: int) -> None:
-    """Remove all but the newest runs."""
-    runs = sorted((one for one in folder.iterdir() if one.is_dir()), key=lambda one: one.stat().st_mtime)
-    for run in runs[:-keep]:
-        shutil.rmtree(run)

@@ -47,11 +47,22 @@ class Journal:
 
     def put(self, kind: str, key: str, reply: Mapping[str, Any], **so_far: Any) -> None:
         """Keep a reply and what the run has used so far."""
-        entry = {"kind": kind, "key": key, "reply": dict(reply), "so_far": so_far}
+        self._write({"kind": kind, "key": key, "reply": dict(reply), "so_far": so_far})
+
+    def note(self, **so_far: Any) -> None:
+        """Keep what the run has used so far: a kill must not make it forget what is not answered yet.
+
+        Nothing is kept after the end: what a call that was cancelled had set aside is kept already.
+        """
+        if not self._open.closed:
+            self._write({"so_far": so_far})
+
+    def _write(self, entry: dict[str, Any]) -> None:
         with self._lock:
             self._open.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
             self._open.flush()
-            os.fsync(self._open.fileno())
+            if "kind" in entry:
+                os.fsync(self._open.fileno())
             self._take(entry)
 
     def close(self) -> None:
@@ -78,7 +89,8 @@ class Journal:
         self._open.truncate()
 
     def _take(self, entry: dict[str, Any]) -> None:
-        self._replies[(entry["kind"], entry["key"])] = entry["reply"]
+        if "kind" in entry:
+            self._replies[(entry["kind"], entry["key"])] = entry["reply"]
         self.last = entry["so_far"]
 
 

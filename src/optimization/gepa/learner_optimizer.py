@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from src.domain.improvement import LearningItem
@@ -12,6 +13,8 @@ from src.errors import HPOError
 from src.optimization.gepa.configuration import BudgetName, GepaConfig, load_gepa_config
 from src.optimization.gepa.library import load_dspy
 from src.optimization.gepa.metrics import metric_for
+from src.optimization.gepa.metrics.feedback_learner import OUTPUT_OF
+from src.optimization.gepa.mipro import compile_by_mipro
 from src.optimization.gepa.optimizer import OptimizationResult, check_sets, optimize_agent, with_instructions
 from src.optimization.gepa.program import clean
 from src.optimization.gepa.versioning import save_optimized_module
@@ -40,12 +43,6 @@ INSTRUCTIONS: Mapping[Phase, str] = {
     "recommendation": "Say for each pattern which component should change and what about it.",
     "update": "Write the lessons to keep: a JSON list of objects with title, description and component.",
     "summary": "Sum up for a person what was found and what should be done about which component.",
-}
-OUTPUT_OF: Mapping[Phase, str] = {
-    "pattern": "patterns",
-    "recommendation": "recommendations",
-    "update": "updates",
-    "summary": "summary",
 }
 
 
@@ -113,42 +110,28 @@ class FeedbackLearnerOptimizer:
             return sum(metric(one, program(**one.inputs())) for one in validation) / len(validation)
 
         def search() -> tuple[float, float, dict[str, str], Any]:
-            optimizer = load_dspy().MIPROv2(
-                metric=metric, prompt_model=self._reflection_lm, task_model=self._model, auto=None,
-                num_candidates=self._config.mipro.candidates, max_bootstrapped_demos=0, max_labeled_demos=0,
-                num_threads=self._config.threads, max_errors=1,
-                seed=self._config.random_state if random_state is None else random_state,
-            )  # fmt: skip
+            seed = self._config.random_state if random_state is None else random_state
             baseline = mean(module)
-            compiled = optimizer.compile(
-                module, trainset=list(train), valset=list(validation), num_trials=self._config.mipro.trials,
-                minibatch=False, program_aware_proposer=False, fewshot_aware_proposer=False,
-            )  # fmt: skip
+            compiled = compile_by_mipro(
+                module, metric, train, validation, self._reflection_lm, self._model, self._config, seed
+            )
             best = mean(compiled)
             program = compiled if best > baseline else module
             texts = {name: one.signature.instructions for name, one in program.named_predictors()}
             return max(best, baseline), baseline, texts, with_instructions(module, texts)
 
         best, baseline, texts, program = await asyncio.to_thread(search)
-        saved = _saved(self._config, self._recording, texts, best, baseline)
-        return OptimizationResult(saved, best, baseline, 1, calls, texts, module=program)
-
-
-def _saved(
-    config: GepaConfig, recording: Mapping[str, Any], texts: Mapping[str, str], best: float, baseline: float
-) -> str:
-    from datetime import UTC, datetime
-
-    return save_optimized_module(
-        AGENT,
-        texts,
-        folder=recording.get("folder") or config.versioning.folder,
-        keep=config.versioning.keep,
-        now=datetime.now(UTC),
-        score=best,
-        baseline_score=baseline,
-        metadata={"optimizer": "miprov2"},
-    ).version_id
+        saved = save_optimized_module(
+            AGENT,
+            texts,
+            folder=self._recording.get("folder") or self._config.versioning.folder,
+            keep=self._config.versioning.keep,
+            now=datetime.now(UTC),
+            score=best,
+            baseline_score=baseline,
+            metadata={"optimizer": "miprov2"},
+        )
+        return OptimizationResult(saved.version_id, best, baseline, 1, calls, texts, module=program)
 
 
 def phase_module(phase: Phase, model: Any) -> Any:
@@ -161,11 +144,15 @@ def phase_module(phase: Phase, model: Any) -> Any:
 def phase_examples(phase: Phase, signals: Sequence[LearningItem]) -> list[Any]:
     """Examples of a phase: a few evaluated answers each, with what is known to be wrong in them as gold.
 
-    Answers without a weakness make none. Identifiers of persons are taken out.
+    Answers without a weakness make none, and equal examples count once: they could be learnt from and chosen by.
+    Identifiers of persons are taken out.
     """
     weak = [one for one in signals if weaknesses(one)]
     groups = [weak[start : start + PER_EXAMPLE] for start in range(0, len(weak) - PER_EXAMPLE + 1, PER_EXAMPLE)]
-    return [_example(phase, group) for group in groups]
+    found: list[Any] = []
+    for one in (_example(phase, group) for group in groups):
+        found += [] if one in found else [one]
+    return found
 
 
 def weaknesses(item: LearningItem) -> dict[str, str]:
@@ -181,7 +168,9 @@ def _example(phase: Phase, items: Sequence[LearningItem]) -> Any:
     shown = "\n\n".join(_shown(item) for item in items)
     wanted = [pattern.replace(":", "") for pattern in patterns]
     gold = {"patterns": patterns, "recommendations": wanted, "lessons": wanted}
-    given = {"evaluated_answers": shown} if phase == "pattern" else {"found_patterns": "\n".join(patterns)}
+    given = {"evaluated_answers": shown}
+    if phase != "pattern":
+        given["found_patterns"] = "\n".join(patterns)
     return dspy.Example(phase=phase, **given, **gold).with_inputs(*given)
 
 
@@ -192,5 +181,5 @@ def _shown(item: LearningItem) -> str:
 
 @functools.cache
 def _signature(phase: Phase) -> Any:
-    given = "evaluated_answers" if phase == "pattern" else "found_patterns"
+    given = "evaluated_answers" if phase == "pattern" else "evaluated_answers, found_patterns"
     return load_dspy().Signature(f"{given} -> {OUTPUT_OF[phase]}", INSTRUCTIONS[phase])

@@ -41,6 +41,14 @@ def load_dspy() -> Any:
     return dspy
 
 
+def score_with_feedback(score: float, feedback: str) -> Any:
+    """What a metric gives GEPA: a score in 0–1 and what was wrong in words."""
+    load_dspy()
+    from dspy.teleprompt.gepa.gepa_utils import ScoreWithFeedback
+
+    return ScoreWithFeedback(score=score, feedback=feedback)
+
+
 def _silence(module: ModuleType) -> None:
     module.__dict__["print"] = _nothing
     bar = module.__dict__.get("tqdm")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from src.domain.improvement import LearningItem
@@ -31,36 +31,16 @@ def search_by_mipro(
     Each wording that was judged on all validation items and is ``accepted`` is a candidate; one generation. A stopped
     run gives what it found, perhaps nothing; raises its error when it has one.
     """
-    dspy = load_dspy()
     watcher.on_optimization_start(
         {"seed_candidate": {PREDICTOR: text}, "trainset_size": len(train), "valset_size": len(validation)}
     )
     program = student(text, evaluations)
     text = instruction_of(program)
     scores = _Scores(text, evaluations, set(validation))
-    optimizer = dspy.MIPROv2(
-        metric=scores.metric,
-        prompt_model=model,
-        task_model=model,
-        auto=None,
-        num_candidates=config.mipro.candidates,
-        max_bootstrapped_demos=0,
-        max_labeled_demos=0,
-        num_threads=config.threads,
-        max_errors=1,
-        seed=random_state,
-    )
+    trainset, valset = examples(train), examples(validation)
     stopped: RunStopped | None = None
     try:
-        optimizer.compile(
-            program,
-            trainset=examples(train),
-            valset=examples(validation),
-            num_trials=config.mipro.trials,
-            minibatch=False,
-            program_aware_proposer=False,
-            fewshot_aware_proposer=False,
-        )
+        compile_by_mipro(program, scores.metric, trainset, valset, model, model, config, random_state)
     except RunStopped as why:
         stopped = why
     if stopped is not None and stopped.error is not None:
@@ -75,6 +55,40 @@ def search_by_mipro(
         watcher.add(Tried(index, {PREDICTOR: wording}, mean, (0,) if index else (), int(index > 0), each))
     watcher.complete(1, accepted=len(watcher.tried) > 1)
     return watcher.ended(stopped.reason if stopped else None)
+
+
+def compile_by_mipro(
+    program: Any,
+    metric: Callable[..., float],
+    trainset: Sequence[Any],
+    valset: Sequence[Any],
+    prompt_model: Any,
+    task_model: Any,
+    config: GepaConfig,
+    random_state: int,
+) -> Any:
+    """The program with the best instructions that ``prompt_model`` proposed; no examples in the prompt."""
+    optimizer = load_dspy().MIPROv2(
+        metric=metric,
+        prompt_model=prompt_model,
+        task_model=task_model,
+        auto=None,
+        num_candidates=config.mipro.candidates,
+        max_bootstrapped_demos=0,
+        max_labeled_demos=0,
+        num_threads=config.threads,
+        max_errors=1,
+        seed=random_state,
+    )
+    return optimizer.compile(
+        program,
+        trainset=list(trainset),
+        valset=list(valset),
+        num_trials=config.mipro.trials,
+        minibatch=False,
+        program_aware_proposer=False,
+        fewshot_aware_proposer=False,
+    )
 
 
 class _Scores:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from src.errors import ContractViolation, HPOError
+from src.errors import ConfigError, ContractViolation, HPOError
 from src.mlops.mlflow_connector import MLflowConnector
 from src.mlops.opik_connector import OpikConnector
 from src.optimization.gepa.bridge import Bridge, RunStopped
@@ -91,8 +91,7 @@ def check_sets(trainset: Sequence[Any], valset: Sequence[Any], least_train: int)
             f"too few examples: {len(trainset)} to learn from ({least_train} needed) and {len(valset)} to choose by "
             f"({LEAST_VALIDATION} needed); wait for more answers"
         )
-    learnt = {id(one) for one in trainset}
-    if any(id(one) in learnt for one in valset):
+    if any(one in trainset for one in valset):
         raise HPOError("the validation set has examples of the training set: what is learnt from cannot judge")
 
 
@@ -103,7 +102,7 @@ async def optimize_agent(
     valset: Sequence[Any],
     budget: BudgetName | None = None,
     *,
-    reflection_lm: Any,
+    reflection_lm: Any = None,
     metric: Callable[..., Any] | None = None,
     config: GepaConfig | None = None,
     random_state: int | None = None,
@@ -116,11 +115,14 @@ async def optimize_agent(
 ) -> OptimizationResult:
     """Optimise the instructions of ``module`` for an agent, with its configured metric and budget, and save them.
 
-    MLflow gets one run whose steps are the generations, Opik one trace with a child span per generation. Raises
-    ConfigError for an agent that is not configured, HPOError as ``create_gepa_optimizer`` does.
+    ``reflection_lm`` is by default the model that dspy is configured with. MLflow gets one run whose steps are the
+    generations, Opik one trace with a child span per generation. Raises ConfigError for an agent that is not configured
+    and where no model reflects, HPOError as ``create_gepa_optimizer`` does.
     """
     settings = config or load_gepa_config()
     chosen = settings.agent(agent)
+    if (reflecting := reflection_lm or load_dspy().settings.lm) is None:
+        raise ConfigError("no model reflects on prompts: give a reflection_lm, or configure dspy with one")
     seed = settings.random_state if random_state is None else random_state
     facts = {"agent": agent, "optimizer": "gepa", "metric": chosen.metric, "random_state": seed}
     bridge = Bridge()
@@ -133,7 +135,7 @@ async def optimize_agent(
             metric or metric_for(agent, settings),
             trainset,
             valset,
-            reflection_lm,
+            reflecting,
             budget or chosen.budget,
             seed,
             callbacks=[watcher],

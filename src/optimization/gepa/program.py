@@ -10,7 +10,7 @@ from typing import Any
 from src.domain.identifiers import without_identifiers
 from src.domain.improvement import LearningItem
 from src.optimization.gepa.evaluations import Evaluations
-from src.optimization.gepa.library import load_dspy
+from src.optimization.gepa.library import load_dspy, score_with_feedback
 
 PREDICTOR = "component"
 """Name of the one predictor, and so of the text that is optimised."""
@@ -51,11 +51,10 @@ def instruction_of(program: Any) -> str:
 
 def judged_metric(evaluations: Evaluations) -> Metric:
     """The metric of a component: what the optimising judge says; synchronous, with five arguments, as GEPA calls it."""
-    dspy = load_dspy()
 
     def metric(gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
         judgement = evaluations.judged(pred.wording, gold.item)
-        return dspy.Prediction(score=judgement.score, feedback=judgement.feedback)
+        return score_with_feedback(judgement.score, judgement.feedback)
 
     return metric
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field
 from src.domain.improvement import Lesson
 from src.errors import DataUnavailable, E2IError
 from src.llm.client import LLMClient, LLMReply, Message
-from src.optimization.gepa.evaluations import Evaluations
+from src.optimization.gepa.bridge import RunStopped
+from src.optimization.gepa.evaluations import UNUSABLE, Evaluations
 from src.optimization.gepa.library import load_dspy
 from src.optimization.gepa.program import clean
 
@@ -53,18 +54,25 @@ class PromptProposer:
     """Asks the reflecting model for new wordings, as GEPA's instruction proposer.
 
     Sentences of ``keep`` that a proposal lost are put back at its end. A proposal longer than ``most_characters``, or
-    that ``refusal`` says may not be used, raises ProposalRefused: GEPA asks once more, and the reason is in that
-    request.
+    that ``refusal`` says may not be used, raises ProposalRefused: GEPA asks once more, the reason is in that request
+    and in ``refused``. What fails otherwise ends the run: GEPA would go on without a word.
     """
 
     def __init__(
-        self, *, keep: Sequence[str], lessons: Sequence[Lesson], most_characters: int, refusal: Refusal
+        self,
+        *,
+        keep: Sequence[str],
+        lessons: Sequence[Lesson],
+        most_characters: int,
+        refusal: Refusal,
+        refused: list[str],
     ) -> None:
         self._keep = tuple(keep)
         self._rules = rules(keep, lessons, most_characters)
         self._most = most_characters
         self._refusal = refusal
-        self._refused: str | None = None
+        self._refused = refused
+        self._complaint = ""
 
     def __call__(
         self,
@@ -73,10 +81,25 @@ class PromptProposer:
         components_to_update: list[str],
     ) -> dict[str, str]:
         """A new text for each component that there are examples for."""
+        try:
+            return self._proposed(candidate, reflective_dataset, components_to_update)
+        except ProposalRefused:
+            raise
+        except Exception as error:
+            # dspy wraps what its model raises.
+            if isinstance(error.__cause__, UNUSABLE):
+                raise
+            raise RunStopped(f"{type(error).__name__}: {error}", error) from error
+
+    def _proposed(
+        self,
+        candidate: dict[str, str],
+        reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
+        components_to_update: list[str],
+    ) -> dict[str, str]:
         shown = {name: [_shown(one) for one in found] for name, found in reflective_dataset.items()}
-        complaint = "" if self._refused is None else "\n\n" + REFUSED.format(reason=self._refused)
-        self._refused = None
-        proposed = _instruction_proposer(self._rules + complaint)(candidate, shown, components_to_update)
+        told, self._complaint = self._rules + self._complaint, ""
+        proposed = _instruction_proposer(told)(candidate, shown, components_to_update)
         return {name: self._checked(text) for name, text in proposed.items()}
 
     def _checked(self, text: str) -> str:
@@ -86,7 +109,8 @@ class PromptProposer:
         if len(text) > self._most:
             reason = f"it has {len(text)} characters, and at most {self._most} are allowed"
         if reason is not None:
-            self._refused = reason
+            self._refused.append(reason)
+            self._complaint = "\n\n" + REFUSED.format(reason=reason)
             raise ProposalRefused(reason)
         return text
 

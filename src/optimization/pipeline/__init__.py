@@ -11,6 +11,9 @@
                                           │          ▼        │ refused      ▼
                                           └────────> rejected <┘ ───────> CLOSED: lesson kept, everybody told
 
+What is confirmed is watched until the time has passed in which a drop takes a change back, and closed then. What cannot
+be tested for too long is rejected, so that it is in nobody's way.
+
 A queued suggestion is for a person: nothing follows from it by itself. CLOSED ends every change: what was learnt is in
 the knowledge store and the lessons that were consulted know whether they helped.
 

@@ -15,10 +15,24 @@ from src.storage.canaries import Canary
 from src.storage.database import Session
 
 
-async def approve_unasked(services: PipelineServices, trail: Trail) -> str | None:
-    """Note that nobody had to agree."""
-    await record(services, trail, Hop.APPROVED, evidence={"needed": False})
+async def agree(services: PipelineServices, trail: Trail) -> str | None:
+    """Note that nobody has to agree; what waits for a person is over once somebody chose another version."""
+    action = trail.action
+    if action.status is not ActionStatus.AWAITING_APPROVAL:
+        await record(services, trail, Hop.APPROVED, evidence={"needed": False})
+    elif await versions_of(services, action.improvement_type).is_current(action):
+        return question_of(trail)
+    else:
+        await close_as_stale(services, trail, "another version came into use before anybody agreed")
     return None
+
+
+def question_of(trail: Trail) -> str:
+    """What a person is asked; empty where nobody is."""
+    tested = trail.last(Hop.TESTED)
+    if trail.action.status is not ActionStatus.AWAITING_APPROVAL or tested is None:
+        return ""
+    return f"a person's approval: {tested.evidence['approval']}"
 
 
 async def start_canary(services: PipelineServices, trail: Trail) -> str | None:

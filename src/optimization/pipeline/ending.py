@@ -23,11 +23,12 @@ async def take_back(
     reason: str,
     evidence: Mapping[str, Any],
     changes: Mapping[str, Any] | None = None,
-    actor: str | None = None,
+    by: str | None = None,
 ) -> bool:
-    """Give everybody the version before. Where the candidate is not in use any more, only that is noted.
+    """Give everybody the version before, because of what was measured or ``by`` a person. Where the candidate is not in
+    use any more, only that is noted.
 
-    Raises ContractViolation where the version before is not kept any longer.
+    False where another process was faster. Raises ContractViolation where the version before is not kept any longer.
     """
     action = trail.action
     versions = versions_of(services, action.improvement_type)
@@ -37,17 +38,21 @@ async def take_back(
     learnt = await lesson_of(services, trail, taken_back=reason) if Hop.CLOSED in trail else None
     found = dict(evidence) | {"reason": reason, "superseded": False}
 
+    async def undivide(session: Session) -> None:
+        if canary is not None:
+            await services.canaries.end(canary.canary_id, winner="control", at=services.clock(), session=session)
+
     async def restore(session: Session) -> None:
         if in_use or action.status is not ActionStatus.MEASURING:
             found["restored"] = await versions.roll_back(action, reason, session)
         else:
             await versions.reject(action, session)
-        if canary is not None:
-            await services.canaries.end(canary.canary_id, winner="control", at=services.clock(), session=session)
+        await undivide(session)
         if learnt is not None:
             await learnt.keep(services, session)
 
-    at_once = {"rolled_back_at": services.clock(), "rollback_reason": reason, **(changes or {})}
+    said = f"{by}: {reason}" if by else reason
+    at_once = {"rolled_back_at": services.clock(), "rollback_reason": said, **(changes or {})}
     note = partial(
         record,
         services,
@@ -56,14 +61,14 @@ async def take_back(
         evidence=found,
         status=ActionStatus.ROLLED_BACK,
         changes=at_once,
-        actor=actor,
+        actor=by,
     )
     try:
         # ``found`` is filled by the effect, before the entry is written.
         return await note(within=restore)
     except Stale as stale:
         found |= {"superseded": True, "reason": str(stale)}
-        return await note()
+        return await note(within=undivide)
 
 
 async def close_as_stale(services: PipelineServices, trail: Trail, reason: str) -> bool:
@@ -71,9 +76,14 @@ async def close_as_stale(services: PipelineServices, trail: Trail, reason: str) 
     return await _close_unused(services, trail, reason, {"stale": True, "reason": reason}, learnt=None, actor=None)
 
 
+async def give_up(services: PipelineServices, trail: Trail, reason: str) -> bool:
+    """End a change that could not be tested; nothing is learnt from it, and the same may be proposed again."""
+    return await _close_unused(services, trail, reason, {"stale": False, "reason": reason}, learnt=None, actor=None)
+
+
 async def refuse(services: PipelineServices, trail: Trail, by: str, reason: str) -> bool:
     """End a change because a person does not want it; the same is not proposed again."""
-    learnt = await lesson_of(services, trail, refused=f"{by}: {reason}")
+    learnt = await lesson_of(services, trail, refused=reason)
     evidence = {"refused_by": by, "reason": reason}
     return await _close_unused(services, trail, f"refused by {by}: {reason}", evidence, learnt=learnt, actor=by)
 

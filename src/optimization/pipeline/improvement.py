@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
+from src.domain.identifiers import without_identifiers
 from src.domain.improvement import ActionStatus, ChangeKind, DetectedPattern, Hop, LearningItem
 from src.domain.rubric import RubricDecision
-from src.errors import DatabaseUnavailable, E2IError, GuardrailViolation
+from src.errors import ContractViolation, DatabaseUnavailable, E2IError, GuardrailViolation
 from src.optimization.pipeline.candidates import add_candidate, guard
-from src.optimization.pipeline.deploying import approve_unasked, promote, roll_back_canary, start_canary
+from src.optimization.pipeline.deploying import agree, promote, question_of, roll_back_canary, start_canary
 from src.optimization.pipeline.ending import close, refuse, take_back
 from src.optimization.pipeline.guarding import paused_by
 from src.optimization.pipeline.measuring import look
@@ -28,7 +29,7 @@ STEPS: Mapping[Hop, Step] = {
     Hop.CANDIDATE: add_candidate,
     Hop.GUARDED: guard,
     Hop.TESTED: test,
-    Hop.APPROVED: approve_unasked,
+    Hop.APPROVED: agree,
     Hop.CANARY: start_canary,
     Hop.MEASURED: look,
     Hop.PROMOTED: promote,
@@ -88,53 +89,65 @@ class ImprovementPipeline:
         done: list[Hop] = []
         trail = await trail_of(self._services, action_id)
         while (hop := next_hop(trail)) is not None:
-            waits_for = await paused_by(self._services) or await STEPS[hop](self._services, trail)
+            paused = await paused_by(self._services)
+            waits_for = (question_of(trail) or paused) if paused else await STEPS[hop](self._services, trail)
             before, trail = trail, await trail_of(self._services, action_id)
             done += [one.hop for one in trail.hops[len(before.hops) :]]
             if waits_for is not None:
                 return CarriedOn(action_id, trail.action.status, tuple(done), waits_for)
             if trail == before:
                 return CarriedOn(action_id, trail.action.status, tuple(done), "another process works on it")
-        return CarriedOn(action_id, trail.action.status, tuple(done), _a_person(trail))
+        waits_for = "a person" if trail.action.status is ActionStatus.QUEUED else ""
+        return CarriedOn(action_id, trail.action.status, tuple(done), waits_for)
 
     async def approve(self, action_id: str, by: str) -> CarriedOn:
-        """A person agrees: an action that awaits approval goes on; a queued suggestion is noted as taken up.
+        """A person agrees: an action that awaits approval goes on. Of a queued suggestion it is noted that the person
+        takes it up, and that is all: what is to be done about it is theirs to do.
 
-        Raises GuardrailViolation for an action that waits for nobody.
+        Raises ContractViolation without a name, GuardrailViolation for an action that waits for nobody (any more).
         """
+        by = self._person(by)
         trail = await trail_of(self._services, action_id)
-        status = trail.action.status
+        suggested = trail.action.status is ActionStatus.QUEUED
         _only_from((ActionStatus.QUEUED, ActionStatus.AWAITING_APPROVAL), trail, "approved")
-        follows = ActionStatus.PROPOSED if status is ActionStatus.AWAITING_APPROVAL else ActionStatus.CONFIRMED
-        await record(
+        agreed = await record(
             self._services,
             trail,
             Hop.APPROVED,
-            status=follows,
+            status=ActionStatus.CONFIRMED if suggested else ActionStatus.PROPOSED,
             changes={"approved_by": by},
             evidence={"needed": True, "approved_by": by},
             actor=by,
         )
-        return await self._after(trail)
+        _first(agreed, trail)
+        after = await self._after(trail)
+        return replace(after, waits_for=f"{by}: nothing follows from a suggestion by itself") if suggested else after
 
     async def reject(self, action_id: str, by: str, reason: str) -> CarriedOn:
-        """A person refuses a change that does not answer any question yet. Raises GuardrailViolation otherwise."""
+        """A person refuses a change that does not answer any question yet.
+
+        Raises ContractViolation without a name or a reason, GuardrailViolation where it does.
+        """
+        by, reason = self._person(by), _reason(reason)
         trail = await trail_of(self._services, action_id)
         _only_from(_REFUSABLE, trail, "rejected")
-        await refuse(self._services, trail, by, reason)
+        _first(await refuse(self._services, trail, by, reason), trail)
         return await self._after(trail)
 
     async def roll_back(self, action_id: str, by: str, reason: str) -> CarriedOn:
         """A person takes back a change that answers some or all questions, also while changes are paused.
 
-        Raises GuardrailViolation where it does not, ContractViolation where the version before is not kept any longer.
+        Raises GuardrailViolation where it does not, ContractViolation without a name or a reason and where the version
+        before is not kept any longer.
         """
+        by, reason = self._person(by), _reason(reason)
         trail = await trail_of(self._services, action_id)
         _only_from(_IN_USE, trail, "rolled back")
         versions = versions_of(self._services, trail.action.improvement_type)
         if trail.action.status is not ActionStatus.MEASURING and not (await versions.pair(trail.action)).active:
             raise GuardrailViolation(f"another version came into use since {action_id[:8]}; nothing is rolled back")
-        await take_back(self._services, trail, reason=f"{by}: {reason}", evidence={"of": "person", "by": by}, actor=by)
+        undone = await take_back(self._services, trail, reason=reason, evidence={"of": "person", "by": by}, by=by)
+        _first(undone, trail)
         return await self._after(trail)
 
     async def measure(self) -> tuple[CarriedOn, ...]:
@@ -158,6 +171,12 @@ class ImprovementPipeline:
         """What changed, why, on which evidence, at which cost, who agreed. Raises RunNotFound."""
         return await story_of(self._services, await trail_of(self._services, action_id))
 
+    def _person(self, by: str) -> str:
+        """The name of whoever decides; the loop's own is nobody's."""
+        if not by.strip() or by.strip() == self._services.actor:
+            raise ContractViolation(f"'{by}' is nobody: say who decides")
+        return without_identifiers(by.strip())
+
     async def _after(self, before: Trail) -> CarriedOn:
         """What a person did, and what could be done after it."""
         after = await self.carry_on(before.action.action_id)
@@ -173,9 +192,13 @@ def _only_from(allowed: Sequence[ActionStatus], trail: Trail, what: str) -> None
         )
 
 
-def _a_person(trail: Trail) -> str:
-    status = trail.action.status
-    if status is ActionStatus.AWAITING_APPROVAL:
-        tested = trail.last(Hop.TESTED)
-        return f"a person's approval: {tested.evidence['approval'] if tested is not None else ''}"
-    return "a person" if status is ActionStatus.QUEUED else ""
+def _first(recorded: bool, trail: Trail) -> None:
+    if not recorded:
+        raise GuardrailViolation(f"{trail.action.action_id[:8]} has gone on meanwhile: look at it again")
+
+
+def _reason(reason: str) -> str:
+    """What somebody gave as the reason, without identifiers: it is kept, and models read it."""
+    if not reason.strip():
+        raise ContractViolation("give a reason")
+    return without_identifiers(reason.strip())

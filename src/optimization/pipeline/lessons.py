@@ -100,8 +100,9 @@ def _ended(trail: Trail) -> tuple[LessonType, str, str] | None:
             "" if action.outcome_delta is None else f"; the answers changed by {action.outcome_delta:+.3f} on average"
         )
         return "success", "helped", f"{action.samples_measured} answers since it{delta}"
-    if action.status is ActionStatus.ROLLED_BACK:
-        return None if _is_superseded(trail) else ("failure", "was taken back", action.rollback_reason or "")
+    if (undone := trail.last(Hop.ROLLED_BACK)) is not None:
+        # The reason alone: who took it back is no matter of the models that read lessons.
+        return None if undone.evidence["superseded"] else ("failure", "was taken back", str(undone.evidence["reason"]))
     if action.status is ActionStatus.REJECTED:
         tested = trail.last(Hop.TESTED)
         reasons = tested.evidence["verdict"]["reasons"] if tested is not None else []

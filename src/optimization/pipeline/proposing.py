@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any, Literal
 
 from src.domain.improvement import (
@@ -57,8 +58,9 @@ class Wish:
 
     @property
     def judged_by(self) -> Literal["llm", "heuristic"]:
-        """heuristic where no answer was judged by a model."""
-        return "llm" if any(item.method == "llm" for item in self.items) else "heuristic"
+        """llm where a model judged every judged answer: a few of its scores do not vouch for those of the rules."""
+        judged = [item for item in self.items if item.rubric_weighted is not None]
+        return "llm" if judged and all(item.method == "llm" for item in judged) else "heuristic"
 
     @property
     def reason(self) -> str:
@@ -99,18 +101,23 @@ async def propose(services: PipelineServices, wish: Wish) -> Proposed:
     current = await versions_of(services, wish.kind).in_use(wish.component)
     if early := await too_early(services, wish.component, wish.kind):
         return await _without_candidate(services, wish, wish.proposal(current, {}), early)
+    if (paid := await _paid_lately(services, wish.component)) is not None:
+        return Proposed(None, paid)
     lessons = await lessons_of(services, wish.component)
     split = split_items(await items_of(services, wish.component, wish.kind), services.settings.gate)
     candidate = await _improved(services, wish, Variant(wish.component, wish.kind, current), split, lessons)
     if candidate.variant is None or candidate.variant.sha256 == digest(current):
-        return Proposed(None, candidate.reason or "nothing better was found", candidate.spend)
+        return await _for_nothing(services, wish, current, candidate)
     return await _decided(services, wish, current, candidate, split, lessons)
 
 
 async def queue(services: PipelineServices, wish: Wish) -> Proposed:
-    """A suggestion for a person; what to do is left to them."""
+    """A suggestion for a person; what to do is left to them. The same one is not made again while it waits."""
     suggestion = "; ".join(sorted({name for item in wish.items for name in item.weaknesses}))
     proposal = wish.proposal({}, {"suggestion": f"look at {suggestion or wish.component}"})
+    for waiting in await services.actions.list(statuses=[ActionStatus.QUEUED], component=wish.component):
+        if waiting.after_config == proposal.after:
+            return Proposed(waiting, "left to a person")
     action = await services.actions.propose(
         proposal, cycle_id=wish.cycle_id, priority=wish.priority, status=ActionStatus.QUEUED, at=services.clock()
     )
@@ -129,6 +136,30 @@ async def _of_this_cycle(services: PipelineServices, wish: Wish) -> Proposed | N
         if action.cycle_id == wish.cycle_id and action.status is not ActionStatus.QUEUED:
             return Proposed(action, action.blocked_reason or "proposed earlier in this cycle")
     return None
+
+
+async def _paid_lately(services: PipelineServices, component: str) -> str | None:
+    """Why no candidate is paid for again so soon: what one run may use is capped, and so is how often there is one."""
+    hours = services.settings.safety.cooldown_hours
+    for action in await services.actions.list(component=component, limit=20):
+        if services.clock() - action.created_at >= timedelta(hours=hours):
+            break
+        for one in await services.hops.hops(action.action_id):
+            if one.hop is Hop.PROPOSED and one.evidence.get("spend", {}).get("calls"):
+                return f"a candidate for {component} was paid for less than {hours:g} hours ago"
+    return None
+
+
+async def _for_nothing(
+    services: PipelineServices, wish: Wish, current: Mapping[str, Any], candidate: Candidate
+) -> Proposed:
+    """Nothing better was found: what was paid for it is recorded, where anything was."""
+    reason = candidate.reason or "nothing better was found"
+    if not candidate.spend.calls:
+        return Proposed(None, reason, candidate.spend)
+    evidence = {"diff": "", "reason": reason, "judge": candidate.judge, "spend": spend_record(candidate.spend)}
+    action = await _begun(services, wish, wish.proposal(current, {}), evidence, reason)
+    return Proposed(action, reason, candidate.spend)
 
 
 async def _improved(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from src.domain.improvement import Hop
+from src.domain.improvement import ActionStatus
 from src.optimization.improver import Spend
 from src.optimization.pipeline.evidence import difference, spend_of
 from src.optimization.pipeline.guarding import paused_by
@@ -31,8 +31,9 @@ async def story_of(services: PipelineServices, trail: Trail) -> ActionStory:
 
 
 async def _follows(services: PipelineServices, trail: Trail) -> str:
-    hop = next_hop(trail)
-    if hop is None:
-        return "" if trail.action.status.final or Hop.CLOSED in trail else "a person decides"
+    if trail.action.status in (ActionStatus.QUEUED, ActionStatus.AWAITING_APPROVAL):
+        return "a person decides"
+    if (hop := next_hop(trail)) is None:
+        return ""
     paused = await paused_by(services)
     return f"{hop.value}{f' ({paused})' if paused else ''}"

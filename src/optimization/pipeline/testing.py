@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from src.domain.improvement import ActionStatus, ChangeKind, Hop, ItemScores, LearningItem, Replay
 from src.optimization.gates.gate import GateVerdict, Pilot, decide, questions_needed
 from src.optimization.gates.splits import Split, normalised, split_items
 from src.optimization.guardrails import approval_needed
-from src.optimization.pipeline.ending import close_as_stale
+from src.optimization.pipeline.ending import close_as_stale, give_up
 from src.optimization.pipeline.evidence import data_record, judge_record, spend_of_scores, spend_record
 from src.optimization.pipeline.guarding import proposal_of, variants_of
 from src.optimization.pipeline.proposing import items_of
@@ -37,14 +38,23 @@ async def test(services: PipelineServices, trail: Trail) -> str | None:
         return None
     replay = services.gate_replays.get(kind)
     if replay is None:
-        return f"nothing here tests changes of the kind {kind.value}"
+        return await _wait(services, trail, f"nothing here tests changes of the kind {kind.value}")
     if (problem := _same_judge(trail, replay)) is not None:
-        return problem
+        return await _wait(services, trail, problem)
     split = split_items(await items_of(services, action.component, kind), services.settings.gate)
     if (missing := _too_few(trail, split.test)) is not None:
-        return missing
+        return await _wait(services, trail, missing)
     tested = await _look(services, trail, replay, split)
     await _record(services, trail, replay, split, tested)
+    return None
+
+
+async def _wait(services: PipelineServices, trail: Trail, why: str) -> str | None:
+    """Wait for what is missing, but not for ever: meanwhile no other change of the component is made."""
+    most = services.settings.gate.max_wait_hours
+    if services.clock() - trail.action.created_at < timedelta(hours=most):
+        return why
+    await give_up(services, trail, f"not tested within {most:g} hours: {why}")
     return None
 
 

@@ -47,15 +47,21 @@ class Trail:
 
 
 def next_hop(trail: Trail) -> Hop | None:
-    """The hop that is to be tried now; None where a person is waited for or everything is done."""
+    """The hop that is to be tried now; None for a suggestion, and where everything is done.
+
+    What is confirmed is looked at on, until nothing can be found any more that would take it back.
+    """
     status = trail.action.status
-    if status.final:
-        return None if Hop.CLOSED in trail else Hop.CLOSED
+    if Hop.CLOSED in trail or status is ActionStatus.QUEUED:
+        return None
     if status is ActionStatus.PROPOSED:
         return _of_proposed(trail)
+    if status is ActionStatus.AWAITING_APPROVAL:
+        return Hop.APPROVED
     if status is ActionStatus.MEASURING:
         return _after_look(trail.canary_looks)
-    return Hop.MEASURED if status is ActionStatus.APPLIED else None
+    watched = status is ActionStatus.CONFIRMED and Hop.PROMOTED in trail
+    return Hop.MEASURED if watched or status is ActionStatus.APPLIED else Hop.CLOSED
 
 
 def _of_proposed(trail: Trail) -> Hop:

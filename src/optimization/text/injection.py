@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from src.domain.disguises import readings
 from src.domain.guards import Guards, Rule, load_guards
 
 _ADDRESS = re.compile(
@@ -30,14 +31,15 @@ _DEFENCE = re.compile(
     r"|\bwhatever\b[^.]{0,80}\bdo not\b"
 )
 _RULES = (Rule.INSTRUCTION_OVERRIDE, Rule.EXFILTRATION, Rule.OFF_LABEL, Rule.CLINICAL_ADVICE, Rule.INDIVIDUALS)
+_LONGEST_WORD = 20
 _UNSEEN = frozenset({"Cf", "Co", "Cn", "Cs", "Cc"})
 
 
 def injected(added: Iterable[str], guards: Guards | None = None) -> list[str]:
-    """Why the added sentences may be an attacker's, one line each: they break a rule for questions, or hold an address
-    or a secret. A sentence that forbids something about documents or questions is a rule, not an attack."""
+    """Why the added sentences may be an attacker's, one line each: they break a rule for questions, or hold an address,
+    a secret or a word that is none. A sentence that forbids something about documents or questions is a rule, not an attack."""
     rules = guards or load_guards()
-    return [f"'{_shown(sentence)}' {why}" for sentence in added for why in _reasons(sentence, rules)]
+    return [f"'{shown(sentence)}' {why}" for sentence in added for why in _reasons(sentence, rules)]
 
 
 def hidden_characters(new: str, old: str) -> list[str]:
@@ -59,6 +61,8 @@ def _reasons(sentence: str, guards: Guards) -> Iterator[str]:
         yield "holds an address"
     if _SECRET.search(sentence):
         yield "holds what looks like a secret"
+    if any(len(word) > _LONGEST_WORD for word in readings(sentence)[0].glued):
+        yield f"holds a word of more than {_LONGEST_WORD} letters, which may hide others"
     if not _is_a_rule(sentence):
         yield from (f"breaks the rule {rule.value}" for rule in _RULES if guards.breaks(rule, sentence))
 
@@ -83,5 +87,6 @@ def _scripts(text: str) -> set[str]:
     }
 
 
-def _shown(sentence: str) -> str:
+def shown(sentence: str) -> str:
+    """The beginning of a sentence, for a message."""
     return sentence if len(sentence) <= 80 else f"{sentence[:77]}..."

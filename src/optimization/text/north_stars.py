@@ -1,8 +1,8 @@
 """Does a new prompt keep what no change may touch: privacy, uncertainty, scope, evidence?
 
 What a prompt demands of these is kept word for word, for a paraphrase can be read as less than what it replaces. A
-sentence counts only where it still instructs (``sentences``) and stands under a lead that takes nothing back; nothing
-that is added may weaken it (``weakening``).
+sentence counts only where it still instructs (``sentences``) and every line that it stands under is one of its own or
+takes nothing back; nothing that is added may weaken it (``weakening``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from src.errors import ConfigError
 from src.optimization.configuration import Check, GuardrailSettings, LoopSettings
-from src.optimization.text.injection import defends
+from src.optimization.text.injection import defends, shown
 from src.optimization.text.sentences import Sentence, sentences, texts_of
 from src.optimization.text.topics import Topic
 from src.optimization.text.weakening import may_lead, refers_to_other_instructions, weakened
@@ -41,31 +41,37 @@ def lost_or_weakened(old: str, new: str, guardrail: GuardrailSettings) -> list[s
     protected = [one.text for one in sentences(old) if is_about.search(one.text)]
     problems = not_kept(protected, old, new)
     added = added_sentences(old, new)
-    problems += [f"an added sentence weakens it: '{_shown(one)}'" for one in weakened(added, TOPICS[guardrail.check])]
+    problems += [f"an added sentence weakens it: '{shown(one)}'" for one in weakened(added, TOPICS[guardrail.check])]
     return problems
 
 
 def not_kept(protected: Sequence[str], old: str, new: str) -> list[str]:
     """Which of the protected sentences are gone, or stand where they may not bind."""
-    there: dict[str, list[Sentence]] = {}
-    for one in sentences(new):
-        there.setdefault(one.text, []).append(one)
-    leads = {one.lead for one in sentences(old)}
+    before, after = _places(old), _places(new)
     problems = []
     for text in dict.fromkeys(protected):
-        if text not in there:
-            problems.append(f"this sentence is not there word for word: '{_shown(text)}'")
-        elif not any(one.lead in leads or may_lead(one.lead) for one in there[text]):
-            problems.append(
-                f"this sentence stands under another line, '{_shown(there[text][0].lead)}': '{_shown(text)}'"
-            )
+        if text not in after:
+            problems.append(f"this sentence is not there word for word: '{shown(text)}'")
+            continue
+        own = {lead for one in before.get(text, ()) for lead in one.leads}
+        doubtful = [[lead for lead in one.leads if lead not in own and not may_lead(lead)] for one in after[text]]
+        if all(doubtful):
+            problems.append(f"this sentence stands under another line, '{shown(doubtful[0][0])}': '{shown(text)}'")
     return problems
+
+
+def _places(prompt: str) -> Mapping[str, Sequence[Sentence]]:
+    """Where each sentence of a prompt stands."""
+    found: dict[str, list[Sentence]] = {}
+    for one in sentences(prompt):
+        found.setdefault(one.text, []).append(one)
+    return found
 
 
 def overriding(old: str, new: str) -> list[str]:
     """Added sentences that speak of other sentences of the prompt, as one that takes them back must."""
     found = [one for one in added_sentences(old, new) if refers_to_other_instructions(one)]
-    return [f"an added sentence speaks of other instructions: '{_shown(one)}'" for one in found]
+    return [f"an added sentence speaks of other instructions: '{shown(one)}'" for one in found]
 
 
 def defences_lost(old: str, new: str) -> list[str]:
@@ -94,7 +100,3 @@ def parameter(guardrail: GuardrailSettings, name: str, kind: type | tuple[type, 
 
 def _begins_with(words: Sequence[str]) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})", re.IGNORECASE)
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:97]}..."

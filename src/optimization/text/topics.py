@@ -43,12 +43,15 @@ TOPICS: dict[Topic, Words] = {
     "uncertainty": Words(
         begins(
             r"""interval | uncertain | caveat | hedg | likely | assumption | margins? of error | range | doubt
-            | limitation | standard error | provisional"""
+            | limitation | standard error | provisional | confidence (?:bound|limit) | cis?\b | plus.?minus | ±"""
         ),
         begins(
             r"""certain(?:ty|ly)?\b | proven?\b | proof | definitive | guarantee | conclusive | confident
             | as (?:a )?facts?\b | beyond (?:any )?doubt | for sure | sure\b | undoubted | categorical | assertive
-            | unequivocal | decisive | point estimates? (?:alone|only) | (?:only|just) (?:the|a|one) (?:point|single)"""
+            | unequivocal | decisive | point estimates? (?:alone|only) | (?:only|just) (?:the|a|one) (?:point|single)
+            | single (?:number|figure|value)s?\b | one (?:number|figure|value) per\b | authorit | be bold\b | settled\b
+            | (?:number|figure|value|effect|estimate)s? (?:\w+ ){0,2}(?:alone|on (?:its|their) own)\b
+            | as (?:if|though) (?:\w+ ){1,4}(?:passed|supported)\b | as causal effect"""
         ),
     ),
     "citations": Words(
@@ -64,7 +67,9 @@ TOPICS: dict[Topic, Words] = {
         begins(
             r"""clinical(?! analytics) | dos(?:e|es|age|ing)\b | off.?label | (?:beyond|outside) the (?:\w+ )?label
             | unapproved | diagnos(?:e|is|ing) | therap(?:y|eutic) advice | treatment (?:advice|recommendation|choice)
-            | medical advice | side effects? | prescribe\b"""
+            | medical advice | side effects? | prescribe\b | (?:higher|lower|other|larger) strengths?\b
+            | (?:other|new|more|further) (?:disease|indication|condition)s?\b
+            | treat(?:s|ing)? (?:\w+ ){0,2}(?:disease|patient|condition)"""
         ),
     ),
     "privacy": Words(
@@ -86,8 +91,21 @@ NEGATION = begins(
     | needless | rather than | instead of | less\b | fewer\b | minimi[sz] | downplay | soften | weaken | reduc
     | withh[oe]ld | spare\b | refus | forgo | play down | rarely\b | seldom\b | cut\b | delet | free of\b | lacking
     | forbid | prohibit | dispens | eliminat | confus | nois[ey] | distract | clutter
-    | burden | redundan | superfluous | unless\b | except"""
+    | burden | redundan | superfluous | unless\b | except | hate\b | dislik | annoy | tire(?:s|some)\b | bor(?:es|ing)\b
+    | round(?:s|ed|ing)? (?:away|off)\b | belongs? (?:in|at)\b | lea(?:ve|ves|ving) (?:\w+ ){1,4}to\b"""
 )
+SPELT = (
+    "interval",
+    "intervals",
+    "uncertainty",
+    "uncertain",
+    "caveats",
+    "caveat",
+    "evidence",
+    "citations",
+    "assumption",
+)
+"""What counts although a letter is wrong."""
 PERMISSION = begins(
     r"""optional | need not\b | not (?:needed|necessary|required|obliged) | unnecessary
     | (?:if|when|where|as) (?:\w+ ){0,3}(?:ask|want|request)(?:s|ed)\b

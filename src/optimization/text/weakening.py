@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from src.domain.disguises import plain, readings
-from src.optimization.text.topics import NEGATION, PERMISSION, RESTRICTION, TOPICS, Topic, Words
+from src.optimization.text.topics import NEGATION, PERMISSION, RESTRICTION, SPELT, TOPICS, Topic, Words
 
 # "neither … nor", "not … either": one negation in two words.
 _DOUBLE = re.compile(r"\b(neither|not|never|no)\b(.*?)\bnor\b")
@@ -44,11 +44,24 @@ _OVERRIDING = re.compile(
             r"\bnull and void\b",
             r"\b(?:the opposite|the reverse|what not to|never do the|as a joke|ironic|sarcas)",
             r"\b(?:bad|wrong|counter|poor|negative).?examples?\b",
+            r"\b(?:joke|joking|kidding|never mind|lol|haha|in theory|hypothetical)|^\W*(?:false|untrue|nonsense|wrong)\b",
+            r"\b(?:nobody|no one) (?:follow|need|care|check|read)|\b(?:was|were) the rule|\buntil \d{4}\b|\barchive",
+            rf"\b(?:apply|consider|treat|regard|see|view) (?:\w+ ){{0,3}}{_OF_INSTRUCTIONS}\b",
+            rf"\b(?:remaining|(?:rest|remainder|end|beginning) of) (?:\w+ ){{0,2}}{_OF_INSTRUCTIONS}\b",
+            r"\bfrom here on\b|\b(?:comes?|came|stands?|stood|follows) (?:next|after this|below|above|before this)\b",
+            r"\b(?:another|other|different) (?:product|assistant|project|company|version)\b",
         )
     )
 )
-_NO_LEAD = re.compile(
-    r"\b(?:examples?|wrong|mistakes?|bad|quot|said|wrote|former|old|users?|documents?|optional|draft|myths?)"
+_TITLES = frozenset(
+    "rules rule requirements requirement constraints constraint guidelines guideline instructions instruction"
+    " principles principle scope privacy uncertainty evidence citations style tone language safety compliance format"
+    " limits limitations task role standards structure wording".split()
+)
+_ABOUT_TITLES = frozenset(
+    "general always must mandatory important key core essential critical strict hard regulatory commercial clinical"
+    " personal confidence causality causal claims numbers figures writing output reporting reader readers audience your"
+    " you and or of the for in on to a an all every each about how follow keep".split()
 )
 _LONGEST_LEAD = 8
 _REMARK = re.compile(r"\W*(?:or )?(?:not|except|unless|only|maybe|perhaps|if|when)\b")
@@ -69,10 +82,11 @@ def _leans(text: str) -> bool:
 
 
 def may_lead(line: str) -> bool:
-    """Whether instructions may stand under a new heading or line ending in a colon: short, and denying nothing."""
-    text = _read(line)
-    denying = next(filter(None, (one.search(text) for one in (NEGATION, PERMISSION, RESTRICTION, _NO_LEAD))), None)
-    return len(text.split()) <= _LONGEST_LEAD and denying is None and not refers_to_other_instructions(line)
+    """Whether instructions may stand under a new heading, tag or line: a short title that names a kind of instructions
+    in words known to take nothing back. "Rules" may, "Archive" and "Rules of another assistant" may not."""
+    words = re.findall(r"[^\W_]+", _read(line))
+    known = all(word in _TITLES or word in _ABOUT_TITLES for word in words)
+    return known and len(words) <= _LONGEST_LEAD and any(word in _TITLES for word in words)
 
 
 def weakens(sentence: str, topic: Topic) -> bool:
@@ -128,8 +142,9 @@ def _negations(clause: str) -> int:
 
 
 def _readings(sentence: str) -> tuple[str, ...]:
-    """The sentence as it stands and as it may be meant: decoded, mirrored, with letters for digits."""
-    return tuple(_unmarked(one.signs) for one in readings(sentence))
+    """The sentence as it stands and as it may be meant: decoded, mirrored, with letters for digits, spelt right."""
+    whole = sentence.replace("-", "") if "-" in sentence else sentence
+    return tuple(_unmarked(one.signs or one.words) for text in {sentence: 0, whole: 0} for one in readings(text, SPELT))
 
 
 def _read(sentence: str) -> str:

@@ -14,13 +14,14 @@ FIGURES = (
     Figure("share of high-decile prescribers not reached", 0.42, "share", "step:1/1"),
     Figure("rows used", 1500.0, "rows", "run:1#1"),
 )
-SAID = ("Over the months 37 new prescriptions and 900 samples were counted.",)
+SAID = ("37 new prescriptions were counted. The samples were 900.",)
 
 
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("Each call goes with 0.298 TRx.", None),
+        ("Each call goes with 0.298 TRx.", "0.298"),
+        ("Each call goes with 0.298 NRx.", None),
         ("TRx rise by 0.298.", "0.298"),
         ("NRx in the South are 812.", "812"),
         ("The target of e-mail opens is 900.", "900"),

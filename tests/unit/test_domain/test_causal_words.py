@@ -17,7 +17,7 @@ from src.domain.causal_words import claims_cause, claims_proof
         "NRx rose as a result of calls.",
         "It does not prove anything, but calls drive NRx.",
         "Without question, NRx grew thanks to calls.",
-        "Calls are nothing but the cause.",
+        "Calls are nothing but what drives NRx.",
         "E-mails fuelled the growth.",
     ],
 )

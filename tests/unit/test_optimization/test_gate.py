@@ -138,6 +138,66 @@ def test_a_problem_that_the_answer_had_before_is_no_reason(settings: GateSetting
     assert decide(before, after, kind=ChangeKind.PROMPT, settings=settings).outcome == "pass"
 
 
+def test_a_problem_hides_no_problem_of_another_kind(settings: GateSettings) -> None:
+    before, after = (
+        [replace(one, problems=(said,)) for one in those]
+        for those, said in ((scored(N), "no text held: by template"), (good(), "a person's npi is in the answer"))
+    )
+    verdict = decide(before, after, kind=ChangeKind.PROMPT, settings=settings)
+    assert verdict.outcome == "reject"
+    assert verdict.reasons[0].startswith("a person's npi is in the answer (answers that had none")
+    same_kind = [replace(one, problems=("no text held: by rules",)) for one in after]
+    assert decide(before, same_kind, kind=ChangeKind.PROMPT, settings=settings).outcome == "pass"
+
+
+@pytest.mark.parametrize("measure", ["target", "tokens", "faithfulness"])
+def test_what_is_measured_on_other_answers_than_before_is_not_measured(measure: str, settings: GateSettings) -> None:
+    def lost(those: list[ItemScores], odd: bool) -> list[ItemScores]:
+        without = {"metrics": {}} if measure == "faithfulness" else {measure: None}
+        bare = [replace(one, cost_dollars=None, metrics={"faithfulness": 0.9}) for one in those]
+        return [replace(one, **without) if place % 2 == odd else one for place, one in enumerate(bare)]
+
+    verdict = decide(lost(scored(N), True), lost(good(), False), kind=ChangeKind.PROMPT, settings=settings)
+    assert verdict.outcome == "reject"
+    assert "could not be measured on 30 of 60 answers of the candidate, on 30 of what is in use" in verdict.reasons[0]
+
+
+@pytest.mark.parametrize("answers", [1, 2, 20])
+def test_prices_of_a_few_answers_do_not_hide_the_tokens_of_all(answers: int, settings: GateSettings) -> None:
+    before, after = (
+        [replace(one, tokens=tokens, cost_dollars=0.01 if place < answers else None) for place, one in enumerate(those)]
+        for those, tokens in ((scored(N), 100), (good(), 400))
+    )
+    verdict = decide(before, after, kind=ChangeKind.PROMPT, settings=settings)
+    assert verdict.outcome == "reject"
+    assert "cost (tokens) is 4.00 times" in verdict.reasons[0]
+
+
+def test_one_expensive_answer_of_what_is_in_use_does_not_pay_for_a_candidate_of_twice_the_cost(
+    settings: GateSettings,
+) -> None:
+    before = [replace(one, cost_dollars=1.0 if place == 0 else 0.01) for place, one in enumerate(scored(N))]
+    twice = [replace(one, cost_dollars=0.02) for one in good()]
+    assert decide(before, twice, kind=ChangeKind.PROMPT, settings=settings).outcome != "pass"
+
+
+@pytest.mark.parametrize("level", [3.0, 4.2])
+def test_a_gain_of_exactly_the_least_is_enough_wherever_it_starts(level: float, settings: GateSettings) -> None:
+    errors = np.tile([0.4, -0.4], 100)
+    before = [ItemScores(f"q{number}", level) for number in range(200)]
+    after = [ItemScores(f"q{number}", level + 0.1 + float(error)) for number, error in enumerate(errors)]
+    patient = settings.model_copy(update={"expected_gain": 0.101})
+    pilot = Pilot(before[:30], [replace(one, target=level + 0.2) for one in before[:30]])
+    assert decide(before, after, kind=ChangeKind.PROMPT, settings=patient, pilot=pilot).outcome == "pass"
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_a_score_that_is_none_is_refused_and_not_averaged(score: float, settings: GateSettings) -> None:
+    broken = [replace(good()[0], target=score), *good()[1:]]
+    with pytest.raises(ValueError, match="what could not be measured is None"):
+        judged(broken, settings)
+
+
 def test_too_few_questions_are_not_looked_at(settings: GateSettings) -> None:
     verdict = judged(good(19), settings)
     assert verdict.outcome == "insufficient"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from src.errors import ContractViolation
 from src.optimization.gepa.ab_test import GEPAABTest, analyse
-from src.storage.canaries import CanaryRepository
+from src.storage.canaries import CanaryRepository, Observations
 from src.storage.database import Database
 from src.storage.prompt_versions import PromptRepository
 from tests.unit.test_optimization.gepa_parts import config
@@ -80,6 +81,39 @@ async def test_between_planned_looks_nothing_is_compared(compared: GEPAABTest) -
     found = await compared.analyze(hours(2))
     assert (found.looked, found.decision, found.difference) == (False, "continue", None)
     assert len(compared.test.looks) == 1
+
+
+async def test_of_two_that_look_at_once_one_takes_the_look(compared: GEPAABTest, db: Database) -> None:
+    class Slow(CanaryRepository):
+        """Another process looks, with more answers, between this one's reading and its note."""
+
+        others = 1
+
+        async def observations(self, canary_id: str) -> Observations:
+            found = await super().observations(canary_id)
+            if self.others:
+                self.others = 0
+                await observe(compared, 10, 9.0, first=42)
+                await compared.analyze(hours(2))
+            return found
+
+    await observe(compared, 42, 0.0)
+    other = GEPAABTest(Slow(db), compared.test)
+    found = await other.analyze(hours(2))
+    looks = (await CanaryRepository(db).get(compared.test.canary_id)).looks
+    assert len(looks) == 1
+    assert (found.looked, looks[0]["n_control"] + looks[0]["n_treatment"]) == (False, 52)
+
+
+async def test_a_look_that_decides_and_the_end_are_one_step(compared: GEPAABTest, db: Database) -> None:
+    class Killed(CanaryRepository):
+        async def end(self, *_: Any, **__: Any) -> bool:
+            raise RuntimeError("killed")
+
+    await observe(compared, 80, 1.0)
+    await GEPAABTest(Killed(db), compared.test).analyze(hours(2))
+    kept = await CanaryRepository(db).get(compared.test.canary_id)
+    assert (kept.running, kept.winner, kept.ended_at, len(kept.looks)) == (False, "treatment", hours(2)(), 1)
 
 
 @pytest.mark.parametrize(

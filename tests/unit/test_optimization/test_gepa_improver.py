@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,13 +15,14 @@ from typing import Any
 import pytest
 
 from src.domain.improvement import LearningItem, Lesson
-from src.errors import BudgetExhausted, DataUnavailable, HPOError, MalformedReply
+from src.errors import BudgetExhausted, DataUnavailable, HPOError, MalformedReply, ModelRefused
 from src.optimization.gepa.component import Judgement, NotJudged, Ran
 from src.scripted_servers.replies import Prompt, Reply
 from tests.unit.test_optimization.gepa_parts import (
     KEPT,
     WANTED,
     WEAK,
+    AskingJudge,
     AskingRunner,
     Model,
     better_prompt,
@@ -468,3 +471,125 @@ async def test_miprov2_keeps_the_cap_and_resumes_too(tmp_path: Path) -> None:
     found = await improver(capped, tmp_path / "capped", settings=few).improve(task())
     assert capped.budgets[0].spent.tokens <= 4_000
     assert "budget" in found.reason
+
+
+def other_shape(times: int) -> Callable[[Prompt], Reply]:
+    """A reflecting model whose first replies are of another shape."""
+    left = [times]
+
+    def reply(prompt: Prompt) -> Reply:
+        if "[[ ## current_instruction ## ]]" in prompt.text and left[0]:
+            left[0] -= 1
+            return Reply.json({"instruction": "Say more."})
+        return scripted()(prompt)
+
+    return reply
+
+
+async def test_a_reflection_of_another_shape_is_named_with_the_result(tmp_path: Path) -> None:
+    found = await improver(Model(other_shape(10_000)), tmp_path, calls=20).improve(task())
+    assert found.variant is None
+    assert re.search(
+        r"Proposals that could not be tried: \d+ \(the last one: .*NewInstruction.*new_instruction", found.reason
+    )
+
+
+async def test_after_a_reflection_of_another_shape_the_model_is_asked_again(tmp_path: Path) -> None:
+    found = await improver(Model(other_shape(2)), tmp_path, calls=20).improve(task())
+    assert found.variant is not None
+    assert "Proposals that could not be tried: 1 (" in found.reason
+
+
+async def test_a_reflection_that_could_not_be_used_is_not_asked_for_again_when_resumed(tmp_path: Path) -> None:
+    whole, first, second = Model(other_shape(2)), Model(other_shape(2)), Model()
+    unbroken = await improver(whole, tmp_path / "whole").improve(task())
+    first.wrap = lambda runner: Failing(runner, 16, DataUnavailable("down"))
+    with pytest.raises(DataUnavailable):
+        await improver(first, tmp_path / "broken").improve(task())
+    resumed = await improver(second, tmp_path / "broken").improve(task())
+    assert (resumed.variant, resumed.reason) == (unbroken.variant, unbroken.reason)
+    assert first.calls + second.calls == whole.calls
+
+
+@pytest.mark.parametrize("error", [MalformedReply("no JSON"), ModelRefused("declined"), KeyError("a fault of ours")])
+async def test_an_answer_that_could_not_be_judged_ends_the_run_instead_of_scoring_0(
+    tmp_path: Path, error: Exception
+) -> None:
+    @dataclass
+    class Broken(AskingJudge):
+        async def judge(self, item: LearningItem, ran: Ran) -> Judgement:
+            if item.interaction_id == "item-8":
+                raise error
+            return await super().judge(item, ran)
+
+    with pytest.raises(type(error)):
+        await improver(Model(judge=Broken), tmp_path).improve(task())
+
+
+@pytest.mark.parametrize("where", ["runner", "refusal"])
+async def test_a_fault_of_ours_ends_the_run(tmp_path: Path, where: str) -> None:
+    def refusal(text: str) -> str | None:
+        raise KeyError("a fault of ours")
+
+    model = Model()
+    if where == "runner":
+        model.wrap = lambda runner: Failing(runner, 12, KeyError("a fault of ours"))
+    changes: dict[str, Any] = {} if where == "runner" else {"refusal": refusal}
+    with pytest.raises(KeyError, match="fault of ours"):
+        await improver(model, tmp_path, **changes).improve(task())
+
+
+async def test_identifiers_in_problems_reach_no_disk(tmp_path: Path) -> None:
+    @dataclass
+    class Telling:
+        runner: AskingRunner
+
+        async def run(self, text: str, item: LearningItem) -> Ran:
+            ran = await self.runner.run(text, item)
+            return replace(ran, problems=("a caveat was lost: patient_88123 stopped",))
+
+    model = Model()
+    model.wrap = Telling
+    given = replace(task(), validation=items(6, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        await improver(model, tmp_path, calls=3).improve(given)
+    written = [one.read_text("utf-8") for one in tmp_path.rglob("*") if one.is_file()]
+    assert any("a caveat was lost" in one for one in written)
+    assert not any("88123" in one for one in (*written, *model.reflections))
+
+
+async def test_calls_of_a_judgement_that_a_kill_cuts_off_count_against_the_cap(tmp_path: Path) -> None:
+    first, second = Model(), Model()
+
+    @dataclass
+    class ManyCalls(AskingJudge):
+        async def judge(self, item: LearningItem, ran: Ran) -> Judgement:
+            for _ in range(4):
+                await super().judge(item, ran)
+            # What a SIGKILL here would leave on disk.
+            shutil.copytree(tmp_path / "first", tmp_path / "second", dirs_exist_ok=True)
+            raise DataUnavailable("killed")
+
+    first.judge = ManyCalls
+    with pytest.raises(DataUnavailable, match="killed"):
+        await improver(first, tmp_path / "first").improve(task())
+    spent = first.budgets[0].spent.tokens
+    assert first.calls == 5
+    await improver(second, tmp_path / "second", settings=settings(max_run_tokens=spent)).improve(task())
+    assert second.calls == 0
+
+
+async def test_runs_that_can_be_resumed_are_not_forgotten_for_those_that_ended(tmp_path: Path) -> None:
+    chosen = config(6, versioning={"path": "var/x", "keep": 1})
+    broken = Model()
+    broken.wrap = lambda runner: Failing(runner, 3, DataUnavailable("down"))
+    with pytest.raises(DataUnavailable):
+        await improver(broken, tmp_path, config=chosen).improve(task("broken"))
+    for number in range(2):
+        await improver(Model(), tmp_path, config=chosen).improve(task(f"run-{number}"))
+    assert sorted(one.name for one in (tmp_path / "runs").iterdir()) == ["broken", "run-1"]
+    resumed = Model()
+    await improver(resumed, tmp_path, config=chosen).improve(task("broken"))
+    assert resumed.runner is not None
+    assert len([text for text, _ in resumed.runner.ran if text == WEAK]) < 6

@@ -53,11 +53,17 @@ async def test_every_phase_of_the_feedback_learner_can_be_optimised(tmp_path: Pa
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_examples_hold_what_is_wrong_as_gold_and_no_identifiers(phase: Any) -> None:
-    signals = [replace(one, query="Why did patient 8812345 stop?") for one in weak_answers(8)]
+    signals = [replace(one, query=f"{one.query} Why did patient 8812345 stop?") for one in weak_answers(8)]
     found = phase_examples(phase, signals)
     assert len(found) == 2
     assert found[0].patterns == ["explainer: accuracy", "explainer: relevance"]
     assert "8812345" not in str(found[0].toDict())
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_no_example_is_both_learnt_from_and_chosen_by(phase: Any) -> None:
+    again = [replace(one, query="Why?") for one in weak_answers(24)]
+    assert len(phase_examples(phase, again)) == 1
 
 
 async def test_too_few_evaluated_answers_are_refused_with_their_number(tmp_path: Path) -> None:

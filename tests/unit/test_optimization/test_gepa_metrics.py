@@ -19,6 +19,7 @@ GOLD: dict[str, dict[str, Any]] = {
     "causal_impact": {
         "refuters": ["placebo treatment", "random common cause"],
         "methods": ["causal forest", "double machine learning"],
+        "sensitivity": "E-value 2.3",
         "recommendation": ["raise visits in the northeast"],
         "refuted": False,
     },
@@ -63,20 +64,24 @@ GOOD: dict[str, dict[str, Any]] = {
 WORSE: dict[str, list[tuple[dict[str, Any], str]]] = {
     "causal_impact": [
         ({"refutation": "Placebo treatment passed."}, "random common cause"),
-        ({"sensitivity": "It is robust."}, "no size"),
+        ({"sensitivity": "It is robust."}, "the size of a hidden confounder is 2.3"),
+        ({"sensitivity": "An E-value of 2.3."}, "hidden confounding is not named"),
         ({"method": "correlation"}, "does not fit"),
+        ({"method": "causal forest, double machine learning, matching or regression"}, "does not fit"),
         ({"interpretation": "Interesting."}, "northeast"),
     ],
     "feedback_learner": [
         ({"patterns": ["explainer: accuracy"]}, "retrieval: coverage"),
         ({"patterns": ["explainer: accuracy", "retrieval: coverage", "explainer: latency"]}, "explainer: latency"),
         ({"recommendations": "Do something."}, "explainer accuracy"),
+        ({"recommendations": "Explainer, retrieval: accuracy, coverage, latency, format"}, "about format, latency"),
         ({"updates": '[{"title": "accuracy"}]'}, "lack"),
     ],
     "explainer": [
         ({"answer": "TRx rose by 9.9. The interval goes from 1.1 to 7.3."}, "9.9"),
         ({"answer": "TRx rose by 4.2. It is proven. The interval goes from 1.1 to 7.3."}, "more certain"),
         ({"answer": "TRx rose by 4.2."}, "interval"),
+        ({"answer": "TRx rose, with an interval from below to above."}, "none of the findings' figures"),
         ({"answer": "TRx rose by 4.2, the propensity is balanced. The interval goes from 1.1 to 7.3."}, "propensity"),
     ],
     "tool_composer": [
@@ -170,8 +175,65 @@ def test_the_worst_part_is_told_first() -> None:
     assert metric(dspy.Example(), dspy.Prediction()).feedback == "b 0.10 of 1: bad. a 0.50 of 1: half."
 
 
+CONSTANT: dict[str, dict[str, Any]] = {
+    "causal_impact": {
+        "refutation": "All tests passed.",
+        "sensitivity": "An unmeasured confounder of 1.5 would be needed.",
+        "method": "linear regression",
+        "interpretation": "The results matter for the business.",
+    },
+    "feedback_learner": {
+        "patterns": ["orchestrator: latency"],
+        "recommendations": "Improve the prompts.",
+        "updates": '[{"title": "Lesson", "description": "Quality can be better.", "component": "any"}]',
+        "summary": "Everything could be better.",
+    },
+    "explainer": {"answer": "The effect is positive. It should be acted upon."},
+    "tool_composer": {"sub_questions": "What was asked?", "plan": [{"tool": "search"}], "answer": "See the data."},
+    "orchestrator": {"answer": "yes", "latency_ms": 1},
+}
+"""What a program can say that reads nothing of what it is given."""
+
+
+@pytest.mark.parametrize("agent", sorted(CONSTANT))
+def test_a_program_that_reads_nothing_scores_nothing(agent: str) -> None:
+    assert judged(agent, CONSTANT[agent]).score == 0.0
+
+
+@pytest.mark.parametrize("agent", sorted(CONSTANT))
+def test_what_nothing_is_known_to_be_right_for_is_not_judged(agent: str) -> None:
+    dspy = load_dspy()
+    for given in (CONSTANT[agent], GOOD[agent]):
+        found = metric_for(agent, CONFIG)(dspy.Example(), dspy.Prediction(**given))
+        assert found.score == 0.0
+
+
+@pytest.mark.parametrize("phase", ["recommendation", "summary", "update"])
+def test_a_list_of_every_kind_of_pattern_is_worse_than_the_right_one(phase: str) -> None:
+    dspy = load_dspy()
+    gold = dspy.Example(phase=phase, **GOLD["feedback_learner"])
+    every = "explainer retrieval: accuracy latency relevance format coverage"
+    lesson = '[{"title": "t", "description": "%s", "component": "explainer"}]'
+    output = {"recommendation": "recommendations", "summary": "summary", "update": "updates"}[phase]
+    scores = [
+        metric_for("feedback_learner", CONFIG)(
+            gold, dspy.Prediction(**{output: lesson % said if phase == "update" else said})
+        ).score
+        for said in ("explainer accuracy, retrieval coverage", every)
+    ]
+    assert scores[0] > 1.5 * scores[1]
+
+
+def test_a_metric_gives_what_gepa_asks_for() -> None:
+    from dspy.teleprompt.gepa.gepa_utils import ScoreWithFeedback
+
+    assert isinstance(judged("explainer", GOOD["explainer"]), ScoreWithFeedback)
+
+
 def test_what_is_found_where_nothing_is_right_is_wrong() -> None:
-    assert (overlap([], [], "tools").score, overlap(["x"], [], "tools").score) == (1.0, 0.0)
+    invented = overlap(["x"], [], "tools")
+    assert invented is not None
+    assert (overlap([], [], "tools"), invented.score) == (None, 0.0)
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1])

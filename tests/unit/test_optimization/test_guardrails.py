@@ -75,8 +75,8 @@ def test_a_change_that_nothing_stands_against_breaks_no_guardrail() -> None:
         ("never_modify", {"path": "/etc/passwd"}, {"path": None}),
         (
             "uncertainty",
-            {"uncertainty_before": 3.4, "uncertainty_after": 3.3},
-            {"uncertainty_before": 3.4, "uncertainty_after": 3.4},
+            {"uncertainty_before": 3.4, "uncertainty_after": 3.1},
+            {"uncertainty_before": 3.4, "uncertainty_after": 3.15},
         ),
         ("uncertainty", {"uncertainty_before": 3.4}, {"uncertainty_before": 3.4, "uncertainty_after": 4.0}),
         (
@@ -96,7 +96,7 @@ def test_a_change_that_nothing_stands_against_breaks_no_guardrail() -> None:
             "copied",
             {"training_texts": ["he asked to name the main assumption behind every estimate of rep calls, please"],
              "new": with_rule("Name the main assumption behind every estimate of rep calls.")},
-            {"training_texts": ["he asked to name the main assumption behind every figure of rep calls"],
+            {"training_texts": ["he asked to name the assumption that lies behind each figure of rep calls"],
              "new": with_rule("Name the main assumption behind every estimate of rep calls.")},
         ),
         (

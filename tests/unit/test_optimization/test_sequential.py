@@ -15,7 +15,7 @@ from scipy.stats import norm
 from src.agents.feedback_learner.evaluation.rubric_configuration import load_self_improvement
 from src.domain.improvement import ChangeKind
 from src.optimization.configuration import CanarySettings
-from src.optimization.gates.sequential import LOOKS, analyse, look_due, obrien_fleming_bounds, per_unit
+from src.optimization.gates.sequential import LOOKS, analyse, look_due, obrien_fleming_bounds
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +67,6 @@ def test_no_look_is_milder_than_a_single_test_and_the_first_one_spends_its_own_s
     bounds = obrien_fleming_bounds(sorted(fractions), alpha)
     assert min(bounds) >= norm.ppf(1 - alpha / 2) - 1e-4
     assert bounds[0] == pytest.approx(obrien_fleming_bounds(sorted(fractions)[:1], alpha)[0])
-
-
-def test_a_session_is_one_observation() -> None:
-    assert per_unit([1.0, 5.0, 2.0, 3.0], ["a", "b", "a", "c"]) == [1.5, 5.0, 3.0]
-    with pytest.raises(ValueError, match="zip"):
-        per_unit([1.0], [])
 
 
 @pytest.mark.parametrize(

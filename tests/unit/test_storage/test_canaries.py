@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 from uuid import uuid4
@@ -67,6 +68,15 @@ async def test_the_canary_of_an_action_is_started_once(fresh: Database) -> None:
     assert (first.split, first.min_per_arm, first.running, first.looks) == (0.5, 5, True, ())
 
 
+async def test_of_many_starts_at_once_all_get_the_one_canary(fresh: Database) -> None:
+    await prompts(fresh, "one", "two")
+    change = await action(fresh)
+    for _ in range(5):
+        found = await asyncio.gather(*(start(fresh, action_id=change.action_id) for _ in range(6)))
+        assert len({one.canary_id for one in found}) == 1
+        await fresh.execute("DELETE FROM prompt_ab_tests")
+
+
 async def test_a_component_has_one_canary_at_a_time(fresh: Database) -> None:
     await prompts(fresh, "one", "two")
     first = await start(fresh)
@@ -111,7 +121,7 @@ async def test_each_answer_is_observed_once_in_the_arm_of_its_session(fresh: Dat
     repository = CanaryRepository(fresh)
     assert [await repository.collect(canary.canary_id) for _ in range(2)] == [4, 0]
     found = await repository.observations(canary.canary_id)
-    assert (found.scores("control"), found.scores("treatment")) == ((3.0, 3.0), (4.0, 4.0))
+    assert [[one.score for one in arm] for arm in (found.control, found.treatment)] == [[3.0, 3.0], [4.0, 4.0]]
     assert (found.unit_means("control"), found.unit_means("treatment")) == ((3.0,), (4.0,))
     assert {one.latency_ms for one in (*found.control, *found.treatment)} == {120.0}
 
@@ -161,8 +171,8 @@ async def test_retrieval_settings_are_compared_by_the_ragas_mean(fresh: Database
         await scored(fresh, session_id=session, retrieval_config_id=config.config_id, ragas=ragas)
     await CanaryRepository(fresh).collect(canary.canary_id)
     found = await CanaryRepository(fresh).observations(canary.canary_id)
-    assert found.scores("control") == pytest.approx((0.6,))
-    assert found.scores("treatment") == pytest.approx((0.9,))
+    assert found.unit_means("control") == pytest.approx((0.6,))
+    assert found.unit_means("treatment") == pytest.approx((0.9,))
 
 
 @pytest.mark.parametrize("trace", ["a-trace", None])
@@ -172,7 +182,7 @@ async def test_recording_twice_changes_nothing(fresh: Database, trace: str | Non
     values: dict[str, Any] = {"variant": "control", "score": 3.0, "trace_id": trace}
     assert await repository.record(canary.canary_id, "u", **values)
     assert not await repository.record(canary.canary_id, "u", **values | {"score": 5.0})
-    assert (await repository.observations(canary.canary_id)).scores("control") == (3.0,)
+    assert (await repository.observations(canary.canary_id)).unit_means("control") == (3.0,)
 
 
 async def test_looks_are_noted_in_their_order_once(fresh: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -103,3 +104,13 @@ async def test_activations_are_counted_by_component_and_utc_day(fresh: Database)
     assert await repository.activations_on(date(2026, 3, 2)) == 1
     assert await repository.activations_on(date(2026, 2, 28)) == 0
     assert await repository.last_activation("b") == times["b"]
+
+
+async def test_of_many_at_once_all_get_the_one_action(fresh: Database) -> None:
+    cycle_id = await cycle(fresh)
+    for number in range(5):
+        wish = proposal(after=f"new {number}")
+        found = await asyncio.gather(
+            *(ActionRepository(fresh).propose(wish, cycle_id=cycle_id, priority="high") for _ in range(6))
+        )
+        assert len({one.action_id for one in found}) == 1

@@ -124,7 +124,13 @@ async def test_a_hop_of_an_unknown_action_is_refused(fresh: Database) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE improvement_hops SET actor = 'x'", "DELETE FROM improvement_hops", "TRUNCATE improvement_hops"],
+    [
+        "UPDATE improvement_hops SET actor = 'x'",
+        "DELETE FROM improvement_hops",
+        "TRUNCATE improvement_hops",
+        "TRUNCATE improvement_actions CASCADE",
+        "WITH gone AS (DELETE FROM improvement_hops RETURNING 1) SELECT * FROM gone",
+    ],
 )
 async def test_the_ledger_is_only_appended_to(fresh: Database, statement: str) -> None:
     stored = await action(fresh)
@@ -154,3 +160,14 @@ async def test_what_is_altered_past_the_trigger_is_noticed(fresh: Database, tamp
     await fresh.execute("ALTER TABLE improvement_hops DISABLE TRIGGER USER")
     await fresh.execute(tampering)
     assert not await ledger.verify(stored.action_id)
+
+
+async def test_an_action_that_is_not_there_has_no_intact_record(fresh: Database) -> None:
+    assert not await HopLedger(fresh).verify("00000000-0000-4000-8000-000000000000")
+
+
+async def test_an_action_with_a_record_cannot_be_removed(fresh: Database) -> None:
+    stored = await action(fresh)
+    await record(HopLedger(fresh), stored.action_id)
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        await fresh.execute("DELETE FROM improvement_actions")

@@ -79,11 +79,10 @@ async def test_the_very_same_change_is_found_without_vectors(fresh: Database) ->
     assert await repository.of_change("b" * 64) == ()
 
 
-async def test_a_withdrawn_lesson_is_consulted_no_more(fresh: Database) -> None:
+async def test_a_lesson_that_is_not_active_is_consulted_no_more(fresh: Database) -> None:
     repository = KnowledgeRepository(fresh)
-    lesson = await learn(fresh, change_sha256="a" * 64, embedding=EAST, embedding_model="m")
-    assert await repository.withdraw(lesson)
-    assert not await repository.withdraw(lesson)
+    await learn(fresh, change_sha256="a" * 64, embedding=EAST, embedding_model="m")
+    await fresh.execute("UPDATE experiment_knowledge_store SET is_active = false")
     assert await repository.of_change("a" * 64) == await repository.active("explainer") == ()
     assert await repository.similar(EAST, "m", "explainer") == ()
 

@@ -9,9 +9,10 @@ from langgraph.runtime import Runtime
 
 from src.agents.feedback_learner.batches import batch_of, cycle_of
 from src.agents.feedback_learner.deciding import strictest
+from src.agents.feedback_learner.needs import retrieval_component
 from src.agents.feedback_learner.reward import training_signal
 from src.agents.feedback_learner.services import Services, services_of
-from src.agents.feedback_learner.state import ComponentVerdict, LearnState, LearnUpdate, Step, TrainingSignal
+from src.agents.feedback_learner.state import LearnState, LearnUpdate, Step, TrainingSignal
 from src.agents.runtime import Deps, traced_node
 from src.errors import E2IError
 from src.resilience.outcomes import Unavailable
@@ -60,7 +61,7 @@ async def _completed(state: LearnState, deps: Deps) -> LearnUpdate:
     signal = await _signal(state, deps)
     unrecorded = await _recorded(services, cycle_id, state, signal)
     verdicts = state["verdicts"]
-    if waiting := _waiting(verdicts, state):
+    if waiting := _waiting(state, retrieval_component(services.settings)):
         await services.items.give_back(cycle_id, waiting)
     await services.items.finish(cycle_id)
     decision = strictest(verdicts)
@@ -75,9 +76,10 @@ async def _completed(state: LearnState, deps: Deps) -> LearnUpdate:
     return {"training_signal": signal, "finished": True, "degraded": unrecorded}
 
 
-def _waiting(verdicts: tuple[ComponentVerdict, ...], state: LearnState) -> list[str]:
-    """The answers that no decision rests on."""
-    decided = {one for verdict in verdicts if verdict.decision is not None for one in verdict.interaction_ids}
+def _waiting(state: LearnState, retrieval: str | None) -> list[str]:
+    """The answers whose component has no decision yet, also where retrieval, which shares them, has one."""
+    own = [one for one in state["verdicts"] if one.decision is not None and one.component != retrieval]
+    decided = {one for verdict in own for one in verdict.interaction_ids}
     return [one for one in state["collected"].interaction_ids if one not in decided]
 
 

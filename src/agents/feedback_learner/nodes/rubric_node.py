@@ -45,6 +45,8 @@ async def _verdicts(
 ) -> tuple[ComponentVerdict, ...]:
     found = []
     for component, those in by_component(items).items():
+        if focus and component not in focus:
+            continue
         weak = await services.evaluations.recent_weaknesses(component, MOST_EARLIER)
         found.append(verdict_of(component, those, services.settings, weak))
     retrieval = retrieval_verdict(items, services.settings)

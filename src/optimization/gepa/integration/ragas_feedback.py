@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypedDict
 from src.mlops.scoring import RAGAS_WEIGHTS, weighted_mean_of_present
 from src.optimization.gepa.bridge import LoopThread
 from src.optimization.gepa.component import NotJudged
-from src.optimization.gepa.library import load_dspy
+from src.optimization.gepa.library import score_with_feedback
 from src.rag.samples import EvaluationSample
 from src.rag.scores import METRICS, EvaluationResult, Metric
 
@@ -94,7 +94,7 @@ def create_ragas_metric(
                 str(question), str(pred.get("answer", "") or ""), contexts, gold.get("ground_truth", None)
             )
         )
-        return load_dspy().Prediction(score=judged["score"], feedback=judged["feedback"])
+        return score_with_feedback(judged["score"], judged["feedback"])
 
     return metric
 

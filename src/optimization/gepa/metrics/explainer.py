@@ -28,16 +28,23 @@ _CERTAIN = ("proves", "proven", "certainly", "definitely", "guarantee", "without
 
 
 def explainer_parts(gold: Any, pred: Any) -> Parts:
-    """The three parts; an empty explanation scores nothing."""
+    """The three parts. An explanation that says nothing of its findings scores nothing, however clear it is."""
     answer = text_of(pred, "answer") or text_of(pred, "explanation")
+    findings = text_of(gold, "findings")
+    coverage = share_mentioned(answer, [str(one) for one in list_of(gold, "must_mention")], "explanation")
     if not answer.strip():
-        nothing = Part(0.0, "there is no explanation")
-        return {"clarity": nothing, "accuracy": nothing, "coverage": nothing}
+        return _nothing("there is no explanation")
+    if not (coverage is not None and coverage.score) and not _figures(answer) & _figures(findings):
+        return _nothing("it says nothing of the findings")
     return {
         "clarity": _clarity(answer, str(gold.get("reader", "analyst"))),
-        "accuracy": _accuracy(answer, text_of(gold, "findings")),
-        "coverage": share_mentioned(answer, [str(one) for one in list_of(gold, "must_mention")], "explanation"),
+        "accuracy": _accuracy(answer, findings),
+        "coverage": coverage,
     }
+
+
+def _nothing(why: str) -> Parts:
+    return dict.fromkeys(("clarity", "accuracy", "coverage"), Part(0.0, why))
 
 
 def _clarity(answer: str, reader: str) -> Part:
@@ -51,15 +58,16 @@ def _clarity(answer: str, reader: str) -> Part:
 
 
 def _accuracy(answer: str, findings: str) -> Part:
-    known = {_plain(one) for one in _NUMBER.findall(findings)}
-    said = [_plain(one) for one in _NUMBER.findall(answer)]
-    invented = sorted({one for one in said if one not in known})
+    """The share of its figures that are of the findings; of findings with figures it has to give one."""
+    known, said = _figures(findings), _figures(answer)
+    invented = sorted(said - known)
     certain = [word for word in _CERTAIN if word in answer.lower()]
     wrong = [f"numbers that are not in the findings: {', '.join(invented)}"] if invented else []
     wrong += [f"more certain than the findings: {', '.join(certain)}"] if certain else []
-    score = 1.0 if not said else 1 - len([one for one in said if one in invented]) / len(said)
+    wrong += ["none of the findings' figures is given"] if known and not said else []
+    score = 1 - len(invented) / len(said) if said else float(not known)
     return Part(score * (0.5 if certain else 1.0), "; ".join(wrong))
 
 
-def _plain(number: str) -> str:
-    return number.replace(",", "").rstrip(".")
+def _figures(text: str) -> set[str]:
+    return {one.replace(",", "").rstrip(".") for one in _NUMBER.findall(text)}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from src.optimization.gepa.library import load_dspy
+from src.optimization.gepa.library import score_with_feedback
 
 _WORD = re.compile(r"[a-z0-9]+")
 _SMALL = frozenset(
@@ -29,16 +29,17 @@ class Part:
             raise ValueError(f"a part of a metric lies in 0–1, not at {self.score}")
 
 
-Parts = Mapping[str, Part]
+Parts = Mapping[str, Part | None]
+"""None: the example does not tell what is right."""
 PartsOf = Callable[[Any, Any], Parts]
-"""Gold example and prediction to the parts that can be judged for that example."""
 
 
 class GepaMetric:
-    """A metric as GEPA calls it: synchronous, five arguments, ``dspy.Prediction(score, feedback)``.
+    """A metric as GEPA calls it: synchronous, five arguments, dspy's ``ScoreWithFeedback``.
 
     The score is the weighted mean of the parts that the example can be judged by; the weights of the others are
-    shared out. An example that can be judged by none scores 0 and says so.
+    shared out. An example that can be judged by none scores 0 and says so. A part for which the example names nothing
+    that is right cannot be judged: whatever was said would be as good as anything else.
     """
 
     def __init__(self, name: str, parts: PartsOf, weights: Mapping[str, float]) -> None:
@@ -48,16 +49,16 @@ class GepaMetric:
 
     def __call__(self, gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
         """Judge one prediction."""
-        parts = self._parts(gold, pred)
+        parts = {name: part for name, part in self._parts(gold, pred).items() if part is not None}
         weight = sum(self.weights[name] for name in parts)
         score = sum(self.weights[name] * part.score for name, part in parts.items()) / weight if weight else 0.0
-        return load_dspy().Prediction(score=score, feedback=in_words(parts))
+        return score_with_feedback(score, in_words(parts))
 
 
-def in_words(parts: Parts) -> str:
+def in_words(parts: Mapping[str, Part]) -> str:
     """What is wrong, the worst part first."""
     if not parts:
-        return "Nothing of the output could be judged: none of the declared outputs was there."
+        return "Nothing of the output could be judged: the example does not tell what is right."
     wrong = sorted((part.score, name, part.wrong) for name, part in parts.items() if part.wrong)
     return " ".join(f"{name} {score:.2f} of 1: {said}." for score, name, said in wrong) or "Nothing is wrong."
 
@@ -91,18 +92,19 @@ def mentions(text: str, wanted: str) -> bool:
     return bool(of_wanted) and len(of_wanted & words(text.replace("_", " "))) >= 0.6 * len(of_wanted)
 
 
-def share_mentioned(text: str, wanted: Sequence[str], what: str) -> Part:
-    """The share of ``wanted`` that ``text`` has; the others are named."""
+def share_mentioned(text: str, wanted: Sequence[str], what: str) -> Part | None:
+    """The share of ``wanted`` that ``text`` has; the others are named. None where nothing is wanted."""
+    if not wanted:
+        return None
     missing = [one for one in wanted if not mentions(text, one)]
-    share = 1 - len(missing) / len(wanted) if wanted else 1.0
-    return Part(share, f"{what} without {_listed(missing)}" if missing else "")
+    return Part(1 - len(missing) / len(wanted), f"{what} without {_listed(missing)}" if missing else "")
 
 
-def overlap(found: Iterable[str], right: Iterable[str], what: str) -> Part:
-    """F1 of two sets; what is missing and what is too much are named."""
+def overlap(found: Iterable[str], right: Iterable[str], what: str) -> Part | None:
+    """F1 of two sets; what is missing and what is too much are named. None where nothing is right and nothing found."""
     has, wants = set(found), set(right)
     if not wants:
-        return Part(float(not has), f"{what} that do not exist: {_listed(sorted(has))}" if has else "")
+        return Part(0.0, f"{what} that do not exist: {_listed(sorted(has))}") if has else None
     both = has & wants
     score = 2 * len(both) / (len(has) + len(wants))
     said = []

@@ -11,15 +11,13 @@ from src.optimization.gepa.metrics.scored import Part, Parts, text_of, words
 
 
 def standard_parts(gold: Any, pred: Any) -> Parts:
-    """Accuracy always, latency where both the limit and the time are known and there is an answer."""
+    """Accuracy always; latency where limit and time are known, and as far as the answer is right."""
     answer, right = text_of(pred, "answer"), text_of(gold, "answer")
     accuracy = _accuracy(answer, right)
     limit, took = gold.get("max_latency_ms", None), pred.get("latency_ms", None)
     if limit is None or took is None:
         return {"accuracy": accuracy}
-    if not answer.strip():
-        return {"accuracy": accuracy, "latency": Part(0.0, "no answer is not a quick answer")}
-    return {"accuracy": accuracy, "latency": _latency(float(took), float(limit))}
+    return {"accuracy": accuracy, "latency": _latency(float(took), float(limit), accuracy.score)}
 
 
 def _accuracy(answer: str, right: str) -> Part:
@@ -32,6 +30,6 @@ def _accuracy(answer: str, right: str) -> Part:
     return Part(score, f"'{answer[:80]}' instead of '{right[:80]}'")
 
 
-def _latency(took_ms: float, limit_ms: float) -> Part:
+def _latency(took_ms: float, limit_ms: float, right: float) -> Part:
     score = min(1.0, limit_ms / took_ms) if took_ms > 0 else 1.0
-    return Part(score, f"it took {took_ms:.0f} ms and may take {limit_ms:.0f} ms" if took_ms > limit_ms else "")
+    return Part(score * right, f"it took {took_ms:.0f} ms and may take {limit_ms:.0f} ms" if took_ms > limit_ms else "")

@@ -29,26 +29,27 @@ def _tool(step: Any) -> str:
     return str(step.get("tool", "")) if isinstance(step, Mapping) else str(step)
 
 
-def _asked(gold: Any, questions: str) -> Part:
+def _asked(gold: Any, questions: str) -> Part | None:
     if not questions.strip():
         return Part(0.0, "the question was not taken apart")
     return share_mentioned(questions, [str(one) for one in list_of(gold, "sub_questions")], "sub-questions")
 
 
-def _order(gold: Any, plan: list[str]) -> Part:
+def _order(gold: Any, plan: list[str]) -> Part | None:
+    pairs = [(str(first), str(second)) for first, second in list_of(gold, "order")]
+    if not pairs:
+        return None
     if not plan:
         return Part(0.0, "there is no plan")
-    pairs = [(str(first), str(second)) for first, second in list_of(gold, "order")]
     wrong = [f"{first} before {second}" for first, second in pairs if not _comes_first(plan, first, second)]
-    score = 1 - len(wrong) / len(pairs) if pairs else 1.0
-    return Part(score, f"the plan needs {', '.join(wrong)}" if wrong else "")
+    return Part(1 - len(wrong) / len(pairs), f"the plan needs {', '.join(wrong)}" if wrong else "")
 
 
 def _comes_first(plan: list[str], first: str, second: str) -> bool:
     return first in plan and second in plan and plan.index(first) < plan.index(second)
 
 
-def _answered(gold: Any, answer: str) -> Part:
+def _answered(gold: Any, answer: str) -> Part | None:
     if not answer.strip():
         return Part(0.0, "there is no answer")
     return share_mentioned(answer, [str(one) for one in list_of(gold, "answer_points")], "answer")

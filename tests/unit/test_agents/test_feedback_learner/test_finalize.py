@@ -16,7 +16,7 @@ from src.agents.feedback_learner.state import ComponentVerdict, EarlierAction, L
 from src.app.session import open_checkpointer
 from src.domain.improvement import ActionStatus, DetectedPattern
 from src.domain.rubric import RubricDecision
-from src.errors import HPOError
+from src.errors import ContractViolation, HPOError
 from src.mlops.mlflow_connector import MLflowConnector
 from src.storage.cycles import CycleRepository
 from src.storage.database import Database
@@ -108,6 +108,21 @@ async def test_a_cycle_without_answers_is_closed_without_a_reward() -> None:
     assert ran.result.training_signal is not None
     assert (ran.result.training_signal.reward, ran.result.meta.status) == (None, "completed")
     assert (ran.parts.cycles.ended[0]["decision"], ran.parts.cycles.ended[0]["items"]) == (None, 0)
+
+
+async def test_answers_wait_for_their_component_though_retrieval_is_decided() -> None:
+    used = {"retrieval_config_id": "settings-1", "ragas": {"context_precision": 0.1, "context_recall": 0.1}}
+    few = [*items(3, **used), *items(3, first=10, component="rag_answer", **used)]
+    ran = await learn(parts(*few))
+    assert (ran.result.decisions, set(ran.result.waiting)) == ({"retrieval": U}, {"explainer", "rag_answer"})
+    assert ran.parts.items.given_back == [[one.interaction_id for one in few]]
+
+
+async def test_answers_outside_of_the_focus_wait() -> None:
+    others = items(5, 1.5, first=10, component="causal_impact")
+    ran = await learn(parts(*decided(U), *others), {"batch_id": CYCLE, "focus_components": ["explainer"]})
+    assert (set(ran.result.decisions), ran.parts.alerts.sent) == ({"explainer"}, [])
+    assert ran.parts.items.given_back == [[one.interaction_id for one in others]]
 
 
 async def test_earlier_changes_bear_on_the_reward() -> None:
@@ -241,6 +256,18 @@ async def test_a_killed_graph_goes_on_from_its_checkpoint_in_the_database(db: Da
     assert (route, later.proposed, later.carried) == (["update", "finalize"], [], ["action-explainer"])
     assert (sorted(result.items), await learnt(db)) == (sorted(ids), sorted(ids))
     assert result.training_signal is not None
+
+
+async def test_a_cycle_that_has_ended_is_not_carried_out_again(db: Database) -> None:
+    agent = FeedbackLearnerAgent(over(db, ScriptedPipeline(fails=HPOError("no"))))
+    for number in range(5):
+        await scored(db, f"why {number}?", rubric=2.5, prompt_versions={"explainer": 1})
+    given, _ = deps()
+    failed = await agent.learn({}, given)
+    healthy = FeedbackLearnerAgent(over(db, ScriptedPipeline()))
+    with pytest.raises(ContractViolation, match=r"has ended \(failed\): start another one"):
+        await healthy.learn({"batch_id": failed.batch_id}, given)
+    assert ((await CycleRepository(db).get(failed.batch_id)).status, await learnt(db)) == ("failed", [])
 
 
 async def test_a_failed_cycle_leaves_its_answers_to_the_next(db: Database) -> None:

@@ -250,6 +250,12 @@ async def test_retrieval_waits_for_scores_and_is_left_out_where_it_took_no_part(
     assert "retrieval" not in await verdicts(*items(5))
 
 
+async def test_a_focus_leaves_other_components_without_a_decision() -> None:
+    made = parts(*items(5), *items(5, 1.5, first=10, component="causal_impact"))
+    written, _ = await node(made, focus_components=("explainer",))
+    assert [one.component for one in written["verdicts"]] == ["explainer"]
+
+
 async def test_a_focus_leaves_retrieval_out() -> None:
     written, _ = await node(parts(*with_passages(5, 0.1)), focus_components=("explainer",))
     assert [one.component for one in written["verdicts"]] == ["explainer"]

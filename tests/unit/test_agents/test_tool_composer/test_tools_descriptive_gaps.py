@@ -12,7 +12,7 @@ import pytest
 
 from src.agents.tool_composer.frames import Frames
 from src.agents.tool_composer.state import ComposeContext, Scope, ToolOutput
-from src.agents.tool_composer.tools.kpi_gaps import shortfall_of
+from src.agents.tool_composer.tools.kpi_gaps import adds_up, shortfall_of
 from src.agents.tool_composer.tools.registry import tool_named
 from src.domain.findings import StatementKind
 from src.domain.kpis import UnknownKpi, status
@@ -360,3 +360,23 @@ def test_without_high_deciles_there_is_nothing_to_tell() -> None:
         run("gap_calculator", panel(), about="hcp_targeting", least_decile=11)
     with pytest.raises(DataUnavailable, match="single prescribers"):
         run("gap_calculator", panel().drop(columns="hcp_id"), declared={}, about="hcp_targeting")
+
+
+def test_a_kpi_is_told_with_its_members_and_its_distance_to_a_peer_per_member() -> None:
+    members = {"south": 200, "west": 40, "midwest": 50}
+    output = run("gap_calculator", kpi_rows(STEADY, kpi="BU6", target=100.0, sample_size=members))
+    said = next(one.text for one in output.statements if one.text.startswith(_named(output, "midwest")))
+    assert "50 members" in said
+    assert unfounded(output) == []
+    amounts = run("gap_calculator", kpi_rows(STEADY, kpi=AMOUNT, sample_size=members))
+    behind = [one.text for one in amounts.statements if "its best peer" in one.text]
+    assert behind
+    assert all("its best peer per member" in one for one in behind)
+
+
+AMOUNT = next(kpi.id for kpi in KPIS.values() if adds_up(kpi))
+
+
+def _named(output: ToolOutput, region: str) -> str:
+    name = row(output, region=region)["name"]
+    return f"{name} of Kisqali in the {region.title()} is"
