@@ -14,6 +14,7 @@ from src.agents.orchestrator.agent import QueryResult
 from src.agents.orchestrator.state import QueryRequest
 from src.app.report.small_cells import hidden_segments
 from src.causal_engine.results import Analysis, EffectEstimate, PanelDiagnostics, RefutationReport
+from src.domain.disguises import plain
 from src.domain.identifiers import without_identifiers
 from src.errors import E2IError
 from src.mlops.tracing.privacy import Redactor
@@ -187,8 +188,14 @@ def in_sample(trace_id: str) -> bool:
 
 
 def without_persons(question: str) -> str:
-    """A question without addresses, numbers, ids and names of persons, so far as patterns tell them."""
-    return Redactor().clean_text(without_identifiers(question))
+    """A question without addresses, numbers, ids and names of persons, so far as patterns tell them.
+
+    One that hides them in look-alike or invisible characters is kept in plain letters.
+    """
+    clean = Redactor().clean_text(without_identifiers(question))
+    seen = plain(clean)
+    revealed = Redactor().clean_text(without_identifiers(seen))
+    return clean if revealed == seen else revealed
 
 
 async def keep(database: Database, interaction: Interaction, inputs: Mapping[str, Json] | None = None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from src.app.tracing import traced_database
 from src.mlops.opik_connector import OpikConnector, get_opik_connector
 from src.storage.catalogue import Catalogue
 from src.storage.database import Database, check_connection
+from src.storage.database import Session as DatabaseSession
 from src.storage.datasets import LoadedFrame
 from src.storage.observations import ObservationRepository
 from src.storage.postgres_gateway import PostgresGateway
@@ -32,6 +34,7 @@ from src.storage.runs import RunRepository
 
 CHECKPOINT_SCHEMA = "checkpoints"
 SETUP_LOCK = 6_021_023
+SETUP_PAUSE_S = 0.05
 MOST_CLAIMS = 24
 
 Progress = Callable[[str], None]
@@ -158,9 +161,17 @@ async def open_checkpointer(database: Database) -> AsyncIterator[AsyncPostgresSa
         yield saver
 
 
+async def _locked(session: DatabaseSession) -> bool:
+    row = await session.fetchrow("SELECT pg_try_advisory_lock(%s) AS held", (SETUP_LOCK,))
+    return bool(row and row["held"])
+
+
 async def _set_up(database: Database, saver: AsyncPostgresSaver) -> None:
     async with database.session() as session:
-        await session.execute("SELECT pg_advisory_lock(%s)", (SETUP_LOCK,))
+        # Asked again and again instead of waited for: the indexes are built concurrently, which waits for the snapshot
+        # of every statement under way, that of a waiting one too.
+        while not await _locked(session):
+            await asyncio.sleep(SETUP_PAUSE_S)
         try:
             await session.execute(f"CREATE SCHEMA IF NOT EXISTS {CHECKPOINT_SCHEMA}")
             await saver.setup()

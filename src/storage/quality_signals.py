@@ -16,7 +16,7 @@ ABANDONED_AFTER = "1 hour"
 """A session without a question for so long is left."""
 
 
-class SaidOfTrace(Protocol):
+class KeptScore(Protocol):
     """A score of a trace, in 0–1."""
 
     @property
@@ -30,8 +30,8 @@ class SaidOfTrace(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredScore:
-    """A score of a trace that is kept."""
+class TraceScore:
+    """What somebody or something else said of a trace: a value by its name."""
 
     trace_id: str
     name: str
@@ -147,7 +147,7 @@ class QualitySignalRepository:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def keep_scores(self, scores: Sequence[SaidOfTrace], cycle_id: str) -> list[str]:
+    async def keep_scores(self, scores: Sequence[KeptScore], cycle_id: str) -> list[str]:
         """Keep scores of the traces of answers, and have those answers learnt from (again).
 
         Scores lie in 0–1. One that is kept already changes nothing; a changed one replaces it. Gives the answers (ids)
@@ -165,10 +165,10 @@ class QualitySignalRepository:
             await session.execute(_AGAIN)
             return sorted({str(row["interaction_id"]) for row in rows})
 
-    async def scores_of(self, trace_ids: Sequence[str]) -> list[StoredScore]:
+    async def scores_of(self, trace_ids: Sequence[str]) -> list[TraceScore]:
         """The scores that are kept of traces, by trace and name."""
         rows = await self._database.fetch(_KEPT, (list(trace_ids),))
-        return [StoredScore(row["trace_id"], row["name"], float(row["value"])) for row in rows]
+        return [TraceScore(row["trace_id"], row["name"], float(row["value"])) for row in rows]
 
     async def keep_outcomes(self, cycle_id: str) -> int:
         """Keep how the predictions of each model turned out since its last signal; gives how many outcomes are new.

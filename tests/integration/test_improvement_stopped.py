@@ -501,14 +501,20 @@ async def test_a_drop_soon_after_the_confirmation_is_undone_too(loop: Loop, look
     assert await loop.pipeline.measure() == ()
 
 
+_TWO_DAYS_LATER = """
+UPDATE rag_interactions
+SET created_at = created_at + interval '49 hours', evaluated_at = evaluated_at + interval '49 hours'
+WHERE interaction_id IN (SELECT interaction_id FROM learning_signals WHERE rubric_weighted = 1.0)
+"""
+
+
 @pytest.mark.parametrize("answered", [True, False])
 async def test_after_the_window_a_confirmed_change_stays(loop: Loop, answered: bool) -> None:
     action_id = await confirmed(loop)
     if answered:
         for _ in range(12):
             await loop.answer(2, 1.0)
-        late = "UPDATE rag_interactions SET created_at = created_at + interval '49 hours', evaluated_at = evaluated_at + interval '49 hours' WHERE interaction_id IN"
-        await loop.db.execute(f"{late} (SELECT interaction_id FROM learning_signals WHERE rubric_weighted = 1.0)")
+        await loop.db.execute(_TWO_DAYS_LATER)
     loop.clock.pass_hours(35)
     (done,) = await loop.pipeline.measure()
     assert (done.action_id, done.status, done.done) == (action_id, ActionStatus.CONFIRMED, (Hop.CLOSED,))

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -156,6 +156,14 @@ async def test_only_one_of_two_schedulers_works(database: Database, here: str) -
     assert len(snapshot(here)["cognitive_cycles"]) == 1
 
 
+async def until(holds: Callable[[], bool], work: asyncio.Task[Any]) -> None:
+    """Wait while ``work`` goes on; what ends it is raised."""
+    while not holds():
+        if work.done():
+            await work
+        await asyncio.sleep(0.05)
+
+
 async def test_a_loop_takes_over_when_the_leader_has_ended(database: Database, here: str) -> None:
     await poorly_found(database, ANSWERS)
     stop, seen = asyncio.Event(), list[bool]()
@@ -171,10 +179,8 @@ async def test_a_loop_takes_over_when_the_leader_has_ended(database: Database, h
                 options=quick(),
             )
         )
-        while len(seen) < 2:
-            await asyncio.sleep(0.05)
-    while not seen[-1]:
-        await asyncio.sleep(0.05)
+        await until(lambda: len(seen) > 1, looping)
+    await until(lambda: seen[-1], looping)
     stop.set()
     await looping
     assert seen[:2] == [False, False]

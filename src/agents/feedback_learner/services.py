@@ -19,6 +19,7 @@ from src.optimization.pipeline.results import CarriedOn, Proposed
 from src.storage.cycles import CognitiveCycle, Ending, Trigger
 from src.storage.evaluation_results import EvaluationRows
 from src.storage.improvement_actions import ImprovementAction
+from src.storage.quality_signals import KeptScore
 
 PLACE = "feedback_learner"
 _BATCH = f"{PLACE}/batch"
@@ -68,19 +69,6 @@ class Items(Protocol):
     async def give_back(self, cycle_id: str, only: Sequence[str] | None = None) -> int:
         """Let a later cycle have the answers that a cycle holds, or only these."""
         ...
-
-
-class KeptScore(Protocol):
-    """A score of a trace, in 0–1."""
-
-    @property
-    def trace_id(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def value(self) -> float: ...
 
 
 class BehavedAfter(Protocol):

@@ -6,11 +6,9 @@ import dataclasses
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from src.agents.feedback_learner.services import KeptScore
 from src.domain.improvement import LearningItem
 from src.domain.rubric import CRITERIA
 from src.mlops.opik_connector import OpikConnector
@@ -18,6 +16,7 @@ from src.rag.combined import COMBINED
 from src.rag.opik_integration import RUBRIC_PREFIX, UNMEASURED
 from src.rag.scores import METRICS
 from src.resilience.outcomes import Unavailable
+from src.storage.quality_signals import KeptScore, TraceScore
 
 # What we give a trace ourselves stands in our own rows already: read back it would count twice.
 OWN_SCORES = frozenset(
@@ -25,15 +24,6 @@ OWN_SCORES = frozenset(
     | {COMBINED, UNMEASURED, "user_rating", "user_thumb"}
 )
 _LOWEST, _HIGHEST = 1, 5
-
-
-@dataclass(frozen=True, slots=True)
-class TraceScore:
-    """What somebody or something else said of a trace: a value by its name."""
-
-    trace_id: str
-    name: str
-    value: float
 
 
 class FeedbackRows(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +73,3 @@ async def veto_of(
                     lesson, f"as good as the same (cosine {similarity:.2f}) was tried and failed: {lesson.title}"
                 )
     return None
-
-
-def helpful(lessons: Sequence[Lesson]) -> tuple[str, ...]:
-    """Ids of the lessons that a candidate was made with."""
-    return tuple(lesson.knowledge_id for lesson in lessons)

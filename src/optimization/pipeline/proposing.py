@@ -24,7 +24,7 @@ from src.mlops.scoring import determine_improvement_priority
 from src.optimization.gates.splits import Split, split_items
 from src.optimization.guardrails import Violation
 from src.optimization.improver import Candidate, ImprovementTask
-from src.optimization.pipeline.consultation import Embedded, Veto, embedded, helpful, lessons_of, veto_of
+from src.optimization.pipeline.consultation import Embedded, Veto, embedded, lessons_of, veto_of
 from src.optimization.pipeline.evidence import data_record, difference, spend_record
 from src.optimization.pipeline.guarding import LEAKS, too_early, violations_of
 from src.optimization.pipeline.results import Proposed
@@ -194,7 +194,7 @@ async def _decided(
         after,
         origin="gepa" if wish.kind is ChangeKind.PROMPT and optimiser == "gepa" else "improvement",
         expected_gain=_gain(candidate),
-        knowledge_ids=helpful(lessons),
+        knowledge_ids=tuple(lesson.knowledge_id for lesson in lessons),
     )
     made = Made(proposal, candidate, split, await embedded(services, wish.kind, current, after))
     leaks = [one for one in await violations_of(services, proposal, split) if one.id in LEAKS]

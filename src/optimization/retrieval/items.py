@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from src.domain.improvement import LearningItem
 from src.domain.vocabulary import Vocabulary, load_vocabulary
+from src.optimization.gates.splits import normalised
 from src.optimization.retrieval.known_items import known_items
 from src.optimization.retrieval.labels import LabelledQuery, answer_labels
 from src.storage.answer_citations import AnswerCitationRepository
@@ -38,11 +39,7 @@ class LabelledItems:
         said.sort(key=lambda one: one.origin != "correction")
         vocabulary = self._vocabulary or load_vocabulary()
         written = known_items(documents, vocabulary, limit=self._most_known_items)
-        return _once([*said, *written], lambda one: " ".join(one.query.casefold().split()))
-
-
-def _once(queries: Sequence[LabelledQuery], key: Callable[[LabelledQuery], str]) -> list[LabelledQuery]:
-    found: dict[str, LabelledQuery] = {}
-    for query in queries:
-        found.setdefault(key(query), query)
-    return [*found.values()]
+        found: dict[str, LabelledQuery] = {}
+        for query in [*said, *written]:
+            found.setdefault(normalised(query.query), query)
+        return [*found.values()]

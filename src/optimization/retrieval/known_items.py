@@ -17,8 +17,8 @@ from uuid import NAMESPACE_URL, uuid5
 from src.domain.kpis import UnknownKpi, get_kpi
 from src.domain.vocabulary import Vocabulary
 from src.optimization.retrieval.labels import LabelledQuery
-from src.optimization.retrieval.measures import DocumentKey
 from src.rag.documents import SourceType
+from src.storage.answer_citations import DocumentKey
 from src.storage.rag_documents import DocumentSummary
 
 _SUMMARIES = (

@@ -17,9 +17,8 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from src.domain.improvement import LearningItem
-from src.optimization.retrieval.measures import DocumentKey
 from src.rag.retrieval_results import RetrievalFilters
-from src.storage.answer_citations import AnswerQuality
+from src.storage.answer_citations import AnswerQuality, DocumentKey
 from src.storage.rag_documents import DocumentSummary
 
 Origin = Literal["answer", "correction", "known_item"]

@@ -10,23 +10,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-DocumentKey = tuple[str, str]
-"""Source type and source id."""
+from src.storage.answer_citations import DocumentKey
 
 DEPTH = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RankingScores:
-    """All in 0–1. ``recall`` is of the relevant documents (of at most ten), ``precision`` of those that were found."""
+    """All in 0–1. ``recall`` is of the relevant documents (of at most ten)."""
 
     ndcg: float
     recall: float
-    precision: float
     mrr: float
 
     def metrics(self) -> dict[str, float | None]:
-        """What a change must not make worse. Precision is left out: it falls with every passage more, and what
+        """What a change must not make worse. Precision is not among it: it falls with every passage more, and what
         passages cost is counted by itself."""
         return {"recall": self.recall, "mrr": self.mrr}
 
@@ -42,7 +40,6 @@ def ranking_scores(found: Sequence[DocumentKey], relevant: Mapping[DocumentKey, 
         ndcg=_dcg([relevant.get(document, 0.0) for document in documents[:DEPTH]])
         / _dcg(sorted(relevant.values(), reverse=True)[:DEPTH]),
         recall=len(hits) / min(len(relevant), DEPTH),
-        precision=len(hits) / len(documents) if documents else 0.0,
         mrr=next((1 / rank for rank, document in enumerate(documents, start=1) if document in relevant), 0.0),
     )
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from src.domain.vocabulary import Vocabulary
 from src.errors import DataUnavailable
 from src.optimization.retrieval.labels import LabelledQuery
-from src.optimization.retrieval.measures import DocumentKey
 from src.optimization.retrieval.settings import MOST_K
 from src.rag.configuration import ArmTimeouts, RagConfig, RetrievalSettings
 from src.rag.corpus.chunking import count_tokens
@@ -27,6 +26,7 @@ from src.rag.retrieval.repetition import without_repetition
 from src.rag.retrieval.searching import search_all
 from src.rag.retrieval_results import RetrievedChunk
 from src.resilience.outcomes import Unavailable
+from src.storage.answer_citations import DocumentKey
 from src.storage.database import Database, Row
 from src.storage.rag_chunks import ChunkRepository
 from src.storage.retrieval_configurations import ARMS, Arm, RetrievalConfig

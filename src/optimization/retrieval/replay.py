@@ -17,9 +17,10 @@ from src.rag.corpus.chunking import count_tokens
 from src.rag.embeddings.provider import EmbeddingProvider
 from src.rag.retrieval.opening import open_retriever
 from src.rag.retrieval.retriever import HybridRetriever
+from src.rag.retrieval_results import RetrievalResult
 from src.resilience.outcomes import Unavailable
 from src.storage.database import Database
-from src.storage.retrieval_configurations import RetrievalConfig
+from src.storage.retrieval_configurations import ARMS, Arm, RetrievalConfig
 
 JUDGE = "labels"
 CHARACTERS_PER_TOKEN = 4
@@ -27,6 +28,9 @@ CHARACTERS_PER_TOKEN = 4
 
 class RetrievalReplay:
     """A ``Replay`` with the real retriever. Target: nDCG at 10; metrics: recall and reciprocal rank; all of documents.
+
+    An arm that searched for no question is a property of the installation; one that failed on some of them leaves
+    these unmeasured, for an outage is no property of the settings.
 
     Tokens are those of the passages, at least what an answer may read anyway (``answering.max_context_chars``): room
     that is there may be used, more than it costs. What passages cost below that is priced when settings are made.
@@ -36,6 +40,7 @@ class RetrievalReplay:
         self._retriever = retriever
         self._context_tokens = context_tokens
         self._warm = False
+        self._searching: dict[Arm, bool] = {}
 
     @classmethod
     def open(
@@ -58,8 +63,8 @@ class RetrievalReplay:
     async def scores(self, variant: Variant, items: Sequence[LearningItem]) -> Sequence[ItemScores]:
         """One result per item; an item without labels has no target.
 
-        Raises ContractViolation for settings that are none, DataUnavailable where no item has labels or nothing can
-        be searched.
+        Raises ContractViolation for settings that are none, DataUnavailable where no item has labels, nothing can be
+        searched, or an arm began or ceased to search since it was asked last: the scores could not be compared.
         """
         config = config_of(variant.content)
         queries = [labelled(item) for item in items]
@@ -74,13 +79,27 @@ class RetrievalReplay:
             # What is loaded for the first question is no property of the settings.
             await retriever.retrieve(next(query.query for query in queries if query is not None))
             self._warm = True
+        found = [None if query is None else await _asked(retriever, query) for query in queries]
+        silent = self._silent(config, [result for result in found if result is not None])
         return [
-            ItemScores(item.interaction_id, None) if query is None else await self._scores(retriever, query)
-            for item, query in zip(items, queries, strict=True)
+            ItemScores(item.interaction_id, None)
+            if query is None or result is None or _failed(result) - silent
+            else self._scored(query, result)
+            for item, query, result in zip(items, queries, found, strict=True)
         ]
 
-    async def _scores(self, retriever: HybridRetriever, query: LabelledQuery) -> ItemScores:
-        result = await retriever.retrieve(query.query, filters=query.filters)
+    def _silent(self, config: RetrievalConfig, results: Sequence[RetrievalResult]) -> set[Arm]:
+        """Arms that searched for none of the questions."""
+        asked = {arm for arm in ARMS if config.weight(arm) > 0}
+        silent = asked.intersection(*map(_failed, results))
+        searching = {arm: arm not in silent for arm in asked}
+        turned = [arm for arm, searches in searching.items() if self._searching.get(arm, searches) != searches]
+        self._searching |= searching
+        if turned:
+            raise DataUnavailable(f"the search of {', '.join(turned)} went or came back between two trials: try again")
+        return silent
+
+    def _scored(self, query: LabelledQuery, result: RetrievalResult) -> ItemScores:
         measured = ranking_scores([(one.source_type, one.source_id) for one in result.chunks], query.relevant)
         return ItemScores(
             item_id=query.item_id,
@@ -89,6 +108,15 @@ class RetrievalReplay:
             tokens=max(self._context_tokens, sum(count_tokens(one.text) for one in result.chunks)),
             latency_ms=result.timings["total"],
         )
+
+
+async def _asked(retriever: HybridRetriever, query: LabelledQuery) -> RetrievalResult:
+    return await retriever.retrieve(query.query, filters=query.filters)
+
+
+def _failed(result: RetrievalResult) -> set[Arm]:
+    """Arms that gave nothing."""
+    return {one.arm for one in result.degraded if one.share == 0}
 
 
 def context_tokens(config: RagConfig) -> int:

@@ -77,8 +77,10 @@ def _malformed(content: Mapping[str, Any]) -> Iterator[str]:
         yield f"k is a whole number from 1 to {TABLE_MOST_K}, and sizes are whole numbers"
     elif not 0 <= content["chunk_overlap"] < content["chunk_size"]:
         yield "chunks overlap by less than their size"
+    if not isinstance(content["rerank"], bool):
+        yield "rerank is true or false"
     weights = [content[name] for name in _WEIGHTS.values()]
-    if not all(isinstance(one, int | float) and 0 <= one <= 1 for one in weights):
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= 1 for one in weights):
         yield "weights are numbers from 0 to 1"
     elif abs(sum(weights) - 1) > _TOLERANCE:
         yield f"the weights sum to {sum(weights):g} instead of 1"

@@ -36,8 +36,9 @@ _UNSEEN = frozenset({"Cf", "Co", "Cn", "Cs", "Cc"})
 
 
 def injected(added: Iterable[str], guards: Guards | None = None) -> list[str]:
-    """Why the added sentences may be an attacker's, one line each: they break a rule for questions, or hold an address,
-    a secret or a word that is none. A sentence that forbids something about documents or questions is a rule, not an attack."""
+    """Why the added sentences may be an attacker's, one line each: they break a rule for questions, or hold an
+    address, a secret or a word that is none. A sentence that forbids something about documents or questions is a rule,
+    not an attack."""
     rules = guards or load_guards()
     return [f"'{shown(sentence)}' {why}" for sentence in added for why in _reasons(sentence, rules)]
 

@@ -10,27 +10,28 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 
+from src.rag.heuristics.lexicon import FUNCTION_WORDS, NEGATIONS
+
+
+def listed(words: str) -> frozenset[str]:
+    """Words that are separated by blanks."""
+    return frozenset(words.split())
+
+
 _WORD = re.compile(r"[^\W\d_]+")
 _LONG = 5
 """Words from which an English sentence has one of the small words, or one of the prompt that it is added to."""
-_ENGLISH = frozenset(
-    "the a an and or of to in for with that is are be been was were not no do does did it its this these those from by"
-    " on at as if when where while which who whose what how why than then only never always must should may might can"
-    " could will would each every any all both one two more most less least about into over under between without"
-    " within before after their your you they them there here so but also use say state name give keep write make"
-    " have has had other same such own first last up out very more per via we our me i he she his her just too".split()
-)
-_FOREIGN = frozenset(
-    "der das den dem ein eine einen einem und oder aber nicht kein keine keinen keiner ist sind wird werden wenn mit"
-    " ohne fur auf von zu im zum zur nur immer nie niemals nichts jede jeden sonst weg beim nach danach davon lass sie"
-    " le la les et ou ne pas jamais est sont une du pour avec sans dans que qui si toujours aux ni ce cette votre"
-    " el los las y nunca siempre es son unos unas por para sin en del al su sus como cuando ningun ninguna"
-    " il lo gli non mai sempre senza di da che alla della nel nella sono nessun nessuna"
-    " o os um uma nao nem sem com ao dos das sempre nunca"
-    " het een niet geen van voor met zonder altijd nooit wel deze dit"
-    " och inte aldrig alltid utan som att det ikke aldri og uden med nie jest oraz bez lub nigdy zawsze"
-    " ve bir degil asla jangan dan tidak yang untuk".split()
-)
+_ENGLISH = FUNCTION_WORDS | NEGATIONS | listed("use state name give keep write make two always where")
+_FOREIGN = listed("""
+    der das den dem ein eine einen einem und oder aber nicht kein keine keinen keiner ist sind wird werden wenn
+    mit ohne fur auf von zu im zum zur nur immer nie niemals nichts jede jeden sonst weg beim nach danach davon
+    lass sie le la les et ou ne pas jamais est sont une du pour avec sans dans que qui si toujours aux ni ce
+    cette votre el los las y nunca siempre es son unos unas por para sin en del al su sus como cuando ningun
+    ninguna il lo gli non mai sempre senza di da che alla della nel nella sono nessun nessuna o os um uma nao
+    nem sem com ao dos het een niet geen van voor met zonder altijd nooit wel deze dit och inte aldrig alltid
+    utan som att det ikke aldri og uden med jest oraz bez lub nigdy zawsze ve bir degil asla jangan dan tidak
+    yang untuk
+""")
 
 
 def foreign(added: Iterable[str], old: str) -> list[str]:

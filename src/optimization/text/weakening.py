@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from src.domain.disguises import plain, readings
+from src.optimization.text.language import listed
 from src.optimization.text.topics import NEGATION, PERMISSION, RESTRICTION, SPELT, TOPICS, Topic, Words
 
 # "neither … nor", "not … either": one negation in two words.
@@ -44,7 +45,8 @@ _OVERRIDING = re.compile(
             r"\bnull and void\b",
             r"\b(?:the opposite|the reverse|what not to|never do the|as a joke|ironic|sarcas)",
             r"\b(?:bad|wrong|counter|poor|negative).?examples?\b",
-            r"\b(?:joke|joking|kidding|never mind|lol|haha|in theory|hypothetical)|^\W*(?:false|untrue|nonsense|wrong)\b",
+            r"\b(?:joke|joking|kidding|never mind|lol|haha|in theory|hypothetical)",
+            r"^\W*(?:false|untrue|nonsense|wrong)\b",
             r"\b(?:nobody|no one) (?:follow|need|care|check|read)|\b(?:was|were) the rule|\buntil \d{4}\b|\barchive",
             rf"\b(?:apply|consider|treat|regard|see|view) (?:\w+ ){{0,3}}{_OF_INSTRUCTIONS}\b",
             rf"\b(?:remaining|(?:rest|remainder|end|beginning) of) (?:\w+ ){{0,2}}{_OF_INSTRUCTIONS}\b",
@@ -53,16 +55,16 @@ _OVERRIDING = re.compile(
         )
     )
 )
-_TITLES = frozenset(
-    "rules rule requirements requirement constraints constraint guidelines guideline instructions instruction"
-    " principles principle scope privacy uncertainty evidence citations style tone language safety compliance format"
-    " limits limitations task role standards structure wording".split()
-)
-_ABOUT_TITLES = frozenset(
-    "general always must mandatory important key core essential critical strict hard regulatory commercial clinical"
-    " personal confidence causality causal claims numbers figures writing output reporting reader readers audience your"
-    " you and or of the for in on to a an all every each about how follow keep".split()
-)
+_TITLES = listed("""
+    rules rule requirements requirement constraints constraint guidelines guideline instructions instruction
+    principles principle scope privacy uncertainty evidence citations style tone language safety compliance
+    format limits limitations task role standards structure wording
+""")
+_ABOUT_TITLES = listed("""
+    general always must mandatory important key core essential critical strict hard regulatory commercial
+    clinical personal confidence causality causal claims numbers figures writing output reporting reader readers
+    audience your you and or of the for in on to a an all every each about how follow keep
+""")
 _LONGEST_LEAD = 8
 _REMARK = re.compile(r"\W*(?:or )?(?:not|except|unless|only|maybe|perhaps|if|when)\b")
 _LEANING = 6

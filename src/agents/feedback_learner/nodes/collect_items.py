@@ -10,10 +10,11 @@ from langgraph.runtime import Runtime
 
 from src.agents.feedback_learner.attribution import component_of
 from src.agents.feedback_learner.batches import cycle_of, known_of
-from src.agents.feedback_learner.services import KeptScore, Scored, Services, keep_batch, services_of
+from src.agents.feedback_learner.services import Scored, Services, keep_batch, services_of
 from src.agents.feedback_learner.state import Behaviour, Collected, LearnRequest, LearnState, LearnUpdate, Window
 from src.agents.runtime import Deps, traced_node
 from src.domain.improvement import LearningItem
+from src.storage.quality_signals import KeptScore
 
 
 @traced_node("feedback_learner", "collect")

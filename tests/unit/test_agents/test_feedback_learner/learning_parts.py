@@ -16,7 +16,6 @@ from src.agents.feedback_learner.evaluation.rubric_configuration import load_sel
 from src.agents.feedback_learner.evaluation.rubric_evaluator import RubricEvaluator
 from src.agents.feedback_learner.services import Services
 from src.agents.feedback_learner.state import LearnRequest
-from src.agents.feedback_learner.trace_scores import TraceScore
 from src.agents.runtime import Deps
 from src.domain.alerts import Alert
 from src.domain.improvement import ActionStatus, ChangeKind, DetectedPattern, Hop, LearningItem, Lesson
@@ -27,6 +26,7 @@ from src.optimization.pipeline.results import CarriedOn, Proposed
 from src.storage.cycles import CognitiveCycle
 from src.storage.evaluation_results import EvaluationRows
 from src.storage.improvement_actions import ImprovementAction
+from src.storage.quality_signals import TraceScore
 from tests.traces import memory_connector
 
 SETTINGS = load_self_improvement()

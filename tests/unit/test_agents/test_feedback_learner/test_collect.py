@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 
 from src.agents.feedback_learner.services import Scored
-from src.agents.feedback_learner.trace_scores import TraceFeedback, TraceScore, rating_of, with_scores
+from src.agents.feedback_learner.trace_scores import TraceFeedback, rating_of, with_scores
 from src.resilience.outcomes import Unavailable
 from src.storage.cycles import CognitiveCycle, CycleRepository
 from src.storage.database import Database
 from src.storage.interactions import Interaction
 from src.storage.learning_items import LearningItemRepository
-from src.storage.quality_signals import QualitySignalRepository
+from src.storage.quality_signals import QualitySignalRepository, TraceScore
 from src.storage.user_signals import UserSignalRepository
 from tests.unit.test_agents.test_feedback_learner.learning_parts import (
     BEGAN,
