@@ -145,8 +145,8 @@ def _negations(clause: str) -> int:
 
 def _readings(sentence: str) -> tuple[str, ...]:
     """The sentence as it stands and as it may be meant: decoded, mirrored, with letters for digits, spelt right."""
-    whole = sentence.replace("-", "") if "-" in sentence else sentence
-    return tuple(_unmarked(one.signs or one.words) for text in {sentence: 0, whole: 0} for one in readings(text, SPELT))
+    joined = dict.fromkeys((sentence, sentence.replace("-", "")))
+    return tuple(_unmarked(one.signs or one.words) for text in joined for one in readings(text, SPELT))
 
 
 def _read(sentence: str) -> str:

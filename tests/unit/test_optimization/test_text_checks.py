@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.domain.prompts import PROMPTS
@@ -284,6 +284,7 @@ def test_every_copied_run_that_an_exhaustive_search_finds_is_told(
     assert all(len(one.split()) > longest for one in found)
 
 
+@settings(max_examples=20)
 @given(words=st.lists(st.integers(0, 10**6), min_size=30, max_size=60, unique=True), longest=st.integers(4, 12))
 def test_replacing_every_sixth_word_hides_no_copy_and_every_third_is_none(words: list[int], longest: int) -> None:
     training = [f"w{word}" for word in words]
