@@ -72,7 +72,9 @@ PHASES = (
     Phase("records", "integration/test_audit_chain.py integration/test_prompt*.py"),
     Phase("rag", "unit/test_rag rag"),
     Phase("corpus", "integration/test_corpus*.py integration/test_retrieval*.py"),
-    Phase("answers-scored", "integration/test_answer_[ce]*.py integration/test_feedback_*.py integration/test_eval*.py"),
+    Phase(
+        "answers-scored", "integration/test_answer_[ce]*.py integration/test_feedback_*.py integration/test_eval*.py"
+    ),
     Phase("asking", "integration/test_ask_*.py integration/test_conv*.py integration/test_mcp_*.py"),
     Phase("asking-models", "integration/test_model_path.py"),
     Phase("surfaces", "unit/test_api integration/test_readme_example.py"),

@@ -87,7 +87,7 @@ def outcome_of(trail: Trail) -> bool | None:
     """Whether the lessons that the change was made with helped; None where it was never tried."""
     status = trail.action.status
     if status is ActionStatus.CONFIRMED:
-        return True
+        return trail.action.outcome_improved
     tried = Hop.TESTED in trail
     failed = status in (ActionStatus.REJECTED, ActionStatus.ROLLED_BACK) and not _is_superseded(trail)
     return False if tried and failed else None
@@ -99,7 +99,8 @@ def _ended(trail: Trail) -> tuple[LessonType, str, str] | None:
         delta = (
             "" if action.outcome_delta is None else f"; the answers changed by {action.outcome_delta:+.3f} on average"
         )
-        return "success", "helped", f"{action.samples_measured} answers since it{delta}"
+        what = "helped" if action.outcome_improved else "did no harm"
+        return "success", what, f"{action.samples_measured} answers since it{delta}"
     if (undone := trail.last(Hop.ROLLED_BACK)) is not None:
         # The reason alone: who took it back is no matter of the models that read lessons.
         return None if undone.evidence["superseded"] else ("failure", "was taken back", str(undone.evidence["reason"]))

@@ -50,7 +50,8 @@ _OVERRIDING = re.compile(
             r"\b(?:nobody|no one) (?:follow|need|care|check|read)|\b(?:was|were) the rule|\buntil \d{4}\b|\barchive",
             rf"\b(?:apply|consider|treat|regard|see|view) (?:\w+ ){{0,3}}{_OF_INSTRUCTIONS}\b",
             rf"\b(?:remaining|(?:rest|remainder|end|beginning) of) (?:\w+ ){{0,2}}{_OF_INSTRUCTIONS}\b",
-            r"\bfrom here on\b|\b(?:comes?|came|stands?|stood|follows) (?:next|after this|below|above|before this)\b",
+            r"\bfrom here on\b",
+            r"\bwhat(?:ever)? (?:comes?|came|stands?|stood|follows) (?:next|after this|below|above|before this)\b",
             r"\b(?:another|other|different) (?:product|assistant|project|company|version)\b",
         )
     )

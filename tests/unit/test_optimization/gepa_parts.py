@@ -176,8 +176,13 @@ def config(calls: int = 40, **changes: Any) -> GepaConfig:
 def improver(model: Model, folder: Path, *, calls: int = 40, **changes: Any) -> PromptImprover:
     """An improver on the scripted model; ``changes`` are its arguments, ``settings`` and ``config`` included."""
     options: Mapping[str, Any] = {
-        "max_dollars": None, "length_margin": 3.0, "longest_copy": 8, "keep": lambda text: [KEPT], "folder": folder, **changes
-    }  # fmt: skip
+        "max_dollars": None,
+        "length_margin": 3.0,
+        "longest_copy": 8,
+        "keep": lambda text: [KEPT],
+        "folder": folder,
+        **changes,
+    }
     given = dict(options)
     chosen, configuration = given.pop("settings", settings()), given.pop("config", config(calls))
     return PromptImprover(chosen, configuration, model.open, **given)
