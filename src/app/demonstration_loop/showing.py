@@ -55,6 +55,13 @@ async def _poor(circle: Circle, with_model: bool) -> Shown:
     said = [f"Retrieval settings {settings.version} look at causal paths only, and give {settings.k} passage."]
     if with_model:
         said.insert(0, f"Version {await circle.prompt_in_use()} of the explainer's prompt asks for one short sentence.")
+    small = circle.rounds.improvement.options.config
+    said.append(
+        f"Of the configuration differ: at least {small.gate.min_items} test questions, a canary of "
+        f"{small.canary.share:.0%} and {small.canary.target_items} sessions in each arm, "
+        f"{small.safety.min_measure_samples} answers to confirm, the margins of latency and of the RAGAS mean in the "
+        "canary, and the budget of GEPA. The loop's clock is moved on where it waits."
+    )
     return Shown("A weak prompt and poor retrieval are in use", tuple(said), await _rows(circle))
 
 

@@ -46,7 +46,7 @@ class LoopModels:
 
 
 def loop_models(settings: LLMSettings, config: SelfImprovementConfig) -> LoopModels | None:
-    """The models of a provider, None where no model is configured.
+    """The models of a provider, None where no model is configured, or none to judge candidates while they are made.
 
     Raises ConfigError where one model would do both, and for a provider whose models are not told apart.
     """
@@ -57,6 +57,8 @@ def loop_models(settings: LLMSettings, config: SelfImprovementConfig) -> LoopMod
         return None
     own = settings.anthropic if provider == "anthropic" else settings.openai
     gate, optimising = config.evaluation.model or own.models.judge, own.models.optimising_judge
+    if not optimising:
+        return None
     if gate == optimising:
         raise ConfigError(
             f"{gate} would judge prompts both while they are made and when it is decided whether they are used: set "
