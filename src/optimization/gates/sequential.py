@@ -122,10 +122,11 @@ def _outcome(
     if contrast is not None:
         difference, low, high = contrast
         shown = f"the canary differs by {difference:.3f} (from {low:.3f} to {high:.3f})"
-        if high < 0:
-            return "roll_back", f"{shown}: it is worse"
         if low > -margin and eligible:
             return "promote", f"{shown}: it is not worse by {margin}"
+        # A loss that is certainly smaller than the margin is what the margin allows: it is no reason to end early.
+        if high < 0 and low <= -margin:
+            return "roll_back", f"{shown}: it is worse"
         if final and eligible:
             return "roll_back", f"{shown}: at the last look it may still be worse by {margin}"
         if not final:

@@ -142,7 +142,7 @@ def test_retrieval_has_a_margin_of_its_own(settings: CanarySettings) -> None:
         analyse(*arms, looks_done=(), settings=settings, hours=168, kind=kind).outcome
         for kind in (ChangeKind.PROMPT, ChangeKind.RETRIEVAL)
     ]
-    assert kinds == ["roll_back", "roll_back"]
+    assert kinds == ["promote", "roll_back"]
     arms = arm(1000, 0.8, 0.2), arm(100, 0.79, 0.2)
     kinds = [
         analyse(*arms, looks_done=(), settings=settings, hours=168, kind=kind).outcome
@@ -153,10 +153,20 @@ def test_retrieval_has_a_margin_of_its_own(settings: CanarySettings) -> None:
 
 def test_scores_without_any_spread_are_compared_as_they_are(settings: CanarySettings) -> None:
     same, worse = (
-        analyse([4.0] * 100, [level] * 50, looks_done=(), settings=settings, hours=30) for level in (4.0, 3.9)
+        analyse([4.0] * 100, [level] * 50, looks_done=(), settings=settings, hours=30) for level in (4.0, 3.7)
     )
     assert (same.outcome, same.low, same.high) == ("promote", 0.0, 0.0)
     assert worse.outcome == "roll_back"
+
+
+@pytest.mark.parametrize("hours", [2, 30])
+def test_a_loss_that_is_certain_but_within_the_margin_does_not_end_a_canary(
+    hours: float, settings: CanarySettings
+) -> None:
+    verdict = analyse(arm(3000, 4, 0.2), arm(200, 3.9, 0.2), looks_done=(), settings=settings, hours=hours)
+    assert verdict.high is not None
+    assert verdict.high < 0
+    assert verdict.outcome == ("promote" if hours >= settings.min_hours else "continue")
 
 
 def test_looks_taken_earlier_cost_something_at_the_last_one(settings: CanarySettings) -> None:
