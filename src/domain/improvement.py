@@ -93,6 +93,11 @@ class LearningItem:
     signal_id: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def texts(self) -> list[str]:
+        """Everything in it that a prompt could copy."""
+        return [self.query, self.answer, *self.contexts, *self.corrections, *_strings(self.inputs)]
+
 
 @dataclass(frozen=True, slots=True)
 class DetectedPattern:
@@ -216,3 +221,11 @@ def share_of(item_id: str, *, train: float = 0.4, validation: float = 0.2) -> Sh
     if place < train:
         return "train"
     return "validation" if place < train + validation else "test"
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for one in value.values() for text in _strings(one)]
+    return [text for one in value for text in _strings(one)] if isinstance(value, list | tuple) else []

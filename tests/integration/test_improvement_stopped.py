@@ -228,6 +228,27 @@ async def test_uncertainty_on_hard_questions_must_not_fall(loop: Loop, fall: flo
     assert guarded.evidence["hard_questions"]["after"] == pytest.approx(4.0 - fall)
 
 
+async def test_a_hard_question_that_the_candidate_loses_is_no_gain(loop: Loop) -> None:
+    hard = [replace(item, interaction_id=f"hard-{number}") for number, item in enumerate(questions(3))]
+
+    async def source(component: str) -> Sequence[LearningItem]:
+        return hard
+
+    def worth(text: str, item: LearningItem) -> ItemScores:
+        known = points(text, item)
+        if not item.interaction_id.startswith("hard-"):
+            return known
+        hardest = item.interaction_id == "hard-0"
+        value = None if hardest and GAIN in text else 2.0 if hardest else 4.0
+        return replace(known, metrics={"uncertainty_communication": value})
+
+    loop = loop.changed(hard_questions=source)
+    loop.replay.worth = worth
+    action_id = await loop.proposed()
+    assert (await loop.pipeline.carry_on(action_id)).status is ActionStatus.BLOCKED
+    assert "could not be measured for both texts" in (await loop.action(action_id))["blocked_reason"]
+
+
 async def test_rules_that_are_not_as_released_stop_every_change(loop: Loop) -> None:
     action_id = await loop.proposed()
     changed = loop.changed(settings=settings(rule_files=["pyproject.toml"]))

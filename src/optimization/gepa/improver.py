@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from src.domain.improvement import ChangeKind, LearningItem, Variant
+from src.domain.improvement import ChangeKind, Variant
 from src.errors import HPOError
 from src.mlops.mlflow_connector import MLflowConnector
 from src.mlops.opik_connector import OpikConnector
@@ -182,7 +182,7 @@ class PromptImprover:
 
     def _refused(self, text: str, task: ImprovementTask) -> str | None:
         """Why a wording may not even be tried; never with words of an item."""
-        items = [told for one in (*task.train, *task.validation) for told in _texts_of(one)]
+        items = [told for one in (*task.train, *task.validation) for told in one.texts]
         if runs := copied(text, _text(task.current), items, self._longest_copy):
             return f"{len(runs[0].split())} words in a row of it are copied from an example"
         if found := personal(text, _text(task.current), training_texts=items):
@@ -263,16 +263,3 @@ def _text(current: Variant) -> str:
     if current.kind is not ChangeKind.PROMPT or not isinstance(text, str) or not text.strip():
         raise HPOError(f"{current.component}: there is no prompt text to improve")
     return text
-
-
-def _texts_of(item: LearningItem) -> list[str]:
-    """Everything in an item that a wording could copy."""
-    return [item.query, item.answer, *item.contexts, *item.corrections, *_strings(item.inputs)]
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        return [text for one in value.values() for text in _strings(one)]
-    return [text for one in value for text in _strings(one)] if isinstance(value, list | tuple) else []

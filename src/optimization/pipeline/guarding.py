@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import fmean
-from typing import Any
 
-from src.domain.improvement import ActionStatus, ChangeKind, ItemScores, LearningItem, Proposal, Variant
+from src.domain.improvement import ActionStatus, ChangeKind, ItemScores, Proposal, Variant
 from src.domain.rubric import RubricDecision
 from src.optimization.gates.splits import Split
 from src.optimization.guardrails import ChangeContext, Violation, check_change
@@ -91,7 +90,7 @@ async def violations_of(
     change = ChangeContext(
         proposal,
         services.clock(),
-        training_texts=[text for item in used for text in texts_of(item)],
+        training_texts=[text for item in used for text in item.texts],
         private_values=await services.private_values(used) if services.private_values else (),
         digests=file_digests(files),
         released=released_digests(),
@@ -99,11 +98,6 @@ async def violations_of(
     if uncertainty is not None:
         change = replace(change, uncertainty_before=uncertainty.before, uncertainty_after=uncertainty.after)
     return tuple(one for one in check_change(change, services.settings) if one.id not in TIMING)
-
-
-def texts_of(item: LearningItem) -> list[str]:
-    """Everything in an item that a prompt could copy."""
-    return [item.query, item.answer, *item.contexts, *item.corrections, *_strings(item.inputs)]
 
 
 async def uncertainty_on_hard_questions(services: PipelineServices, action: ImprovementAction) -> Uncertainty | None:
@@ -116,7 +110,7 @@ async def uncertainty_on_hard_questions(services: PipelineServices, action: Impr
         return None
     before, after = variants_of(action)
     old, new = await replay.scores(before, items), await replay.scores(after, items)
-    return Uncertainty(_uncertainty(old), _uncertainty(new), (*old, *new))
+    return Uncertainty(*_on_the_same_questions(old, new), (*old, *new))
 
 
 def variants_of(action: ImprovementAction) -> tuple[Variant, Variant]:
@@ -128,19 +122,16 @@ def variants_of(action: ImprovementAction) -> tuple[Variant, Variant]:
     )
 
 
-def _uncertainty(scores: Sequence[ItemScores]) -> float | None:
-    known = [value for one in scores if (value := one.metrics.get(UNCERTAINTY)) is not None]
-    return fmean(known) if known else None
+def _on_the_same_questions(old: Sequence[ItemScores], new: Sequence[ItemScores]) -> tuple[float | None, float | None]:
+    """Means of both texts where both were measured; none of the new one where it lost a question that the old one had:
+    leaving out the hardest would raise its mean."""
+    pairs = [(a.metrics.get(UNCERTAINTY), b.metrics.get(UNCERTAINTY)) for a, b in zip(old, new, strict=True)]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    before = fmean(a for a, _ in known) if known else None
+    lost = any(a is not None and b is None for a, b in pairs)
+    return before, fmean(b for _, b in known) if known and not lost else None
 
 
 async def _burning_in_since(services: PipelineServices, component: str) -> datetime | None:
     applied = await services.actions.list(statuses=[ActionStatus.APPLIED], component=component, limit=1)
     return applied[0].applied_at if applied else None
-
-
-def _strings(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for one in value.values() for text in _strings(one)]
-    return [text for one in value for text in _strings(one)] if isinstance(value, list | tuple) else []
