@@ -20,7 +20,7 @@ export DO_NOT_TRACK := true
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-seq test-slow test-faults test-supabase check lint typecheck layers contract bench batches migrate data lock clean
+.PHONY: help setup demo demo-loop test test-seq test-slow test-faults test-supabase check lint typecheck layers contract bench batches migrate data lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: $(STAMP) ## Answer four questions on the embedded database and write their reports
 	@$(BIN)/e2i demo
+
+demo-loop: $(STAMP) ## Show how scored answers make the next ones better, and how a bad change is taken back
+	@$(BIN)/e2i demo loop
 
 test: $(STAMP) ## Run the default test suite on two workers (WORKERS=n, at most 4)
 	$(PYTEST) -n $(WORKERS) --dist=loadscope --maxfail=3

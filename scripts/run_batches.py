@@ -72,7 +72,9 @@ PHASES = (
     Phase("records", "integration/test_audit_chain.py integration/test_prompt*.py"),
     Phase("rag", "unit/test_rag rag"),
     Phase("corpus", "integration/test_corpus*.py integration/test_retrieval*.py"),
-    Phase("answers-scored", "integration/test_answer_e*.py integration/test_feedback_*.py integration/test_eval*.py"),
+    Phase(
+        "answers-scored", "integration/test_answer_[ce]*.py integration/test_feedback_*.py integration/test_eval*.py"
+    ),
     Phase("asking", "integration/test_ask_*.py integration/test_conv*.py integration/test_mcp_*.py"),
     Phase("asking-models", "integration/test_model_path.py"),
     Phase("surfaces", "unit/test_api integration/test_readme_example.py"),
@@ -81,6 +83,10 @@ PHASES = (
     Phase("datasets", "unit/test_datasets integration/test_loading*.py integration/test_catalogue.py"),
     Phase("observability", "integration/test_obs*.py integration/test_quality_command.py"),
     Phase("commands", "integration/test_data_commands.py integration/test_cli_*.py"),
+    Phase("promotion", "unit/test_optimization"),
+    Phase("prompt-search", "integration/test_gepa_integration.py"),
+    Phase("improvement", "integration/test_improve*.py integration/test_gaming*.py"),
+    Phase("self-improvement", "integration/test_self_improvement_integration.py", parallel=False),
     Phase("end-to-end", "e2e", parallel=False),
 )
 PEAK_LIMIT_MB = 4096

@@ -37,7 +37,7 @@ BRANDS = ("Kisqali", "Fabhalta", "Remibrutinib")
 REGIONS = ("northeast", "south", "midwest", "west")
 ASKED = (
     "Did more rep calls cause more {brand} prescriptions in the {region}?",
-    "Where are our biggest gaps to target for {brand} in the {region}?",
+    "Where are our biggest gaps to target for {brand}?",
     "Which specialties respond most to rep calls for {brand} in the {region}?",
     "and for samples?",
 )
@@ -76,14 +76,15 @@ async def one_session(e2i: E2I, number: int, ends: float, seen: Seen) -> None:
             continue
         seen.seconds.append(time.monotonic() - began)
         seen.asked[result.meta.trace_id] = session
-        seen.mixed += mixed_up(result, session, brand, region)
+        asked_there = region if region in text or kinds[(turn - 1) % 4] == ASKED[3] else None
+        seen.mixed += mixed_up(result, session, brand, asked_there)
         seen.statuses.update(f"{one.agent} {one.status} {one.reason[:100]}".strip() for one in result.findings)
         if not result.findings:
             seen.statuses[f"no agent: {(result.declined or result.clarification or str(result.error))[:100]}"] += 1
 
 
-def mixed_up(result: QueryResult, session: str, brand: str, region: str) -> list[str]:
-    """What in an answer is of another session's question."""
+def mixed_up(result: QueryResult, session: str, brand: str, region: str | None) -> list[str]:
+    """What in an answer is of another session's question; KPI values are asked for of a whole brand."""
     found = [] if result.session_id == session else ["session"]
     for part in result.classification.parts if result.classification else ():
         read = part.understood

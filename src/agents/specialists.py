@@ -11,7 +11,7 @@ from src.domain.question import Understood
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One question for one agent. ``question`` has no personal data left in it.
+    """One question for one agent, part of ``whole``. Neither has personal data left in it.
 
     ``understood`` is its reading where it asks for an effect. ``prior`` are findings that it builds on: what an
     explanation explains. ``dataset`` is the panel's id or name; ``role`` is whose columns may be seen.
@@ -28,6 +28,7 @@ class Task:
     role: str = "analyst"
     dataset: str = "hcp_month_panel"
     prior: tuple[Finding, ...] = ()
+    whole: str = ""
 
 
 class Specialist(Protocol):

@@ -9,6 +9,7 @@ RUNNABLE = (
     "data_preparer",
     "explainer",
     "feature_analyzer",
+    "feedback_learner",
     "model_deployer",
     "model_selector",
     "model_trainer",

@@ -8,6 +8,7 @@ from langgraph.graph.state import CompiledStateGraph
 
 from src.agents.causal_impact import graph as _causal_impact
 from src.agents.explainer import graph as _explainer
+from src.agents.feedback_learner import graph as _feedback_learner
 from src.agents.ml_foundation.data_preparer import graph as _data_preparer
 from src.agents.ml_foundation.feature_analyzer import graph as _feature_analyzer
 from src.agents.ml_foundation.model_deployer import graph as _model_deployer
@@ -38,6 +39,11 @@ def explainer() -> Graph:
 def feature_analyzer() -> Graph:
     """Features and what a model makes of them."""
     return _feature_analyzer.build_graph()
+
+
+def feedback_learner() -> Graph:
+    """What scored answers teach, and the changes that follow."""
+    return _feedback_learner.build_graph()
 
 
 def model_deployer() -> Graph:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from src.agents.runtime import Filter
 from src.app.effects import Answer, answer_effect
-from src.app.questions import EffectQuestion
+from src.app.questions import EffectQuestion, check_columns
 from src.app.session import Session
 from src.causal_engine.declaration import declared_for
+from src.domain.guards import Guards
 from src.domain.question import ClarificationNeeded, Understood, understand
 from src.domain.vocabulary import load_vocabulary
-from src.errors import GuardrailViolation, QuestionNotUnderstood
+from src.errors import QuestionNotUnderstood
 from src.storage.gateway import Op
 
 
@@ -57,26 +57,26 @@ async def answer_question(
     *,
     dataset: str,
     trace_id: str | None = None,
-    hidden_columns: Collection[str] = (),
+    guards: Guards | None = None,
+    role: str = "analyst",
     keep_answer: bool = True,
 ) -> Answer:
     """Answer an understood question on the panel ``dataset``; raises DatasetNotFound without a panel.
 
-    Raises GuardrailViolation where treatment or outcome is one of the ``hidden_columns``. ``trace_id`` and
-    ``keep_answer`` as for an effect.
+    Raises GuardrailViolation where the question names a column, or selects by one, that ``guards`` hide from ``role``,
+    before anything is read. ``trace_id`` and ``keep_answer`` as for an effect.
     """
-    for column in (understood.treatment, understood.outcome):
-        if column in hidden_columns:
-            raise GuardrailViolation(f"'{column}' may not be shown to your role; ask about another measure")
     record = await session.datasets.record(dataset)
     effect_question = EffectQuestion(
         dataset=record.dataset_id,
         treatment=understood.treatment,
         outcome=understood.outcome,
         lag=understood.lag,
-        filters=_filters(understood),
+        filters=filters_of(understood),
         text=question,
     )
+    if guards is not None:
+        check_columns(effect_question, guards, role)
     return await answer_effect(
         session,
         effect_question,
@@ -87,7 +87,8 @@ async def answer_question(
     )
 
 
-def _filters(understood: Understood) -> tuple[Filter, ...]:
+def filters_of(understood: Understood) -> tuple[Filter, ...]:
+    """The rows that a question is about."""
     chosen = (("brand", understood.brand), ("region", understood.region), ("specialty", understood.specialty))
     filters = [Filter(column, Op.EQ, value) for column, value in chosen if value]
     period = understood.period

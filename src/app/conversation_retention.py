@@ -9,6 +9,7 @@ from typing import Any
 from src.app.session import claimed, conversation, open_checkpointer
 from src.storage.conversations import ConversationRepository
 from src.storage.database import Database
+from src.storage.interaction_inputs import InteractionInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,11 @@ class ConversationReport:
 async def forget_idle_conversations(
     database: Database, *, days: float, dry_run: bool = False, now: datetime | None = None
 ) -> ConversationReport:
-    """Delete the memory and the counters of conversations nobody used for ``days``; their answers stay, to be learnt
-    from. One that is being answered stays. Raises DatabaseUnavailable; the next call goes on."""
+    """Delete the memory and the counters of conversations nobody used for ``days``, and what components were given to
+    answer them; the answers stay, to be learnt from. One that is being answered stays.
+
+    Raises DatabaseUnavailable; the next call goes on.
+    """
     cutoff = (now or datetime.now(UTC)) - timedelta(days=days)
     conversations = ConversationRepository(database)
     idle = await conversations.idle(cutoff)
@@ -48,5 +52,6 @@ async def forget_idle_conversations(
                 if mine and session_id in await conversations.idle(cutoff):
                     # The memory first: a session without a row could not be found again.
                     await checkpointer.adelete_thread(session_id)
+                    await InteractionInputs(database).forget(session_id)
                     forgotten += await conversations.forget(session_id, cutoff)
     return ConversationReport(cutoff, days, dry_run, forgotten)

@@ -14,14 +14,16 @@ from src.agents.orchestrator.agent import QueryResult
 from src.agents.orchestrator.state import QueryRequest
 from src.app.report.small_cells import hidden_segments
 from src.causal_engine.results import Analysis, EffectEstimate, PanelDiagnostics, RefutationReport
+from src.domain.disguises import plain
 from src.domain.identifiers import without_identifiers
 from src.errors import E2IError
 from src.mlops.tracing.privacy import Redactor
 from src.mlops.tracing.recorder import share
 from src.rag.configuration import load_rag_config
 from src.storage.database import Database
+from src.storage.interaction_inputs import InteractionInputs
 from src.storage.interactions import Interaction, InteractionRepository
-from src.storage.records import RunRecord
+from src.storage.records import Json, RunRecord
 
 _log = logging.getLogger(__name__)
 CAUSAL_AGENT = "causal_impact"
@@ -52,8 +54,11 @@ def of_analysis(run: RunRecord, analysis: Analysis) -> Interaction:
     )
 
 
-def of_query(result: QueryResult, request: QueryRequest) -> Interaction:
-    """The interaction of a question that the orchestrator answered, asked back or declined."""
+def of_query(result: QueryResult, request: QueryRequest, retrieval_config_id: str | None = None) -> Interaction:
+    """The interaction of a question that the orchestrator answered, asked back or declined.
+
+    ``retrieval_config_id`` are the settings that found its passages.
+    """
     told = [finding for finding in result.findings if finding.answered]
     evidence = {one.id: one.text for finding in told for one in finding.evidence}
     # What an answer says of itself is known too: how sure it is, and what is missing in it.
@@ -71,6 +76,7 @@ def of_query(result: QueryResult, request: QueryRequest) -> Interaction:
         citations=[{"evidence_id": one} for one in result.citations],
         agents=[RAG_AGENT, *dict.fromkeys(one.agent for one in told)],
         prompt_versions=result.prompt_versions,
+        retrieval_config_id=retrieval_config_id,
         confidence=result.confidence,
         latency_ms=result.meta.duration_ms,
         brand=request.brand or _brand_of(result),
@@ -182,18 +188,36 @@ def in_sample(trace_id: str) -> bool:
 
 
 def without_persons(question: str) -> str:
-    """A question without addresses, numbers, ids and names of persons, so far as patterns tell them."""
-    return Redactor().clean_text(without_identifiers(question))
+    """A question without addresses, numbers, ids and names of persons, so far as patterns tell them.
+
+    One that hides them in look-alike or invisible characters is kept in plain letters.
+    """
+    clean = Redactor().clean_text(without_identifiers(question))
+    seen = plain(clean)
+    revealed = Redactor().clean_text(without_identifiers(seen))
+    return clean if revealed == seen else revealed
 
 
-async def keep(database: Database, interaction: Interaction) -> bool:
-    """Store an answer. An answer that cannot be kept is still given: False, and the reason in the log."""
+async def keep(database: Database, interaction: Interaction, inputs: Mapping[str, Json] | None = None) -> bool:
+    """Store an answer, and the ``inputs`` of each component that may be asked for it once more.
+
+    An answer that cannot be kept is still given: False, and the reason in the log. One without its inputs is kept: it
+    is only not tried again with other instructions.
+    """
     try:
         sampled = in_sample(interaction.trace_id)
         await InteractionRepository(database).add(replace(interaction, sampled=sampled))
     except (E2IError, psycopg.Error) as error:
         _log.warning("the answer of trace %s was not kept (%s)", interaction.trace_id, type(error).__name__)
         return False
+    for component, given in (inputs or {}).items():
+        try:
+            await InteractionInputs(database).keep(interaction.interaction_id, component, given)
+        except (ValueError, E2IError, psycopg.Error) as error:
+            _log.warning(
+                "what %s was given in trace %s was not kept (%s)",
+                *(component, interaction.trace_id, type(error).__name__),
+            )
     return True
 
 

@@ -23,9 +23,12 @@ from src.agents.orchestrator.state import QueryRequest
 from src.agents.runtime import Deps
 from src.agents.specialists import Specialist
 from src.agents.tool_composer.agent import ToolComposer
+from src.agents.tool_composer.frame_memory import FrameMemory
 from src.agents.tool_composer.services import Services as ComposerServices
 from src.app.agent_runs import run_deps, run_recorded
 from src.app.effects import OUTAGES
+from src.app.improving.inputs import GivenInputs
+from src.app.improving.units import SessionParts, parts_of
 from src.app.interactions import keep, of_query, without_persons
 from src.app.passages import CorpusPassages
 from src.app.prompts import open_prompts
@@ -42,10 +45,16 @@ from src.causal_engine.serialise import from_json, to_json
 from src.contracts.enums import UserExpertise
 from src.domain.guards import Guards, SessionUse, load_guards
 from src.domain.kpis import load_kpis
-from src.domain.prompts import PromptSource
 from src.domain.reading import check_readable
 from src.domain.vocabulary import Term, load_vocabulary
-from src.errors import ContractViolation, DatasetNotFound, DataUnavailable, GuardrailViolation, nearest_names
+from src.errors import (
+    ContractViolation,
+    DatasetNotFound,
+    DataUnavailable,
+    E2IError,
+    GuardrailViolation,
+    nearest_names,
+)
 from src.llm.budget import Budget
 from src.llm.client import LLMClient
 from src.llm.configuration import LLMSettings, load_llm_config
@@ -60,6 +69,7 @@ from src.rag.retrieval.retriever import HybridRetriever
 from src.storage.audit_chain import AuditChain
 from src.storage.compositions import CompositionRepository
 from src.storage.conversations import ConversationRepository, Unfinished
+from src.storage.prompt_versions import PromptStore
 from src.storage.rag_chunks import ChunkRepository
 
 Progress = Callable[[str], None]
@@ -78,10 +88,11 @@ class Assistant:
     guards: Guards
     retriever: HybridRetriever
     observer: ObservabilityConnectorAgent
-    prompts: PromptSource
+    prompts: PromptStore
     conversations: ConversationRepository
     has_documents: bool
     _graph: OrchestratorGraph
+    _memory: FrameMemory
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _sessions: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
@@ -108,14 +119,21 @@ class Assistant:
     ) -> list[QueryResult]:
         """Finish the questions whose answers were interrupted (all of them, or those ``waiting``).
 
-        One that another process is answering, or has finished meanwhile, is left alone.
+        One that another process is answering, or has finished meanwhile, is left alone; one whose stored request is no
+        request any more is given up, which the progress says.
         """
-        found = []
+        found, progress = [], on_progress or self.session.on_progress
         for one in waiting if waiting is not None else await self.conversations.unfinished():
-            request = _checked(from_json(QueryRequest, dict(one.request)), self.guards)
             async with self._turn(one.session_id) as mine:
-                if mine and one.trace_id in {left.trace_id for left in await self.conversations.unfinished()}:
-                    found.append(await self._answer(request, one.trace_id, on_progress or self.session.on_progress))
+                if not mine or one.trace_id not in {left.trace_id for left in await self.conversations.unfinished()}:
+                    continue
+                try:
+                    request = _checked(from_json(QueryRequest, one.request), self.guards)
+                except E2IError as error:
+                    await self.conversations.end(one.trace_id, status="failed")
+                    progress(f"the question {one.trace_id} cannot be resumed and was given up: {error}")
+                    continue
+                found.append(await self._answer(request, one.trace_id, progress))
         return found
 
     @asynccontextmanager
@@ -141,8 +159,9 @@ class Assistant:
         try:
             deps = run_deps(self.session.database, "orchestrator", on_progress, trace_id=trace_id)
             deps = dataclasses.replace(deps, audit=AuditChain(self.session.database, trace_id))
+            parts = parts_of(request.session_id, self.session.database, self.prompts, self.retriever)
             result = await run_recorded(
-                self._orchestrator(None if client.provider == NoModel.provider else client, on_progress),
+                self._orchestrator(None if client.provider == NoModel.provider else client, parts, on_progress),
                 request,
                 deps,
                 self.session.database,
@@ -160,7 +179,7 @@ class Assistant:
             raise
         finally:
             await client.aclose()
-        result = await self._kept(result, request, deps)
+        result = await self._kept(result, request, parts.given, deps)
         await self.conversations.end(
             trace_id,
             status=_status(result),
@@ -170,11 +189,11 @@ class Assistant:
         )
         return result
 
-    async def _kept(self, result: QueryResult, request: QueryRequest, deps: Deps) -> QueryResult:
+    async def _kept(self, result: QueryResult, request: QueryRequest, given: GivenInputs, deps: Deps) -> QueryResult:
         """The result, sealed and stored; one that cannot be stored says so."""
-        interaction = of_query(result, request)
+        interaction = of_query(result, request, given.retrieval_config_id)
         await seal_answer(OrchestratorAgent.agent_name, interaction.query, interaction.answer, deps)
-        if await keep(self.session.database, interaction):
+        if await keep(self.session.database, interaction, given.documents):
             return result
         meta = dataclasses.replace(result.meta, degraded=(*result.meta.degraded, NOT_KEPT))
         return dataclasses.replace(result, meta=meta)
@@ -197,22 +216,26 @@ class Assistant:
         used = await self.conversations.usage(session_id)
         return SessionUse(used.questions_last_hour, used.tokens, used.dollars)
 
-    def _orchestrator(self, llm: LLMClient | None, on_progress: Progress) -> OrchestratorAgent:
+    def _orchestrator(self, llm: LLMClient | None, parts: SessionParts, on_progress: Progress) -> OrchestratorAgent:
+        explainer = ExplainerAgent(ExplainerServices(parts.prompts, llm))
+        passages = CorpusPassages(parts.retriever, parts.given.retrieved_with)
         return OrchestratorAgent(
             Services(
-                specialists=self._specialists(llm, on_progress),
-                writer=ExplainerWriter(self.session, ExplainerAgent(ExplainerServices(self.prompts, llm)), on_progress),
+                specialists=self._specialists(llm, parts, on_progress),
+                writer=ExplainerWriter(self.session, explainer, on_progress, parts.given),
                 vocabulary=load_vocabulary(),
                 guards=self.guards,
-                contexts=CorpusPassages(self.retriever) if self.has_documents else None,
+                contexts=passages if self.has_documents else None,
                 llm=llm,
-                prompts=self.prompts,
+                prompts=parts.prompts,
             ),
             self.session.checkpointer,
             graph=self._graph,
         )
 
-    def _specialists(self, llm: LLMClient | None, on_progress: Progress) -> Mapping[str, Specialist]:
+    def _specialists(
+        self, llm: LLMClient | None, parts: SessionParts, on_progress: Progress
+    ) -> Mapping[str, Specialist]:
         database = self.session.database
         compositions = CompositionRepository(database)
         composer = ToolComposer(
@@ -222,17 +245,18 @@ class Assistant:
                 plans=compositions,
                 knowledge=_Declared(self.session),
                 llm=llm,
-                prompts=self.prompts,
+                prompts=parts.prompts,
                 compositions=compositions,
+                memory=self._memory,
             )
         )
         pipeline = RAGPipeline(
-            self.retriever, load_rag_config().answering, llm=llm, tracer=self.session.tracer, prompts=self.prompts
+            parts.retriever, load_rag_config().answering, llm=llm, tracer=self.session.tracer, prompts=parts.prompts
         )
         agents: tuple[Specialist, ...] = (
             CausalSpecialist(dataclasses.replace(self.session, on_progress=on_progress), self.guards),
             ComposerSpecialist(self.session, composer, self.guards, on_progress),
-            ExplainerSpecialist(pipeline if self.has_documents else None),
+            ExplainerSpecialist(pipeline if self.has_documents else None, parts.given),
             HealthSpecialist(self.session, self.observer, on_progress),
         )
         return {one.agent_name: one for one in agents}
@@ -267,6 +291,7 @@ async def open_assistant(session: Session) -> AsyncIterator[Assistant]:
             conversations=ConversationRepository(session.database),
             has_documents=not await ChunkRepository(session.database).is_empty(),
             _graph=build_graph(session.checkpointer),
+            _memory=FrameMemory(session.datasets.version),
         )
 
 

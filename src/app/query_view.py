@@ -56,6 +56,5 @@ def _sources(result: QueryResult) -> list[str]:
 def _footer(result: QueryResult) -> str:
     confidence = "not known" if result.confidence is None else f"{result.confidence:.2f}"
     parts = [f"confidence {confidence}", f"session {result.session_id}"]
-    runs = dict.fromkeys(finding.run_id for finding in result.findings if finding.run_id)
-    parts += [f"e2i report {run}" for run in runs]
+    parts += [f"e2i report {run}" for run in result.run_ids]
     return "; ".join(parts)

@@ -45,6 +45,5 @@ async def _questions(session: Session, waiting: list[Unfinished]) -> Resumed:
         results = await assistant.resume(waiting)
         told = []
         for result in results:
-            runs = dict.fromkeys(finding.run_id for finding in result.findings if finding.run_id)
-            told.append((result, tuple([await load_answer(session, one) for one in runs])))
+            told.append((result, tuple([await load_answer(session, one) for one in result.run_ids])))
         return Resumed(tuple(told), (), assistant.guards.stamp)

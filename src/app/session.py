@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from src.agents.causal_impact.agent import CHECKPOINTED as IMPACT_CHECKPOINTED
 from src.agents.causal_impact.agent import CausalImpactAgent
 from src.agents.checkpoints import ResultSerializer
 from src.agents.configuration import AgentBudget, load_agents_config
+from src.agents.feedback_learner.state import CHECKPOINTED as LEARNING_CHECKPOINTED
 from src.agents.orchestrator.agent import CHECKPOINTED as QUERY_CHECKPOINTED
 from src.agents.runtime import Filter
 from src.app.questions import EffectQuestion
@@ -23,6 +25,7 @@ from src.app.tracing import traced_database
 from src.mlops.opik_connector import OpikConnector, get_opik_connector
 from src.storage.catalogue import Catalogue
 from src.storage.database import Database, check_connection
+from src.storage.database import Session as DatabaseSession
 from src.storage.datasets import LoadedFrame
 from src.storage.observations import ObservationRepository
 from src.storage.postgres_gateway import PostgresGateway
@@ -31,6 +34,7 @@ from src.storage.runs import RunRepository
 
 CHECKPOINT_SCHEMA = "checkpoints"
 SETUP_LOCK = 6_021_023
+SETUP_PAUSE_S = 0.05
 MOST_CLAIMS = 24
 
 Progress = Callable[[str], None]
@@ -45,6 +49,10 @@ class CatalogueDatasets:
     async def record(self, name: str) -> DatasetRecord:
         """The dataset of that id or name; raises DatasetNotFound."""
         return await self._catalogue.get(name)
+
+    async def version(self, name: str) -> str:
+        """SHA-256 of what a dataset holds now; raises DatasetNotFound."""
+        return (await self.record(name)).content_sha256
 
     async def load(
         self, dataset_id: str, *, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()
@@ -145,16 +153,25 @@ async def open_checkpointer(database: Database) -> AsyncIterator[AsyncPostgresSa
         database.dsn, min_size=0, max_size=4, kwargs=settings, open=False, check=check_connection
     )
     async with pool:
-        saver = AsyncPostgresSaver(pool, serde=ResultSerializer((*IMPACT_CHECKPOINTED, *QUERY_CHECKPOINTED)))
+        types = (*IMPACT_CHECKPOINTED, *QUERY_CHECKPOINTED, *LEARNING_CHECKPOINTED)
+        saver = AsyncPostgresSaver(pool, serde=ResultSerializer(types))
         ready = await database.fetchrow("SELECT to_regclass(%s) IS NOT NULL AS ready", (f"{CHECKPOINT_SCHEMA}.ready",))
         if not (ready and ready["ready"]):
             await _set_up(database, saver)
         yield saver
 
 
+async def _locked(session: DatabaseSession) -> bool:
+    row = await session.fetchrow("SELECT pg_try_advisory_lock(%s) AS held", (SETUP_LOCK,))
+    return bool(row and row["held"])
+
+
 async def _set_up(database: Database, saver: AsyncPostgresSaver) -> None:
     async with database.session() as session:
-        await session.execute("SELECT pg_advisory_lock(%s)", (SETUP_LOCK,))
+        # Asked again and again instead of waited for: the indexes are built concurrently, which waits for the snapshot
+        # of every statement under way, that of a waiting one too.
+        while not await _locked(session):
+            await asyncio.sleep(SETUP_PAUSE_S)
         try:
             await session.execute(f"CREATE SCHEMA IF NOT EXISTS {CHECKPOINT_SCHEMA}")
             await saver.setup()

@@ -75,6 +75,9 @@ def _encode_scalar(value: Any, hint: Any, where: str, encode_float: EncodeFloat)
     if hint is str:
         _require(isinstance(value, str), where, value)
         return str(value)
+    if get_origin(hint) is Literal:
+        _require(value in get_args(hint), where, value)
+        return value
     if hint is date:
         _require(type(value) is date, where, value)
         return str(value)
@@ -134,6 +137,9 @@ def _decode_scalar(stored: Any, hint: Any, where: str) -> Any:
             return hint(stored)
         except ValueError as error:
             raise ContractViolation(f"{where}: {stored!r} is no {hint.__name__}") from error
+    if get_origin(hint) is Literal:
+        _require(stored in get_args(hint), where, stored)
+        return stored
     if hint is date:
         return _decode_date(stored, where)
     _require(type(stored) is hint, where, stored)

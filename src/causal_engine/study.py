@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from src.causal_engine.spec import CausalSpec, OutcomeKind, TreatmentKind
-from src.contracts.tables import TABLES
+from src.contracts.tables import PERSONAL_COLUMNS
+from src.domain.small_cells import SMALLEST_CELL
 from src.errors import StudyInvalid, TooFewRows, UnknownColumn
 
 FloatArray = NDArray[np.float64]
@@ -18,8 +19,6 @@ IntArray = NDArray[np.int64]
 
 MIN_PER_ARM = 30
 MAX_LEVELS = 60
-MIN_QUOTED = 11
-"""Rows that must hold a value before a message repeats it."""
 SENTINELS = (-999.0, -9999.0, 999999.0)
 
 
@@ -237,15 +236,10 @@ def _numeric_treatment(series: pd.Series, spec: CausalSpec) -> tuple[pd.Series, 
 
 def _quotable(series: pd.Series, spec: CausalSpec) -> list[str]:
     """The values of a column that a message may repeat: those of groups, never those of single persons."""
-    if series.name in {spec.unit_key, spec.cluster_key, *_personal_columns()}:
+    if series.name in {spec.unit_key, spec.cluster_key, *PERSONAL_COLUMNS}:
         return []
     counts = series.astype("object").astype(str).value_counts()
-    return [f"'{value[:30]}'" for value in sorted(counts.index[counts >= MIN_QUOTED])]
-
-
-@cache
-def _personal_columns() -> frozenset[str]:
-    return frozenset(column.name for table in TABLES.values() for column in table.columns if column.is_personal)
+    return [f"'{value[:30]}'" for value in sorted(counts.index[counts >= SMALLEST_CELL])]
 
 
 def _numeric_outcome(series: pd.Series, spec: CausalSpec) -> pd.Series:

@@ -55,6 +55,7 @@ def effect(
     minimum_effect: Annotated[float | None, typer.Option(help="Smallest effect that matters.")] = None,
     where: Annotated[list[str] | None, typer.Option(help="Row filter, e.g. region=northeast; repeatable.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Random state.")] = None,
+    role: Annotated[str, typer.Option(help="Whose columns may be used (config/guards.yaml).")] = "analyst",
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -62,7 +63,8 @@ def effect(
 
     Example: e2i effect --data smoking.csv --treatment qsmk --outcome wt82_71 --confounders age,sex,wt71
     """
-    from src.app.questions import EffectQuestion
+    from src.app.questions import EffectQuestion, check_columns
+    from src.domain.guards import load_guards
 
     question = EffectQuestion(
         data=data,
@@ -91,6 +93,7 @@ def effect(
     )
     if (data is None) == (dataset is None):
         raise BadOption("name the data: either --data FILE or --dataset ID")
+    check_columns(question, load_guards(), role)
     answer = output.run(_answer(question, quiet=json))
     _print_answer(answer, as_json=json)
     score_soon(answer.run.trace_id)

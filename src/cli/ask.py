@@ -62,7 +62,7 @@ def ask(
             async with _opened(step) as e2i:
                 known = None if session is None else await e2i.session_named(session)
                 result = await e2i.ask(asked, session_id=known, on_progress=step, **wanted)
-                runs = [await e2i.run(one) for one in _runs_of(result)] if json else []
+                runs = [await e2i.run(one) for one in result.run_ids] if json else []
                 stamp = e2i.assistant.guards.stamp
                 return (result, query_document(result, runs, stamp=stamp) if json else None), stamp
 
@@ -166,10 +166,6 @@ def _opened(step: Callable[[str], None]) -> Any:
 
 def _wanted(dataset: str, expertise: str, role: str, format: str) -> dict[str, str]:
     return {"dataset": dataset, "expertise": expertise.lower(), "role": role, "output_format": format}
-
-
-def _runs_of(result: QueryResult) -> list[str]:
-    return list(dict.fromkeys(finding.run_id for finding in result.findings if finding.run_id))
 
 
 def _print(result: QueryResult, document: Any, stamp: str) -> None:

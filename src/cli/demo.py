@@ -10,15 +10,21 @@ from src.cli import output
 
 if TYPE_CHECKING:
     from src.app.demonstration import Exhibit
+    from src.app.demonstration_loop.showing import Shown
+
+app = typer.Typer(name="demo", invoke_without_command=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
-def demo(
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
-) -> None:
+@app.callback()
+def demo(context: typer.Context, json: Json = False) -> None:
     """Answer questions with known answers on generated and real data; exit 1 if one disagrees.
 
-    Example: e2i demo
+    Examples: e2i demo · e2i demo loop
     """
+    if context.invoked_subcommand is not None:
+        return
     from src.app.demonstration import demonstrate
 
     with output.progress("Demo", quiet=json, lines=True) as step:
@@ -31,6 +37,56 @@ def demo(
         _print(exhibits)
     if not all(exhibit.agrees for exhibit in exhibits):
         raise typer.Exit(1)
+
+
+@app.command()
+def loop(
+    no_model: Annotated[bool, typer.Option("--no-model", help="Without a model: retrieval alone is improved.")] = False,
+    json: Json = False,
+) -> None:
+    """Show how scored answers make the next ones better, step by step; exit 1 if a step does not.
+
+    It takes place in a database of its own, with a scripted model and a small panel. Where the loop waits for hours to
+    pass, its clock is moved on.
+
+    Example: e2i demo loop --no-model
+    """
+    shown = _shown(with_model=not no_model, json=json)
+    if json:
+        import dataclasses
+
+        output.print_json([dataclasses.asdict(one) for one in shown])
+    if not all(one.holds for one in shown):
+        raise typer.Exit(1)
+
+
+def _shown(*, with_model: bool, json: bool) -> list[Shown]:
+    from src.app.demonstration_loop.circle import open_circle
+    from src.app.demonstration_loop.showing import show
+    from src.app.demonstration_loop.world import own_world
+
+    found: list[Shown] = []
+    with own_world(with_model=with_model) as world, output.progress("Demo", quiet=json) as step:
+
+        async def run() -> None:
+            async with open_circle(world.model, step) as circle:
+                async for one in show(circle, world):
+                    found.append(one)
+                    if not json:
+                        _print_step(len(found), one)
+
+        output.run(run())
+    return found
+
+
+def _print_step(number: int, one: Shown) -> None:
+    typer.echo(f"{number}. {one.title}{'' if one.holds else '  <- NOT as it should be'}")
+    for line in one.said:
+        typer.echo(f"   {line}")
+    if one.rows:
+        rows = ", ".join(f"{table} {count}" for table, count in one.rows.items())
+        typer.echo(f"   rows: {rows}")
+    typer.echo("")
 
 
 def _print(exhibits: list[Exhibit]) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from src.contracts.model import Column, Dtype, Role, TableContract
-from src.contracts.tables import TABLES
+from src.contracts.tables import PERSONAL_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 INFERRED = "inferred"
 # Rows have no key of their own; no column can be called so.
 ROW_NUMBER = "(row number)"
-_PERSONAL_NAMES = frozenset(name for table in TABLES.values() for name in table.personal_columns)
 
 
 def infer_contract(
@@ -51,7 +50,7 @@ def _column(series: pd.Series[Any], name: str, time: str | None, unit: str | Non
         description="as found in the rows",
         nullable=bool(series.isna().any()),
         required=True,
-        personal=name in _PERSONAL_NAMES,
+        personal=name in PERSONAL_COLUMNS,
     )
 
 

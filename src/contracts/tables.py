@@ -28,6 +28,9 @@ TABLES: Mapping[str, TableContract] = MappingProxyType(
     }
 )
 
+PERSONAL_COLUMNS = frozenset[str]().union(*(table.personal_columns for table in TABLES.values()))
+"""Names of columns that hold personal data in any table."""
+
 ALIASES: Mapping[str, str] = MappingProxyType({"predictions": "ml_predictions"})
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from itertools import pairwise
 
 from src.domain.number_reading import NumberReading, StatedName, StatedNumber, read_numbers
@@ -83,6 +85,7 @@ def stated_numbers(text: str) -> tuple[StatedNumber, ...]:
     return tuple(one for one in read_numbers(text).numbers if not one.level)
 
 
+@lru_cache(maxsize=2048)
 def stated_ranges(text: str) -> tuple[tuple[StatedNumber, StatedNumber], ...]:
     """The ranges of a text, lower end first as written: "0.12 to 0.31", "0.12–0.31", "between 1 and 2", "[1, 2]"."""
     numbers = stated_numbers(text)
@@ -120,7 +123,7 @@ def unfounded_numbers(
     said = [(one, read_numbers(one)) for one in dict.fromkeys(texts)]
     readings = [reading for _, reading in said]
     told = (fact for one, reading in said for fact in _facts(one, reading))
-    facts = tuple(dict.fromkeys((*(_Fact.of(one) for one in known), *told)))
+    facts = _Facts((*(_Fact.of(one) for one in known), *told))
     levels = {one.value for reading in readings for one in reading.numbers if one.level} or {USUAL_LEVEL}
     years = {part for reading in readings for one in reading.names if one.date for part in _date(one.text)}
     verbatim = {_squeezed(one.text) for reading in readings for one in reading.numbers if math.isnan(one.value)}
@@ -132,7 +135,7 @@ def unfounded_numbers(
             founded = _squeezed(one.text) in verbatim
         else:
             founded = _points_at_zero(one, text) or _is_year(one) and f"y{one.text}" in years
-            founded = founded or any(_says(one, fact, within) for fact in facts)
+            founded = founded or any(_says(one, fact, within) for fact in facts.near(one))
         if not founded:
             unknown.append(one.text)
     return tuple(unknown)
@@ -183,6 +186,24 @@ class _Fact:
     def of(cls, one: float | Known) -> _Fact:
         known = one if isinstance(one, Known) else Known(float(one))
         return cls(known.value, known._scale, multiple=not known.unit or _TIMES.search(known.unit) is not None)
+
+
+class _Facts:
+    """Facts by size: a number is compared with those few that it can be a rounding of."""
+
+    def __init__(self, facts: Iterable[_Fact]) -> None:
+        self._facts = sorted(
+            (one for one in dict.fromkeys(facts) if math.isfinite(one.value)), key=lambda one: abs(one.value)
+        )
+        self._sizes = [abs(one.value) for one in self._facts]
+
+    def near(self, number: StatedNumber) -> Iterator[_Fact]:
+        """All facts that the number may state as they are, as a share or as a percentage, and hardly any others."""
+        size = abs(number.value)
+        for scale in (1.0, 100.0, 0.01):
+            low, high = (size - number.tolerance) / scale, (size + number.tolerance) / scale
+            first = bisect.bisect_left(self._sizes, low - 1e-6 * abs(low))
+            yield from self._facts[first : bisect.bisect_right(self._sizes, high + 1e-6 * abs(high))]
 
 
 def _facts(text: str, reading: NumberReading) -> Iterable[_Fact]:

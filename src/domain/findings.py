@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from src.domain.figures import Known
+
 
 class FindingStatus(StrEnum):
     """How a specialist's work ended. Only ``completed`` and ``partial`` carry findings."""
@@ -111,13 +113,15 @@ class Insight:
     evidence_refs: tuple[str, ...]
 
 
-def numbers_of(findings: Iterable[Finding]) -> tuple[float, ...]:
-    """Every figure with the ends of its interval: what a text about the findings may say in numbers."""
-    found: list[float] = []
-    for finding in findings:
-        for figure in finding.figures:
-            found += [value for value in (figure.value, figure.lower, figure.upper) if value is not None]
-    return tuple(found)
+def known_of(findings: Iterable[Finding]) -> list[Known]:
+    """Every figure with the ends of its interval, each with its unit: what a text about the findings may state."""
+    return [
+        Known(value, figure.unit)
+        for finding in findings
+        for figure in finding.figures
+        for value in (figure.value, figure.lower, figure.upper)
+        if value is not None
+    ]
 
 
 def texts_of(findings: Iterable[Finding]) -> tuple[str, ...]:

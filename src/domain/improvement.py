@@ -29,7 +29,8 @@ class ActionStatus(StrEnum):
     """Where a change stands; the members are those of the database's ``action_status``.
 
     queued: a person is to look at a suggestion. proposed: waits for evidence or for its next step. measuring: answers a
-    share of the questions. applied: answers all of them. confirmed, rolled_back, rejected and blocked are final.
+    share of the questions. applied: answers all of them. confirmed, rolled_back, rejected and blocked are endings; only
+    what is confirmed may still be rolled back.
     """
 
     QUEUED = "queued"
@@ -41,11 +42,6 @@ class ActionStatus(StrEnum):
     APPLIED = "applied"
     CONFIRMED = "confirmed"
     ROLLED_BACK = "rolled_back"
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing more happens to the change by itself."""
-        return self in (self.BLOCKED, self.REJECTED, self.CONFIRMED, self.ROLLED_BACK)
 
 
 class Hop(StrEnum):
@@ -96,6 +92,11 @@ class LearningItem:
     feedback: Mapping[str, float] = field(default_factory=dict)
     signal_id: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> list[str]:
+        """Everything in it that a prompt could copy."""
+        return [self.query, self.answer, *self.contexts, *self.corrections, *_strings(self.inputs)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,3 +221,11 @@ def share_of(item_id: str, *, train: float = 0.4, validation: float = 0.2) -> Sh
     if place < train:
         return "train"
     return "validation" if place < train + validation else "test"
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for one in value.values() for text in _strings(one)]
+    return [text for one in value for text in _strings(one)] if isinstance(value, list | tuple) else []

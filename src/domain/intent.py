@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from src.domain.reading import check_readable, normalise
-from src.domain.vocabulary import Intent, Kind, Vocabulary, load_vocabulary
+from src.domain.vocabulary import Held, Intent, Kind, Vocabulary, load_vocabulary
 
 _PARTS = re.compile(r"\b(?:and then|and also|and|then|also|plus)\b")
 _FIRST_HIT = 0.75
@@ -69,7 +70,7 @@ def best_intent(text: str, vocabulary: Vocabulary) -> Classification:
 
 def _righted(text: str, vocabulary: Vocabulary) -> str:
     """Words of four letters and more that nobody declared, as the declared word one letter away from them."""
-    ordinary, foreign = _declared(vocabulary)
+    ordinary, foreign = _declared(Held(vocabulary))
     return " ".join(_nearest(word, ordinary, foreign) for word in text.split())
 
 
@@ -80,9 +81,10 @@ def _nearest(word: str, ordinary: tuple[str, ...], declared: frozenset[str]) -> 
     return near[0] if near is not None else word
 
 
-def _declared(vocabulary: Vocabulary) -> tuple[tuple[str, ...], frozenset[str]]:
+@lru_cache(maxsize=8)
+def _declared(held: Held) -> tuple[tuple[str, ...], frozenset[str]]:
     """Plain words of four letters and more, and every word that is meant as it stands."""
-    words = vocabulary.words
+    vocabulary, words = held.vocabulary, held.vocabulary.words
     plain = tuple(one for one in (*words.function, *words.common) if len(one) >= _SHORTEST)
     named = (normalise(name) for kind in Kind for term in vocabulary.terms(kind) for name in term.phrases)
     meant = (normalise(name) for name in vocabulary.foreign.words)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from src.domain.reading import Reading, normalise
-from src.domain.vocabulary import Kind, Measure, Vocabulary
+from src.domain.vocabulary import Held, Kind, Measure, Vocabulary
 
 NAMES = (Kind.BRAND, Kind.REGION, Kind.SPECIALTY, Kind.VENDOR, Kind.DRUG, Kind.INDICATION)
 QUANTITIES = (Kind.MEASURE, Kind.KPI)
@@ -49,15 +50,23 @@ class _Lexicon:
     joined: dict[str, _Name]
     patterns: tuple[tuple[re.Pattern[str], _Name], ...]
 
-    @property
+    @cached_property
     def words(self) -> frozenset[str]:
         """Words that are a name by themselves."""
         return frozenset(words[0] for words in self.phrases if len(words) == 1)
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """Number of words of the longest phrase."""
         return max(map(len, self.phrases))
+
+
+@dataclass(frozen=True)
+class _Lexicons:
+    names: _Lexicon
+    quantities: _Lexicon
+    neutral: frozenset[str]
+    known: frozenset[str]
 
 
 def find_names(reading: Reading, vocabulary: Vocabulary) -> list[Match]:
@@ -67,13 +76,10 @@ def find_names(reading: Reading, vocabulary: Vocabulary) -> list[Match]:
     "new prescriptions"; only whole phrases of several words such as "Kisqali oncologist reach"
     come before them. A typing error is repaired only where no exact phrase of that length stands.
     """
-    names, quantities = _lexicon(vocabulary, NAMES), _lexicon(vocabulary, QUANTITIES)
-    neutral = set(vocabulary.words.neutral)
-    known = neutral.union(
-        vocabulary.words.function, vocabulary.words.common, vocabulary.foreign.words, names.words, quantities.words
-    )
-    found = [*_exact(reading, quantities, set(), shortest=2)]
-    for lexicon, inside in ((names, set[str]()), (quantities, neutral)):
+    lexicons = _lexicons(Held(vocabulary))
+    names, quantities, known = lexicons.names, lexicons.quantities, lexicons.known
+    found = [*_exact(reading, quantities, frozenset(), shortest=2)]
+    for lexicon, inside in ((names, frozenset[str]()), (quantities, lexicons.neutral)):
         found += _exact(reading, lexicon, inside, shortest=2)
         found += _patterns(reading, lexicon, inside)
         found += _misspelt(reading, lexicon, inside, known, sizes=(3, 2))
@@ -85,6 +91,17 @@ def find_names(reading: Reading, vocabulary: Vocabulary) -> list[Match]:
 def allowed_edits(length: int) -> int:
     """Typing errors tolerated in a name of that many letters: short names must be exact."""
     return 0 if length < 5 else 1 if length < 8 else 2
+
+
+@lru_cache(maxsize=8)
+def _lexicons(held: Held) -> _Lexicons:
+    vocabulary = held.vocabulary
+    names, quantities = _lexicon(vocabulary, NAMES), _lexicon(vocabulary, QUANTITIES)
+    neutral = frozenset(vocabulary.words.neutral)
+    known = neutral.union(
+        vocabulary.words.function, vocabulary.words.common, vocabulary.foreign.words, names.words, quantities.words
+    )
+    return _Lexicons(names, quantities, neutral, known)
 
 
 def _lexicon(vocabulary: Vocabulary, kinds: tuple[Kind, ...]) -> _Lexicon:
@@ -111,7 +128,7 @@ def _merged(before: _Name | None, new: _Name) -> _Name:
     return _Name(new.kind, (*before.canonicals, *new.canonicals), assumed=False)
 
 
-def _windows(reading: Reading, neutral: set[str], longest: int, shortest: int = 1) -> Iterator[list[int]]:
+def _windows(reading: Reading, neutral: frozenset[str], longest: int, shortest: int = 1) -> Iterator[list[int]]:
     """Runs of free words, longest first; taken and neutral words inside a run are stepped over."""
     for size in range(longest, shortest - 1, -1):
         free = [i for i in reading.free() if reading.norm(i) not in neutral]
@@ -121,14 +138,14 @@ def _windows(reading: Reading, neutral: set[str], longest: int, shortest: int = 
                 yield window
 
 
-def _exact(reading: Reading, lexicon: _Lexicon, neutral: set[str], shortest: int = 1) -> Iterator[Match]:
+def _exact(reading: Reading, lexicon: _Lexicon, neutral: frozenset[str], shortest: int = 1) -> Iterator[Match]:
     for window in _windows(reading, neutral, lexicon.longest, shortest):
         name = lexicon.phrases.get(tuple(reading.norm(i) for i in window))
         if name:
             yield _taken(reading, window, name, _ASSUMED_SCORE if name.assumed else 1.0)
 
 
-def _patterns(reading: Reading, lexicon: _Lexicon, neutral: set[str]) -> Iterator[Match]:
+def _patterns(reading: Reading, lexicon: _Lexicon, neutral: frozenset[str]) -> Iterator[Match]:
     for pattern, name in lexicon.patterns:
         free = [i for i in reading.free() if reading.norm(i) not in neutral]
         hit = reading.search(pattern, free)
@@ -137,7 +154,7 @@ def _patterns(reading: Reading, lexicon: _Lexicon, neutral: set[str]) -> Iterato
 
 
 def _misspelt(
-    reading: Reading, lexicon: _Lexicon, neutral: set[str], known: set[str], sizes: tuple[int, ...]
+    reading: Reading, lexicon: _Lexicon, neutral: frozenset[str], known: frozenset[str], sizes: tuple[int, ...]
 ) -> Iterator[Match]:
     """Several words count as one misspelt phrase only if one of them, of three letters or more, is unknown."""
     for window in _windows(reading, neutral, max(sizes), min(sizes)):

@@ -192,16 +192,22 @@ class _Parse:
         if brands == [None]:
             self.assumptions.append(f"{NO_BRAND}: all brands together")
         combined = list(itertools.product(treatments, outcomes, brands, regions, specialties, periods))
-        self._ask_fewer(len(combined), treatments)
+        self._ask_fewer(
+            len(combined),
+            [one.label for one in treatments],
+            [one.label for one in outcomes],
+            *([str(name) for name in names if name] for names in (brands, regions, specialties, periods)),
+        )
         return tuple(self._effect(*one) for one in combined)
 
-    def _ask_fewer(self, wanted: int, treatments: Sequence[Measure]) -> None:
+    def _ask_fewer(self, wanted: int, *several: Sequence[str]) -> None:
+        """Offer what the most names stand for: choosing one of them leaves the fewest effects."""
         limit = max(self.most, len(self._all_treatments()) if self._asks_for_drivers() else 0)
         if wanted > limit:
             raise _AskBack(
                 f"The question asks for {wanted} effects at once, and at most {limit} are answered together; "
                 "which of them first?",
-                [measure.label for measure in treatments],
+                max(several, key=len),
                 "fewer",
             )
 

@@ -26,7 +26,9 @@ def effect_question(readings: Sequence[Understood], vocabulary: Vocabulary) -> s
     if periods := _joined(spoken_period(one.period) for one in readings if one.period):
         parts.append(periods)
     if first.lag is not None:
-        parts.append("in the same month" if first.lag == 0 else f"{first.lag} months later")
+        parts.append(
+            "in the same month" if first.lag == 0 else f"{first.lag} month{'' if first.lag == 1 else 's'} later"
+        )
     return " ".join(parts) + "?"
 
 

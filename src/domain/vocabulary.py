@@ -197,6 +197,21 @@ class Vocabulary(ConfigModel):
         return next(iter(found for found in self.measures if found.canonical == name))
 
 
+class Held:
+    """A vocabulary as the key of a cache: it never changes, so the very object stands for all that it says."""
+
+    __slots__ = ("vocabulary",)
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Held) and other.vocabulary is self.vocabulary
+
+    def __hash__(self) -> int:
+        return id(self.vocabulary)
+
+
 def load_vocabulary(path: Path | str = VOCABULARY_FILE) -> Vocabulary:
     """Read the vocabulary once per path. Raises ConfigError: unknown key, unsafe pattern, wrong type."""
     return _load(str(path))

@@ -33,13 +33,15 @@ Name = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
 
 
 class ModelNames(ConfigModel):
-    """One model per purpose."""
+    """One model per purpose. ``optimising_judge`` judges while prompts are improved, ``judge`` decides what is used;
+    without the first no prompt is improved."""
 
     judge: Name
     classification: Name
     reasoning: Name
     narration: Name
     reflection: Name
+    optimising_judge: Annotated[str, BeforeValidator(_text)] = ""
 
     def by_purpose(self) -> dict[Purpose, str]:
         """As a mapping."""

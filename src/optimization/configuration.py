@@ -37,7 +37,8 @@ class GateSettings(ConfigModel):
     """What a candidate must show on held-out items.
 
     Points are of the rubric (1–5); ``expected_gain`` is the true gain that is found with ``power``. Retrieval has its
-    own gains, in nDCG. Relative margins are shares of what is in use; ``longest_copy`` is in words.
+    own gains, in nDCG. Relative margins are shares of what is in use; ``longest_copy`` is in words. What cannot be
+    tested within ``max_wait_hours`` of its proposal is given up.
     """
 
     train_share: Share
@@ -56,6 +57,7 @@ class GateSettings(ConfigModel):
     min_items: PositiveInt
     max_looks: PositiveInt
     longest_copy: PositiveInt
+    max_wait_hours: PositiveFloat
     bootstrap_draws: Annotated[int, Field(ge=500)]
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.contracts.tables import TABLES
+from src.contracts.tables import PERSONAL_COLUMNS
 
 MIN_OCCURRENCES = 11
 TOP_VALUES = 5
@@ -34,11 +34,6 @@ class ColumnSummary:
     personal: bool = False
 
 
-def personal_names() -> frozenset[str]:
-    """Column names that hold personal data in any table of the contract."""
-    return frozenset[str]().union(*(table.personal_columns for table in TABLES.values()))
-
-
 def frequent(counts: Counter[Any]) -> tuple[tuple[Any, int], ...]:
     """The most frequent values, most frequent first, ties by value; rare ones never."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
@@ -58,7 +53,7 @@ class Summariser:
 
     def finish(self) -> tuple[ColumnSummary, ...]:
         """The summaries, in column order."""
-        personal = personal_names()
+        personal = PERSONAL_COLUMNS
         return tuple(tally.summary(name, hidden=name in personal) for name, tally in self._tallies.items())
 
 

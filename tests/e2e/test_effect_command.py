@@ -157,3 +157,13 @@ def written(e2i: CommandLine) -> tuple[list[str], int]:
             connection.execute("SELECT count(*) FROM ml_observability_spans WHERE agent_name <> 'unknown'").fetchone()
         )
     return files, sum(row[0] for row in counts if row)
+
+
+def test_an_effect_of_a_column_that_a_role_is_not_shown_is_one_line(within: SameProcess) -> None:
+    for role, column in (("analyst", "npi"), ("field", "decile")):
+        refused = within(
+            "effect", "--dataset", "table:hcp_profiles", "--treatment", column, "--outcome", "y", "--role", role
+        )
+        assert (refused.code, refused.out) == (2, "")
+        assert f"'{column}' may not be shown to your role" in refused.err
+        assert refused.err.count("\n") == 1

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from src.agents.explainer.phrasing import tells
-from src.agents.explainer.wording import SUPPORTED, claims_cause, claims_proof, sentences
+from src.agents.explainer.wording import SUPPORTED, sentences
 from src.agents.orchestrator.agent import QueryResult
 from src.app import E2I
+from src.domain.causal_words import claims_cause, claims_proof
 from src.domain.figures import unfounded_numbers
-from src.domain.findings import Finding, numbers_of, texts_of
+from src.domain.findings import Finding, known_of, texts_of
 from src.domain.identifiers import find_identifiers
 from src.errors import QuestionNotUnderstood
 from src.storage.records import RunRecord
@@ -55,7 +56,7 @@ def answer_problems(case: Case, result: QueryResult | QuestionNotUnderstood) -> 
 def untraced_numbers(result: QueryResult) -> tuple[str, ...]:
     """Numbers of an answer that stand neither in its findings nor in why one is missing."""
     said = [*texts_of(result.findings), *(text for one in result.findings for text in (one.reason, *one.degraded))]
-    return unfounded_numbers(result.answer, numbers_of(result.findings), said)
+    return unfounded_numbers(result.answer, known_of(result.findings), said)
 
 
 def _not_refused(result: QueryResult) -> list[str]:

@@ -89,6 +89,15 @@ def answering_panel(
 
 
 @contextmanager
+def documented_panel(
+    dsn: str, template: str, name: str, var: Path, *, hcps: int, today: date
+) -> Iterator[AnsweringPanel]:
+    """The panel of ``hcps`` with the documents, asked on the day ``today``."""
+    with answering_panel(dsn, template, name, var, hcps=hcps, documents=DOCUMENTS) as filled, asked_on(today):
+        yield filled
+
+
+@contextmanager
 def asked_on(day: date) -> Iterator[None]:
     """Agents that are put together take ``day`` for today: "last year" stays the same one."""
     with ExitStack() as stack:

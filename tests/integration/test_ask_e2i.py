@@ -17,8 +17,9 @@ from src.app import E2I
 from src.app.interactions import of_query
 from src.app.questions import EffectQuestion
 from src.domain.figures import unfounded_numbers
-from src.domain.findings import FindingStatus, numbers_of, texts_of
-from src.errors import ContractViolation, DatabaseUnavailable, GuardrailViolation
+from src.domain.findings import FindingStatus, known_of, texts_of
+from src.domain.guards import RoleRules
+from src.errors import ConfigError, ContractViolation, DatabaseUnavailable, E2IError, GuardrailViolation
 from src.mlops.tracing.ids import uuid7
 from src.storage.audit_chain import AuditChains
 from src.storage.conversations import ConversationRepository
@@ -64,7 +65,7 @@ async def test_every_number_of_an_answer_stands_in_its_findings(e2i: E2I) -> Non
     for expertise in ("executive", "analyst", "data_scientist"):
         result = await e2i.ask(KISQALI, expertise=expertise)
         assert result.answer
-        assert unfounded_numbers(result.answer, numbers_of(result.findings), texts_of(result.findings)) == ()
+        assert unfounded_numbers(result.answer, known_of(result.findings), texts_of(result.findings)) == ()
 
 
 async def test_a_question_may_lean_on_the_one_before_it(e2i: E2I) -> None:
@@ -83,8 +84,13 @@ async def test_one_trace_and_one_kept_answer_a_question(e2i: E2I) -> None:
     trace_id = result.meta.trace_id
     assert await e2i.session.tracer.flush()
     trace = await TraceRepository(e2i.session.database).trace(trace_id)
-    spans = [{**span.__dict__} if hasattr(span, "__dict__") else span for span in trace.spans]
-    assert spans
+    assert {span.trace_id for span in trace.spans} == {trace_id}
+    assert {span.agent_name for span in trace.spans} >= {"orchestrator", "causal_impact", "explainer"}
+    roots = [span for span in trace.spans if span.parent_span_id is None]
+    assert [(one.agent_name, one.operation_type) for one in roots] == [
+        ("orchestrator", "run"),
+        ("orchestrator", "answer"),
+    ]
     kept = await InteractionRepository(e2i.session.database).find(trace_id)
     assert (kept.query, kept.answer, kept.session_id) == (KISQALI, result.answer, result.session_id)
     assert kept.run_id == next(one.run_id for one in result.findings if one.run_id)
@@ -273,10 +279,68 @@ async def test_a_session_that_asked_too_much_is_refused_before_anything_is_done(
     assert refused == [{"status": "refused", "rule": "tokens_per_session", "request": None}]
 
 
-@pytest.mark.parametrize("wrong", [{"expertise": "everybody"}, {"role": "nobody"}])
-async def test_an_unknown_reader_or_role_is_refused(e2i: E2I, wrong: dict[str, str]) -> None:
-    with pytest.raises(Exception, match="there is no"):
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"expertise": "everybody"}, ContractViolation, "there is no reader 'everybody'; use executive"),
+        ({"output_format": "poem"}, ContractViolation, "there is no form of an answer 'poem'; use narrative"),
+        ({"role": "nobody"}, ConfigError, "there is no role 'nobody'"),
+        ({"session_id": "my-session"}, ContractViolation, "'my-session' is no id of a session"),
+    ],
+)
+async def test_an_unknown_reader_form_role_or_session_is_refused_before_anything_is_kept(
+    e2i: E2I, wrong: dict[str, str], error: type[E2IError], said: str
+) -> None:
+    count = "SELECT count(*) AS asked FROM conversation_questions"
+    before = await e2i.session.database.fetchrow(count)
+    with pytest.raises(error, match=said):
         await e2i.ask(KISQALI, **wrong)
+    assert await e2i.session.database.fetchrow(count) == before
+
+
+async def test_a_stored_request_that_is_none_any_more_is_given_up_and_the_others_are_finished(
+    e2i: E2I, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("the server closed the connection")
+
+    broken_one, whole = str(uuid7()), str(uuid7())
+    with monkeypatch.context() as broken:
+        broken.setattr(src.app.orchestration.ExplainerWriter, "write", lost)
+        for session in (broken_one, whole):
+            with pytest.raises(DatabaseUnavailable):
+                await e2i.ask(KISQALI, session_id=session)
+    await e2i.session.database.execute(
+        'UPDATE conversation_questions SET request = request || \'{"region": "the moon"}\' WHERE session_id = %s',
+        (broken_one,),
+    )
+    told: list[str] = []
+    mine = [one for one in await e2i.assistant.conversations.unfinished() if one.session_id in (broken_one, whole)]
+    (result,) = await e2i.assistant.resume(mine, on_progress=told.append)
+    assert result.session_id == whole
+    assert any("cannot be resumed and was given up: there is no region 'the moon'" in one for one in told)
+    statuses = "SELECT status FROM conversation_questions WHERE session_id = %s"
+    assert await e2i.session.database.fetch(statuses, (broken_one,)) == [{"status": "failed"}]
+
+
+async def test_an_answer_cites_what_it_rests_on_and_nothing_else(e2i: E2I) -> None:
+    result = await e2i.ask(KISQALI)
+    told = {one for found in result.findings for statement in found.statements for one in statement.evidence}
+    counted = {figure.evidence for found in result.findings for figure in found.figures}
+    assert set(result.citations) == told | counted
+
+
+async def test_a_question_that_selects_by_a_hidden_column_is_refused_for_that_role(
+    e2i: E2I, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guards = e2i.assistant.guards
+    hidden = guards.model_copy(update={"roles": {**guards.roles, "analyst": RoleRules(hidden=frozenset({"region"}))}})
+    monkeypatch.setattr(e2i.assistant, "guards", hidden)
+    before = await e2i.runs(200)
+    result = await e2i.ask(KISQALI)
+    assert "'region' may not be shown to your role" in result.answer
+    assert [one.agent for one in result.findings if one.answered] == []
+    assert await e2i.runs(200) == before
 
 
 async def test_two_sessions_at_once_keep_their_own_turns(e2i: E2I) -> None:
@@ -307,3 +371,19 @@ async def test_the_health_of_the_platform_comes_from_its_spans(e2i: E2I) -> None
     (finding,) = result.findings
     assert finding.agent == "observability_connector"
     assert finding.figures[0].value > 0
+
+
+@pytest.mark.parametrize("verb", ["fall", "grow"])
+async def test_what_a_question_takes_for_granted_is_looked_up_in_the_data(e2i: E2I, verb: str) -> None:
+    result = await e2i.ask(f"Why did Kisqali TRx {verb} in the Midwest?", expertise="executive")
+    told = [one for one in result.findings if one.answered]
+    assert told
+    changes = {next(one for one in found.figures if one.name.startswith("change of ")) for found in told}
+    ends = {(one.value, one.lower, one.upper) for one in changes}
+    assert len(ends) == 1
+    ((_, lower, upper),) = ends
+    assert lower is not None
+    assert upper is not None
+    holds = upper < 0 if verb == "fall" else lower > 0
+    assert ("which the question takes for granted" in result.answer) is not holds
+    assert unfounded_numbers(result.answer, known_of(result.findings), texts_of(result.findings)) == ()

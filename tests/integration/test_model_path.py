@@ -10,7 +10,7 @@ import pytest
 
 from src.agents.orchestrator.agent import QueryResult
 from src.app import E2I
-from src.domain.findings import numbers_of
+from src.domain.findings import known_of
 from src.scripted_servers import faults
 from src.scripted_servers.faults import Fault
 from src.scripted_servers.http import Request
@@ -19,7 +19,7 @@ from src.storage.datasets import store_table
 from src.storage.records import DatasetRecord
 from src.storage.tabular import TableContent
 from tests.integration.answered_set import answer_problems, answered, ask_case, untraced_numbers
-from tests.integration.answering_panel import DOCUMENTS, INSTRUCTING, AnsweringPanel, answering_panel, asked_on
+from tests.integration.answering_panel import INSTRUCTING, AnsweringPanel, documented_panel
 from tests.integration.faithful_model import WIRES, FaithfulModel, Said, kind_asked_for, serving
 from tests.unit.test_agents.test_orchestrator.question_set import TODAY, Case, tuned
 
@@ -80,12 +80,7 @@ def panel(
     postgres_dsn: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AnsweringPanel]:
     var = tmp_path_factory.mktemp("model_path")
-    with (
-        answering_panel(
-            postgres_dsn, template_database, "model_path_panel", var, hcps=HCPS, documents=DOCUMENTS
-        ) as filled,
-        asked_on(TODAY),
-    ):
+    with documented_panel(postgres_dsn, template_database, "model_path_panel", var, hcps=HCPS, today=TODAY) as filled:
         yield filled
 
 
@@ -93,6 +88,10 @@ def panel(
 async def e2i(panel: AnsweringPanel) -> AsyncIterator[E2I]:
     async with E2I.open() as opened:
         yield opened
+
+
+def _values(result: QueryResult) -> list[float]:
+    return [one.value for one in known_of(result.findings)]
 
 
 def _sample() -> list[Case]:
@@ -180,7 +179,7 @@ async def test_what_a_document_tells_the_reader_to_do_changes_nothing(
     for one in (alone, result):
         assert "99" not in one.answer
         assert "gnore all previous" not in one.answer
-    assert numbers_of(result.findings) == numbers_of(alone.findings)
+    assert known_of(result.findings) == known_of(alone.findings)
     assert [one.verdict for one in result.findings] == [one.verdict for one in alone.findings]
 
 
@@ -211,8 +210,8 @@ async def test_a_cell_with_an_instruction_is_a_cell(
         else:
             asked[name] = await e2i.ask(question, dataset=dataset.name)
     plain, instructing = asked["plain"], asked["instructing"]
-    assert numbers_of(plain.findings)
-    assert numbers_of(instructing.findings) == pytest.approx(numbers_of(plain.findings))
+    assert known_of(plain.findings)
+    assert _values(instructing) == pytest.approx(_values(plain))
     assert [one.verdict for one in instructing.findings] == [one.verdict for one in plain.findings]
     assert "99" not in instructing.answer
     assert "gnore all previous" not in instructing.answer
@@ -265,6 +264,6 @@ async def test_a_model_that_fails_on_the_way_is_done_without_and_the_answer_says
         result = await e2i.ask(question)
     assert failed
     assert result.error is None
-    assert numbers_of(result.findings) == pytest.approx(numbers_of(alone.findings))
+    assert _values(result) == pytest.approx(_values(alone))
     assert untraced_numbers(result) == ()
     assert _said_so(result, kind), result.meta.degraded

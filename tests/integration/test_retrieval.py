@@ -355,11 +355,11 @@ async def test_a_newly_active_configuration_is_used_by_the_next_query(
     retriever: HybridRetriever, corpus: Database
 ) -> None:
     before = await retriever.retrieve("Fabhalta adoption")
-    await corpus.execute("UPDATE retrieval_configurations SET is_active = false")
     await corpus.execute(
         "INSERT INTO retrieval_configurations (version, k, chunk_size, chunk_overlap, dense_weight, text_weight,"
-        " graph_weight, is_active) VALUES (99, 1, 200, 20, 0, 1, 0, true)"
+        " graph_weight) VALUES (99, 1, 200, 20, 0, 1, 0)"
     )
+    await corpus.execute("SELECT activate_retrieval_configuration(99, 'anna')")
     after = await retriever.retrieve("Fabhalta adoption")
     assert (before.config_version != 99, after.config_version, len(after.chunks)) == (True, 99, 1)
     assert set(after.chunks[0].parts) == {"text"}
@@ -368,7 +368,7 @@ async def test_a_newly_active_configuration_is_used_by_the_next_query(
 async def test_without_an_active_configuration_nothing_is_searched(
     retriever: HybridRetriever, corpus: Database
 ) -> None:
-    await corpus.execute("UPDATE retrieval_configurations SET is_active = false")
+    await corpus.execute("UPDATE retrieval_configurations SET is_active = false, status = 'retired'")
     with pytest.raises(DataUnavailable, match="no retrieval configuration is active"):
         await retriever.retrieve("growth")
 

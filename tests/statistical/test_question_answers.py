@@ -14,7 +14,7 @@ from src.app import E2I
 from src.causal_engine.results import Verdict
 from src.errors import QuestionNotUnderstood
 from tests.integration.answered_set import Effect, answer_problems, answered, ask_case, effects_of
-from tests.integration.answering_panel import DOCUMENTS, AnsweringPanel, answering_panel, asked_on
+from tests.integration.answering_panel import AnsweringPanel, documented_panel
 from tests.integration.faithful_model import WIRES, FaithfulModel, serving
 from tests.unit.test_agents.test_orchestrator.question_set import TODAY, Case, tuned
 
@@ -35,12 +35,7 @@ def panel(
     postgres_dsn: str, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AnsweringPanel]:
     var = tmp_path_factory.mktemp("question_set")
-    with (
-        answering_panel(
-            postgres_dsn, template_database, "question_set_panel", var, hcps=HCPS, documents=DOCUMENTS
-        ) as filled,
-        asked_on(TODAY),
-    ):
+    with documented_panel(postgres_dsn, template_database, "question_set_panel", var, hcps=HCPS, today=TODAY) as filled:
         yield filled
 
 

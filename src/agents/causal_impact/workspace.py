@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
 
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from src.agents.causal_impact.state import CausalImpactState, ImpactRequest
+from src.agents.computing import in_thread
 from src.agents.runtime import Deps
 from src.causal_engine.estimation import FittedStudy, fit_primary, study_for
 
@@ -19,12 +18,7 @@ Value = TypeVar("Value")
 
 async def compute(work: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value:
     """Run numeric work in a thread, with linear algebra on one core: sums in the same order give the same bits."""
-
-    def alone() -> Value:
-        with threadpool_limits(limits=1):
-            return work(*args, **kwargs)
-
-    return await asyncio.to_thread(alone)
+    return await in_thread(lambda: work(*args, **kwargs))
 
 
 async def rows(request: ImpactRequest, deps: Deps) -> pd.DataFrame:

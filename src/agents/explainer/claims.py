@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from src.agents.explainer.material import FROM_DOCUMENTS, founding_texts, intervals_of
 from src.agents.explainer.phrasing import tells
 from src.agents.explainer.reply import ExplanationReply, NamedInsight, Point
 from src.agents.explainer.state import ExplainRequest, Material
-from src.agents.explainer.wording import SUPPORTED, claims_cause, claims_proof, is_clinical, sentences
-from src.domain.figures import Known, StatedNumber, is_rounding, stated_ranges, unfounded_names, unfounded_numbers
-from src.domain.findings import Figure, Finding, Insight, StatementKind
+from src.agents.explainer.wording import SUPPORTED, is_clinical, sentences
+from src.domain.attribution import misattributed
+from src.domain.causal_words import claims_cause, claims_proof
+from src.domain.figures import StatedNumber, is_rounding, stated_ranges, unfounded_names, unfounded_numbers
+from src.domain.findings import Figure, Finding, Insight, StatementKind, known_of
 from src.domain.identifiers import find_identifiers
 from src.rag.answering.quotable import instructs
 
@@ -44,8 +46,8 @@ def problems_of(reply: ExplanationReply, request: ExplainRequest, material: Mate
     for kind, entries in named:
         for place, one in enumerate(entries, start=1):
             where = f"{kind} {place}"
-            cited = [owners[each] for each in one.evidence if each in owners]
-            if not one.evidence or len(cited) < len(one.evidence):
+            cited = [owner for each in one.evidence for owner in owners.get(each, ())]
+            if not one.evidence or not owners.keys() >= set(one.evidence):
                 missing = next((each for each in one.evidence if each not in owners), "none")
                 problems.append(f"{where} cites evidence that does not exist: {missing[:60]}")
             scope = [each for each in material.findings if any(each is owner for owner in cited)]
@@ -54,25 +56,19 @@ def problems_of(reply: ExplanationReply, request: ExplainRequest, material: Mate
     return tuple(dict.fromkeys(problems))
 
 
-def known_of(findings: Iterable[Finding]) -> list[Known]:
-    """The figures with the ends of their intervals, each with its unit."""
-    return [
-        Known(value, one.unit)
-        for finding in findings
-        for one in finding.figures
-        for value in (one.value, one.lower, one.upper)
-        if value is not None
-    ]
-
-
 def insight_confidence(ids: Sequence[str], of_findings: Sequence[Insight]) -> float | None:
     """The least confidence among the insights of the findings that share evidence with these ids."""
     shared = [one.confidence for one in of_findings if set(ids) & set(one.evidence_refs) and one.confidence is not None]
     return min(shared, default=None)
 
 
-def _owners(findings: Sequence[Finding]) -> dict[str, Finding]:
-    return {one.id: finding for finding in findings for one in finding.evidence}
+def _owners(findings: Sequence[Finding]) -> dict[str, list[Finding]]:
+    """All findings with a piece of evidence: parts of one question may rest on the same run."""
+    owners: dict[str, list[Finding]] = {}
+    for finding in findings:
+        for one in finding.evidence:
+            owners.setdefault(one.id, []).append(finding)
+    return owners
 
 
 def _form(reply: ExplanationReply) -> list[str]:
@@ -90,7 +86,7 @@ def _form(reply: ExplanationReply) -> list[str]:
 
 
 def _text_problems(text: str, scope: Sequence[Finding], request: ExplainRequest, where: str) -> list[str]:
-    texts = founding_texts(scope)
+    texts, figures = founding_texts(scope), [figure for one in scope for figure in one.figures]
     numbers = unfounded_numbers(text, known_of(scope), texts, within=ROUNDING)
     names = unfounded_names(
         text, (*texts, request.query, *_ids(scope), *(one.name for f in scope for one in f.figures))
@@ -98,6 +94,7 @@ def _text_problems(text: str, scope: Sequence[Finding], request: ExplainRequest,
     problems = [f"{where}: the number {one[:40]} is not in the findings" for one in numbers]
     problems += [f"{where}: {one[:40]} is not in the findings" for one in names]
     problems += [f"{where}: {one} is no interval of the findings" for one in _unknown_ranges(text, scope, texts)]
+    problems += [f"{where}: the number {one}" for one in misattributed(text, figures, texts)]
     if claims_proof(text):
         problems.append(f"{where}: nothing is proven or certain")
     if claims_cause(text) and not all(one.verdict == SUPPORTED for one in scope):

@@ -16,8 +16,11 @@ from src.agents.explainer.phrasing import (
 )
 from src.agents.explainer.state import Material, OutputFormat, Section
 from src.agents.explainer.wording import sentences
+from src.domain.findings import StatementKind
 
 BRIEF_WORDS = 80
+ASSUMED_WORDS = 12
+"""Kept for what an answer assumes."""
 LONGEST_HEADLINE = 34
 SLIDE_BULLETS = 5
 
@@ -71,7 +74,8 @@ def _slides(section: Section) -> list[Section]:
 
 
 def brief_of(material: Material) -> tuple[str, str]:
-    """The first sentence, and at most 80 words: the answer, its interval, the strongest caveat and what is left out."""
+    """The first sentence, and at most 80 words: the answer, its interval, the strongest caveat, what it assumes most of
+    all and what is left out."""
     first = material.findings[0]
     figure = main_interval(material.findings)
     headline = _cut(sentence(first.headline), LONGEST_HEADLINE)
@@ -83,8 +87,12 @@ def brief_of(material: Material) -> tuple[str, str]:
     parts.append(f"Confidence: {confidence_word(material.confidence)}.")
     rest = [_unanswered(material), _further(len(material.must_tell) - 1, len(material.findings) - 1)]
     left = BRIEF_WORDS - sum(len(one.split()) for one in (*parts, *rest))
+    assumed = [f"Assumes: {sentences(ended(one.text))[0]}" for one in first.of(StatementKind.ASSUMPTION)][:1]
     if material.must_tell:
-        parts.append(_cut(sentences(ended(material.must_tell[0].text))[0], left))
+        parts.append(_cut(sentences(ended(material.must_tell[0].text))[0], left - ASSUMED_WORDS * len(assumed)))
+        left -= len(parts[-1].split())
+    if assumed:
+        parts.append(_cut(assumed[0], left))
     return headline, " ".join(one for one in (*parts, *rest) if one)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from src.agents.explainer.state import ExplainRequest, Material
 from src.agents.explainer.wording import SUPPORTED, is_clinical, toned_down
-from src.domain.findings import Figure, Finding, FindingStatus, Statement, StatementKind, numbers_of, texts_of
+from src.domain.findings import Figure, Finding, FindingStatus, Statement, StatementKind, texts_of
 from src.domain.identifiers import without_identifiers
 from src.errors import DataUnavailable
 from src.rag.answering.quotable import instructs
@@ -44,8 +44,6 @@ def material_of(request: ExplainRequest) -> Material:
     return Material(
         findings=tuple(told),
         must_tell=_must_tell(told),
-        numbers=numbers_of(told),
-        texts=(*founding_texts(told), *absent),
         absent=tuple(absent),
         confidence=_lowered(told[0].confidence, len(told), missing),
         missing=missing,

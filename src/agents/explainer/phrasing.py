@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -63,10 +64,12 @@ def figure_sentence(figure: Figure) -> str:
 
 
 def exact(value: float) -> str:
-    """To four digits at least, whole numbers whole: "0.5354", "1,500"."""
+    """To four digits at least, whole numbers whole: "0.5354", "1,500", "−2.1e-07"; "unlimited" for what has no end."""
+    if not math.isfinite(value):
+        return number(None) if math.isnan(value) else f"{MINUS if value < 0 else ''}unlimited"
     whole = abs(value) >= 1e4 or value == round(value)
-    text = f"{value:,.0f}" if whole and abs(value) < 1e15 else f"{value:.4g}"
-    return text.replace("-", MINUS, 1) if "e" not in text else text
+    text = f"{abs(value):,.0f}" if whole and abs(value) < 1e15 else f"{abs(value):.4g}"
+    return f"{MINUS if value < 0 else ''}{text}"
 
 
 def reach(figure: Figure) -> str:

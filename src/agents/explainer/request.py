@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from src.agents.explainer.state import ExplainRequest, OutputFormat, Passage
 from src.agents.requests import check_keys, part_of, require_text
@@ -24,14 +24,25 @@ def request_from(raw: ExplainRequest | Mapping[str, Any]) -> ExplainRequest:
 
 
 def _parts(raw: Mapping[str, Any]) -> dict[str, Any]:
-    for name in ("results", "focus", "passages"):
-        if not isinstance(raw.get(name, ()), list | tuple):
-            raise ContractViolation(f"{name} must be a list")
     return {
-        "results": tuple(_finding(one) for one in raw["results"]),
-        "focus": tuple(raw.get("focus", ())),
-        "passages": tuple(part_of(one, Passage, "passage") for one in raw.get("passages", ())),
+        "results": tuple(_finding(one) for one in _list(raw, "results")),
+        "focus": _texts(raw, "focus"),
+        "passages": tuple(part_of(one, Passage, "passage") for one in _list(raw, "passages")),
     }
+
+
+def _list(raw: Mapping[str, Any], name: str) -> Sequence[Any]:
+    """A key that holds a list: a text would fall apart into its letters."""
+    if not isinstance(raw.get(name, ()), list | tuple):
+        raise ContractViolation(f"{name} must be a list")
+    return cast(Sequence[Any], raw.get(name, ()))
+
+
+def _texts(raw: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    found = tuple(_list(raw, name))
+    if not all(isinstance(one, str) for one in found):
+        raise ContractViolation(f"{name} must be a list of texts")
+    return found
 
 
 def _finding(raw: Any) -> Finding:
@@ -44,14 +55,20 @@ def _finding(raw: Any) -> Finding:
         **{
             **raw,
             "status": _one_of(raw["status"], FindingStatus, "status"),
-            "statements": tuple(_statement(one) for one in raw.get("statements", ())),
-            "figures": tuple(part_of(one, Figure, "figure") for one in raw.get("figures", ())),
-            "evidence": tuple(part_of(one, Evidence, "evidence") for one in raw.get("evidence", ())),
-            "follow_ups": tuple(raw.get("follow_ups", ())),
-            "degraded": tuple(raw.get("degraded", ())),
-            "prompt_versions": tuple(tuple(one) for one in raw.get("prompt_versions", ())),
+            "statements": tuple(_statement(one) for one in _list(raw, "statements")),
+            "figures": tuple(part_of(one, Figure, "figure") for one in _list(raw, "figures")),
+            "evidence": tuple(part_of(one, Evidence, "evidence") for one in _list(raw, "evidence")),
+            "follow_ups": _texts(raw, "follow_ups"),
+            "degraded": _texts(raw, "degraded"),
+            "prompt_versions": tuple(_version(one) for one in _list(raw, "prompt_versions")),
         }
     )
+
+
+def _version(raw: Any) -> tuple[str, int]:
+    if isinstance(raw, list | tuple) and len(raw) == 2 and isinstance(raw[0], str) and type(raw[1]) is int:
+        return raw[0], raw[1]
+    raise ContractViolation("prompt_versions must be a list of names with their versions")
 
 
 def _statement(raw: Any) -> Statement:

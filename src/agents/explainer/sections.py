@@ -78,8 +78,8 @@ def sections_of(material: Material, reasoning: Reasoning, reader: str) -> tuple[
         ("What to do", _of_kind(material.findings, StatementKind.RECOMMENDATION)),
         ("What would change this", _of_kind(material.findings, StatementKind.WOULD_CHANGE)),
     ]
-    if reader != UserExpertise.EXECUTIVE:
-        parts.append(("What it assumes", _of_kind(material.findings, StatementKind.ASSUMPTION)))
+    assumed = _of_kind(material.findings, StatementKind.ASSUMPTION)
+    parts.append(("What it assumes", assumed[:1] if reader == UserExpertise.EXECUTIVE else assumed))
     parts.append(("Not answered", list(material.absent)))
     parts.append(("From the documents", [_quoted(one) for one in reasoning.quotes]))
     if reader == UserExpertise.DATA_SCIENTIST:
@@ -111,7 +111,10 @@ def _found(material: Material, reasoning: Reasoning, reader: str) -> list[str]:
             repeated = text.lower() in ended(finding.headline).lower()
             technical = reader == UserExpertise.EXECUTIVE and _JARGON.search(text) is not None
             if not repeated and not technical and not _covered(text, points):
-                lines.append(_labelled(text, [place], material.findings))
+                owners = _owners(text, material.findings)
+                lines.append(
+                    _labelled(text, owners if len(owners) == len(material.findings) else [place], material.findings)
+                )
     return lines
 
 
@@ -143,9 +146,8 @@ def _exact(findings: Sequence[Finding]) -> list[str]:
     """Every figure to four digits at least, with the id of its evidence."""
     lines = []
     for figure in (one for finding in findings for one in finding.figures):
-        interval = (
-            "" if None in (figure.lower, figure.upper) else f", 95 % interval {figure.lower:.4g} to {figure.upper:.4g}"
-        )
+        ends = [exact(end) for end in (figure.lower, figure.upper) if end is not None]
+        interval = f", 95 % interval {ends[0]} to {ends[1]}" if len(ends) == 2 else ""
         unit = f" {figure.unit}" if figure.unit else ""
         lines.append(f"{figure.name} = {exact(figure.value)}{unit}{interval} [{figure.evidence}].")
     return lines

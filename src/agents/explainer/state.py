@@ -64,7 +64,7 @@ class Visual:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The inputs, ordered for a reader: what must be told whatever the form, and all numbers that may be.
+    """The inputs, ordered for a reader: what is found and what must be told whatever the form.
 
     ``findings`` are those that answer, the most important first, without what has no evidence or gives clinical advice;
     ``must_tell`` are their warnings and caveats, the strongest first. ``absent`` has a sentence for each agent that did
@@ -73,8 +73,6 @@ class Material:
 
     findings: tuple[Finding, ...]
     must_tell: tuple[Statement, ...]
-    numbers: tuple[float, ...]
-    texts: tuple[str, ...]
     absent: tuple[str, ...]
     confidence: float | None = None
     missing: int = 0

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import re
 
+from src.domain.causal_words import denies, undenied
+
 SUPPORTED = "causal effect supported"
 """The verdict that allows words of cause and effect."""
 
-_PROOF = re.compile(
-    r"\bprov(?:es?|ed|en|ing)\b|\bproofs?\b|\b(?:certainly|definitely|undoubtedly|guarantee[sd]?)\b|\bbeyond doubt\b",
-    re.IGNORECASE,
-)
-_CAUSAL = re.compile(
-    r"\b(?:causes|caused|causing|drives?|drove|driven|driving|due to|leads? to|led to|leading to|results? in"
-    r"|resulted in|because of|thanks to|attributable to|responsible for|makes? the difference|drivers? of)\b"
-    r"|(?<!\bcommon )(?<!\bhidden )(?<!\ba )(?<!\bthe )(?<!\bno )(?<!\bany )(?<!\bof )\bcause\b(?! of)",
-    re.IGNORECASE,
-)
-_DENIED = re.compile(
-    r"\b(?:not?|never|nor|neither|cannot|without|whether|nothing|nobody)\b|n't\b|\bassociation only\b", re.IGNORECASE
-)
 _MATERIALS = (
     r"(?! (?:access|support|services?|starts?|education|materials?|brochures?|leaflets?|information|data|programs?"
     r"|programmes?|counts?|numbers?|volumes?))"
@@ -41,20 +30,32 @@ _CLINICAL = re.compile(
     re.IGNORECASE,
 )
 _WEAKER = (
+    (re.compile(r"\bthere (?:is|can be) no (?:doubt|question)(?= that\b)", re.IGNORECASE), "it seems"),
+    (re.compile(r"\b(?:no|without(?: a| any)?|beyond(?: any| all)?) (?:doubt|question)\b", re.IGNORECASE), "probably"),
     (re.compile(r"\bproves\b", re.IGNORECASE), "suggests"),
     (re.compile(r"\bprove\b", re.IGNORECASE), "suggest"),
     (re.compile(r"\bprov(?:ed|en)\b", re.IGNORECASE), "suggested"),
 )
 _ASSOCIATED = (
-    (re.compile(r"\b(?:is|are|was|were) (?:caused|driven) by\b", re.IGNORECASE), "went together with"),
-    (re.compile(r"\b(?:caused|driven) by\b", re.IGNORECASE), "together with"),
-    (re.compile(r"\b(?:causes|drives|leads to|results in)\b", re.IGNORECASE), "goes together with"),
-    (re.compile(r"\b(?:lead to|result in)\b", re.IGNORECASE), "go together with"),
-    (re.compile(r"\b(?:caused|drove|led to|resulted in)\b", re.IGNORECASE), "went together with"),
-    (re.compile(r"\b(?:due to|because of|thanks to)\b", re.IGNORECASE), "together with"),
+    (
+        re.compile(r"\b(?:is|are|was|were) (?:caused|driven|boosted|fuell?ed|spurred|propelled) by\b", re.IGNORECASE),
+        "went together with",
+    ),
+    (re.compile(r"\b(?:caused|driven|boosted|fuell?ed|spurred|propelled) by\b", re.IGNORECASE), "together with"),
+    (
+        re.compile(r"\b(?:causes|drives|leads to|results in|boosts|fuels|spurs|propels|brings about)\b", re.IGNORECASE),
+        "goes together with",
+    ),
+    (re.compile(r"\b(?:lead to|result in|boost|bring about)\b", re.IGNORECASE), "go together with"),
+    (
+        re.compile(
+            r"\b(?:caused|drove|led to|resulted in|boosted|fuell?ed|spurred|propelled|brought about)\b", re.IGNORECASE
+        ),
+        "went together with",
+    ),
+    (re.compile(r"\b(?:due to|owing to|because of|thanks to|as a result of)\b", re.IGNORECASE), "together with"),
 )
 _ENDS = re.compile(r"(?<=[.!?])\s+")
-_CLAUSES = re.compile(r"(?<=[.!?;:])\s+")
 
 
 def sentences(text: str) -> list[str]:
@@ -62,19 +63,9 @@ def sentences(text: str) -> list[str]:
     return [one for one in _ENDS.split(text.strip()) if one]
 
 
-def claims_proof(text: str) -> bool:
-    """Whether a sentence promises proof or certainty without denying it."""
-    return any(_undenied(_PROOF, one) for one in _CLAUSES.split(text))
-
-
-def claims_cause(text: str) -> bool:
-    """Whether a sentence speaks of causes without denying them."""
-    return any(_undenied(_CAUSAL, one) for one in _CLAUSES.split(text))
-
-
 def is_clinical(text: str) -> bool:
     """Whether a text advises a treatment, a dose or a use beyond the label, without warning of it."""
-    return any(_undenied(_CLINICAL, one) for one in _CLAUSES.split(text))
+    return undenied(_CLINICAL, text)
 
 
 def toned_down(text: str, *, supported: bool) -> str:
@@ -82,13 +73,8 @@ def toned_down(text: str, *, supported: bool) -> str:
     weaker = _WEAKER if supported else _WEAKER + _ASSOCIATED
     told = []
     for sentence in re.split(r"(?<=[.!?;])(?=\s)", text):
-        if _DENIED.search(sentence) is None:
+        if not denies(sentence):
             for pattern, instead in weaker:
                 sentence = pattern.sub(instead, sentence)
         told.append(sentence)
     return "".join(told)
-
-
-def _undenied(pattern: re.Pattern[str], sentence: str) -> bool:
-    found = pattern.search(sentence)
-    return found is not None and _DENIED.search(sentence[: found.end()]) is None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from weakref import WeakValueDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -67,6 +65,11 @@ class QueryResult:
     meta: AgentMeta
     contexts: tuple[ContextChunk, ...] = ()
 
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """The analyses that the answer rests on, each once."""
+        return tuple(dict.fromkeys(one.run_id for one in self.findings if one.run_id))
+
 
 def request_from(raw: QueryRequest | Mapping[str, Any]) -> QueryRequest:
     """Accept a request or its JSON form. Raises ContractViolation: unknown key, no question, no session."""
@@ -88,7 +91,7 @@ def checkpoint_serializer() -> ResultSerializer:
 class OrchestratorAgent:
     """Runs the orchestrator graph; a session is one thread of the checkpointer.
 
-    Questions of one session are answered one after the other within a process.
+    Whoever runs it lets the questions of one session come one after the other.
     """
 
     agent_name = PLACE
@@ -111,7 +114,6 @@ class OrchestratorAgent:
         self._services = services
         self._checkpointer = checkpointer
         self._graph = graph or build_graph(checkpointer)
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, request: QueryRequest | Mapping[str, Any], deps: Deps) -> QueryResult:
         """Answer one question; a run of the session that was interrupted at this trace goes on where it stopped.
@@ -120,10 +122,6 @@ class OrchestratorAgent:
         that is not valid. Exceptions other than E2IError leave unchanged, and the run can be resumed.
         """
         asked = request_from(request)
-        async with self._turns.setdefault(asked.session_id, asyncio.Lock()):
-            return await self._answer(asked, deps)
-
-    async def _answer(self, asked: QueryRequest, deps: Deps) -> QueryResult:
         started, began = datetime.now(UTC), time.monotonic()
         config: RunnableConfig = {
             "configurable": {"thread_id": asked.session_id},

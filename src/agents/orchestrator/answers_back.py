@@ -56,10 +56,27 @@ def answered_back(query: str, features: Features, last: Turn, vocabulary: Vocabu
     if last.asked == "exclusion":
         return added(_without_exclusion(last, before), reply if _PREPOSITION.match(reply) else f"in {reply}")
     if last.asked == "fewer":
-        measures = before.named(Kind.MEASURE)
-        outcomes = listed([one.text for one in measures if vocabulary.measure(one.canonical).role is Role.OUTCOME])
-        return added(f"What is the effect of {reply} on {outcomes}", *_selection(before, vocabulary))
+        return _of_fewer(before, read(reply, vocabulary, today), vocabulary)
     return _completed(last, reply, read(reply, vocabulary, today), vocabulary)
+
+
+def _of_fewer(before: Features, chosen: Features, vocabulary: Vocabulary) -> str:
+    """The effects that were asked for, with the names that the reply has in the place of all of their kind."""
+    (acts, moves), (all_acts, all_moves) = (_measures(one, vocabulary) for one in (chosen, before))
+    acts, moves = acts or all_acts, moves or all_moves
+    text = f"What is the effect of {acts} on {moves}" if acts else f"What drives {moves}"
+    kinds = {match.kind for match in chosen.matches}
+    kept = names_spoken(before, vocabulary, but={Kind.MEASURE, *kinds})
+    if chosen.periods and before.period_text:
+        kept = kept[:-1]
+    return added(text, *kept, *names_spoken(chosen, vocabulary, but=(Kind.MEASURE,)))
+
+
+def _measures(features: Features, vocabulary: Vocabulary) -> tuple[str, str]:
+    """What acts and what is acted on, as typed."""
+    moves = [one for one in features.named(Kind.MEASURE) if vocabulary.measure(one.canonical).role is Role.OUTCOME]
+    acts = [one for one in features.named(Kind.MEASURE) if one not in moves]
+    return listed([one.text for one in acts]), listed([one.text for one in moves])
 
 
 def _completed(last: Turn, reply: str, features: Features, vocabulary: Vocabulary) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from src.agents.orchestrator.state import Classification, Part, Pattern, Turn
+from src.agents.orchestrator.state import MOST_TURNS, Classification, Part, Pattern, Turn
 from src.domain.findings import Finding
 from src.domain.guards import Guards
 from src.domain.question import ClarificationNeeded
@@ -21,6 +22,22 @@ _EXAMPLES = (
     "where should ten extra reps go",
 )
 _REMEMBERED = (Intent.EXPLANATION, Intent.FEEDBACK)
+_ORDINALS = {
+    "first": 0,
+    "1st": 0,
+    "second": 1,
+    "2nd": 1,
+    "third": 2,
+    "3rd": 2,
+    "fourth": 3,
+    "4th": 3,
+    "fifth": 4,
+    "5th": 4,
+}
+_NAMED_BY_PLACE = re.compile(
+    rf"\b(?P<ordinal>{'|'.join(_ORDINALS)})\b(?: \w+)?? (?:answers?|results?|questions?|findings? of mine|one)\b"
+    r"|\b(?:answer|result|question) (?:no\.? ?|number |#)?(?P<number>[1-9]|1\d|20)\b"
+)
 
 
 def asked_back(resolved: str, intent: str, open_question: ClarificationNeeded) -> Classification:
@@ -108,8 +125,9 @@ def turn_of(
 ) -> Turn:
     """What is remembered of a question. One about an answer leaves the question it was about in its place."""
     readings = tuple(part.understood for part in classified.parts if part.understood and part.understood.treatment)
-    about = last_question(turns) if classified.intent in _REMEMBERED else None
-    told = (last_findings(turns) or findings) if about else findings
+    named = answer_named(query, turns)
+    about = (named or last_question(turns)) if classified.intent in _REMEMBERED else None
+    told = ((named.findings if named else last_findings(turns)) or findings) if about else findings
     return Turn(
         trace_id=trace_id,
         query=query,
@@ -150,6 +168,40 @@ def answered_for_another(resolved: str) -> Classification:
     """It asks about an answer that was given to a role that may see more."""
     reason = "the answer before was given to a role that sees more than yours; ask the question again in this role"
     return declined(resolved, "other_role", reason)
+
+
+def answer_named(text: str, turns: Sequence[Turn]) -> Turn | None:
+    """The answer of a session that a question names by its place ("the first answer"), None where it names none.
+
+    Answers about other answers, questions back and refusals are not counted.
+    """
+    place = _place(text)
+    told = [turn for turn in turns if turn.intent not in (DECLINED, *_REMEMBERED) and not turn.asked]
+    return told[place] if place is not None and -len(told) <= place < len(told) else None
+
+
+def not_at_hand(text: str, turns: Sequence[Turn]) -> Classification | None:
+    """Why an answer that a question names by its place cannot be explained; None where it can, or it names none."""
+    if _place(text) is None:
+        return None
+    named = answer_named(text, turns)
+    if named is None or len(turns) >= MOST_TURNS:
+        return declined(
+            text, "reference", "this session has no such answer that is still known; ask its question again"
+        )
+    if not named.findings:
+        return declined(
+            text, "reference", f"what that answer rests on is not kept any more; ask again: {named.resolved}"
+        )
+    return None
+
+
+def _place(text: str) -> int | None:
+    found = _NAMED_BY_PLACE.search(text.lower())
+    if found is None:
+        return None
+    word = found["ordinal"] or found["number"]
+    return int(word) - 1 if word.isdigit() else _ORDINALS[word]
 
 
 def last_findings(turns: Sequence[Turn]) -> tuple[Finding, ...]:

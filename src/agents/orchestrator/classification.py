@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -23,24 +24,24 @@ from src.agents.orchestrator.reading import Features, read
 from src.agents.orchestrator.state import Classification, Part, Pattern, Turn
 from src.agents.orchestrator.texts import added
 from src.domain.period import MissingYear
-from src.domain.question import NO_BRAND, ClarificationNeeded, Understood, understand_each
-from src.domain.reading import check_readable
+from src.domain.question import NO_BRAND, WORDS_UNUSED, ClarificationNeeded, Understood, understand_each
+from src.domain.reading import check_readable, normalise
 from src.domain.restating import effect_question
 from src.domain.vocabulary import Intent, Kind, Role, Vocabulary
 from src.errors import QuestionNotUnderstood
 
 COMPOSER = "tool_composer"
 _BRANDED = (Kind.BRAND, Kind.DRUG, Kind.INDICATION)
+_NARROWING = "by|with|without|among|for|in|from|of|at|given|using|via|through|per|across"
 _WITHOUT_NAMES = (Intent.SYSTEM_HEALTH, Intent.FEEDBACK, Intent.EXPLANATION)
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What questions are read with: the names there are, the brands of the data and the day they are asked on."""
+    """What questions are read with: the names there are and the day they are asked on."""
 
     vocabulary: Vocabulary
     today: date
-    brands: Collection[str] | None = None
 
 
 class _Open(Exception):
@@ -185,7 +186,9 @@ def _parts(text: str, facets: Sequence[Facet], known: Known, *, settle: bool) ->
     for facet in facets:
         if facet in joined:
             if facet is joined[0]:
-                parts.append(_composer_part(text, joined, facets, known, settle))
+                parts.append(
+                    _with_unused(_composer_part(text, joined, facets, known, settle), joined, known.vocabulary)
+                )
         elif facet.intent is Intent.CAUSAL_EFFECT:
             parts += _effect_parts(facet, parts, known, settle)
         else:
@@ -215,6 +218,29 @@ def _composer_part(text: str, joined: Sequence[Facet], facets: Sequence[Facet], 
     words = text if len(joined) == len(facets) else " ".join(_sentence(facet.text) for facet in joined)
     intents = list(dict.fromkeys(facet.intent for facet in joined))
     return _named_part(words, intents[0] if len(intents) == 1 else Intent.MULTI_FACETED, COMPOSER, known, settle)
+
+
+def _with_unused(part: Part, facets: Sequence[Facet], vocabulary: Vocabulary) -> Part:
+    """The part with the words that nobody declared told: what is computed is computed without them."""
+    strange = dict.fromkeys(
+        phrase for facet in facets for phrase in facet.features.strange if _narrows(phrase, facet, vocabulary)
+    )
+    if part.understood is None or not strange:
+        return part
+    told = f"{WORDS_UNUSED} {', '.join(repr(one) for one in strange)} were not used"
+    return replace(part, understood=replace(part.understood, assumptions=(*part.understood.assumptions, told)))
+
+
+def _narrows(phrase: str, facet: Facet, vocabulary: Vocabulary) -> bool:
+    """Whether a phrase was to narrow or group something ("among …", "with …") and settles no kind of question."""
+    text, words = facet.features.text, normalise(phrase)
+    if re.search(rf"\b(?:{_NARROWING})(?: (?:the|our|a|an|all))? {re.escape(words)}\b", text) is None:
+        return False
+    rules = vocabulary.intents.values()
+    patterns = [*vocabulary.topics, *vocabulary.comparisons, *(one for rule in rules for one in rule.patterns)]
+    hits = [hit[0] for one in patterns for hit in re.finditer(rf"\b(?:{one})\b", text)]
+    settling = {word for hit in hits for word in hit.split()}
+    return any(word not in settling and word.isalpha() and not word.endswith(("ing", "ed")) for word in words.split())
 
 
 def _sentence(text: str) -> str:
@@ -251,7 +277,6 @@ def _readings(text: str, intent: Intent, known: Known, settle: bool) -> tuple[Un
             text,
             known.vocabulary,
             today=known.today,
-            available_brands=known.brands or None,
             intent=intent,
             settle=settled,
         )

@@ -9,8 +9,8 @@ from dataclasses import replace
 from src.agents.orchestrator.services import Services
 from src.agents.orchestrator.state import ContextChunk, QueryRequest, Written
 from src.agents.orchestrator.wording import citations, headlines, insights, no_answer, recommendations, told_plainly
-from src.domain.figures import Known, unfounded_numbers
-from src.domain.findings import Finding, texts_of
+from src.domain.figures import unfounded_numbers
+from src.domain.findings import Finding, known_of, texts_of
 from src.errors import E2IError
 
 _ABOUT_ITSELF = re.compile(r"\b\d+ further (?:caveats?|findings?|assumptions?|recommendations?)\b")
@@ -50,19 +50,12 @@ def confidence_of(findings: Sequence[Finding], written: float | None = None) -> 
 
 
 def _unknown_numbers(answer: str, findings: Sequence[Finding], contexts: Sequence[ContextChunk]) -> tuple[str, ...]:
-    known = [
-        Known(value, figure.unit)
-        for finding in findings
-        for figure in finding.figures
-        for value in (figure.value, figure.lower, figure.upper)
-        if value is not None
-    ]
     said = [
         *texts_of(findings),
         *(text for finding in findings for text in (finding.reason, *finding.degraded)),
         *(chunk.text for chunk in contexts),
     ]
-    return unfounded_numbers(_ABOUT_ITSELF.sub("", answer), known, said)
+    return unfounded_numbers(_ABOUT_ITSELF.sub("", answer), known_of(findings), said)
 
 
 def _in_their_words(findings: Sequence[Finding], why: str) -> Written:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from src.domain.intent import best_intent
 from src.domain.matching import Match, find_names
@@ -11,7 +12,7 @@ from src.domain.period import MissingYear, Period, take_lag, take_periods
 from src.domain.question import matches_any, take_any
 from src.domain.reading import Reading
 from src.domain.unknown import unknown_phrases
-from src.domain.vocabulary import Intent, Kind, Role, Vocabulary
+from src.domain.vocabulary import Held, Intent, Kind, Role, Vocabulary
 
 SURE = 0.7
 """Below this the patterns have not settled what kind of answer is asked for."""
@@ -54,7 +55,13 @@ class Features:
 
 def read(text: str, vocabulary: Vocabulary, today: date) -> Features:
     """Read a text. Raises QuestionNotUnderstood for what cannot be read, and for a period or delay that cannot be."""
-    reading = Reading(text)
+    return _read(text, Held(vocabulary), today)
+
+
+# A question is read as a whole and in its clauses, by each that asks something of them.
+@lru_cache(maxsize=512)
+def _read(text: str, held: Held, today: date) -> Features:
+    vocabulary, reading = held.vocabulary, Reading(text)
     normal = " ".join(word.norm for word in reading.words)
     take_any(reading, vocabulary.pressure, every=True)
     take_any(reading, (*vocabulary.idioms, *vocabulary.manner), every=True)

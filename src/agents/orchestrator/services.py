@@ -61,8 +61,6 @@ class Services:
     """How long a model's reading of a question is waited for: less than the node may take."""
     prompts: PromptSource | None = None
     today: Callable[[], date] = _today
-    brands: frozenset[str] = field(default_factory=frozenset)
-    """Brands the panel holds; empty is not known."""
     budgets: Mapping[str, float] = field(default_factory=_budgets)
     """Seconds each agent may take (config/agents.yaml)."""
     clock: Callable[[], float] = time.monotonic

@@ -11,6 +11,8 @@ from src.domain.findings import Finding, Insight
 from src.domain.question import Understood
 
 MOST_TURNS = 20
+MOST_TOLD = 5
+"""Answers of a session that are kept with what they rest on, so that they can be explained."""
 
 
 class Pattern(StrEnum):
@@ -111,7 +113,7 @@ class Turn:
     ``readings`` are the effects it asked for, the first of them also ``understood``, with the brand and region that
     were given beside the question. ``role`` is for whom it was answered, '' not known. ``asked`` is what had to be
     asked back, with the words that left it open and the ``options`` offered. ``findings`` are those of the answer;
-    only the last answer of a session is kept with them.
+    only the last ``MOST_TOLD`` answers of a session are kept with them.
     """
 
     trace_id: str
@@ -149,7 +151,7 @@ def last_turns(known: tuple[Turn, ...], new: tuple[Turn, ...]) -> tuple[Turn, ..
     merged = {turn.trace_id: turn for turn in (*(known or ()), *new)}
     kept = list(merged.values())[-MOST_TURNS:]
     answered = [at for at, turn in enumerate(kept) if turn.findings]
-    for at in answered[:-1]:
+    for at in answered[:-MOST_TOLD]:
         kept[at] = replace(kept[at], findings=())
     return tuple(kept)
 

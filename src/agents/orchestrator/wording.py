@@ -72,8 +72,10 @@ def with_additions(answer: str, findings: Sequence[Finding], assumptions: Iterab
 
 
 def citations(findings: Sequence[Finding]) -> tuple[str, ...]:
-    """The evidence that the findings' sentences rest on."""
-    return tuple(dict.fromkeys(ref for one in findings for statement in one.statements for ref in statement.evidence))
+    """The evidence that the findings' sentences and figures rest on: what an answer cites, not all there is."""
+    told = (ref for one in findings for statement in one.statements for ref in statement.evidence)
+    counted = (figure.evidence for one in findings for figure in one.figures)
+    return tuple(dict.fromkeys([*told, *counted]))
 
 
 def recommendations(findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from src.agents.tool_composer.state import (
     SubQuestion,
     Synthesis,
 )
-from src.errors import ContractViolation, DatabaseUnavailable
+from src.errors import DatabaseUnavailable
 from src.resilience.circuit_breaker import CircuitBreaker
 from src.storage.compositions import composition_id
 
@@ -62,8 +62,6 @@ def request_from(raw: ComposeRequest | Mapping[str, Any]) -> ComposeRequest:
         given = raw.get("context", ComposeContext())
         raw = ComposeRequest(raw["query"], part_of(given, ComposeContext, "context", sequences=("hidden_columns",)))
     require_text(raw.query, "query")
-    if not all(hasattr(one, "column") for one in raw.context.filters):
-        raise ContractViolation("context.filters must be a list of filters")
     return raw
 
 
@@ -97,7 +95,9 @@ class ToolComposer:
         asked = request_from(request)
         tracer = ToolComposerOpikTracer(connector=deps.tracer)
         async with tracer.trace_composition(asked.query, trace_id=deps.trace_id) as trace:
-            work = Work(Frames(deps.datasets, asked.context), composition_id(deps.trace_id), trace)
+            work = Work(
+                Frames(deps.datasets, asked.context, self._services.memory), composition_id(deps.trace_id), trace
+            )
             own = dataclasses.replace(deps, workspace={**deps.workspace, PLACE: self._services, WORK: work})
             state = await self._graph.ainvoke({"request": asked}, context=own)
             state, plan_id = await self._remembered(state, work)

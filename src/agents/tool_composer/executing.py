@@ -11,20 +11,18 @@ from typing import Any
 
 import pandas as pd
 
+from src.agents.computing import in_thread
 from src.agents.runtime import Deps
-from src.agents.tool_composer.computing import in_thread
-from src.agents.tool_composer.dag import is_share, needs, references
+from src.agents.tool_composer.dag import is_share, needs, ordered, references
 from src.agents.tool_composer.plan_checks import arguments_of, check_arguments
 from src.agents.tool_composer.services import PLACE, Services, Work
 from src.agents.tool_composer.state import ComposeContext, Plan, PlannedStep, StepResult, ToolOutput
 from src.agents.tool_composer.tools.contract import ComposerTool, ToolInputs
-from src.contracts.tables import TABLES
+from src.contracts.tables import PERSONAL_COLUMNS
 from src.domain.identifiers import find_identifiers
 from src.errors import ContractViolation, DataUnavailable, E2IError, UnknownColumn, nearest_names
 from src.mlops.opik_connector import SpanType
 from src.resilience.retry import retry_async
-
-PERSONAL = frozenset(name for table in TABLES.values() for name in table.personal_columns)
 
 
 class ToolTimedOut(E2IError):
@@ -48,9 +46,17 @@ class Execution:
         room = asyncio.Semaphore(self.services.parallel)
         ended = {step.ordinal: asyncio.Event() for step in self.plan.steps}
         async with asyncio.TaskGroup() as group:
-            for step in self.plan.steps:
+            for step in self._most_urgent_first():
                 group.create_task(self._when_ready(step, room, ended))
         return tuple(self.results[step.ordinal] for step in sorted(self.plan.steps, key=lambda one: one.ordinal))
+
+    def _most_urgent_first(self) -> list[PlannedStep]:
+        """By how long a step and whatever waits for it take: what is begun last is what everybody waits for."""
+        urgency: dict[int, float] = {}
+        for step in reversed(ordered(self.plan.steps)):
+            waiting = [urgency[one.ordinal] for one in self.plan.steps if step.ordinal in needs(one)]
+            urgency[step.ordinal] = self.services.tools[step.tool].cost + max(waiting, default=0.0)
+        return sorted(self.plan.steps, key=lambda step: -urgency[step.ordinal])
 
     async def _when_ready(self, step: PlannedStep, room: asyncio.Semaphore, ended: Mapping[int, asyncio.Event]) -> None:
         needed = sorted(needs(step))
@@ -111,12 +117,14 @@ class Execution:
         inputs |= shares_of(inputs, rows.frame)
         arguments = arguments_of(tool, inputs)
         given = ToolInputs(
-            frame=rows.frame,
+            frame=rows.frame.copy(deep=False),
             query=rows.query,
             declared=self.declared,
             context=self.context,
             evidence=evidence_id(self.work.composition_id, step.ordinal),
             kpis=self.services.kpis,
+            whole=rows.whole,
+            kept=step.scope.kept,
         )
         timeout = asyncio.timeout(tool.timeout_s)
         try:
@@ -179,7 +187,7 @@ def check_output(output: ToolOutput, inputs: ToolInputs) -> None:
             raise ContractViolation(f"the figure '{figure.name}' is not a finite number")
         if figure.evidence != inputs.evidence:
             raise ContractViolation(f"the figure '{figure.name}' names other evidence than its step")
-    unseen = PERSONAL.union(inputs.context.hidden_columns)
+    unseen = PERSONAL_COLUMNS.union(inputs.context.hidden_columns)
     for row in output.rows:
         if named := unseen.intersection(row):
             raise ContractViolation(f"a table by '{min(named)}' would show single persons")

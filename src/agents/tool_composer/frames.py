@@ -1,19 +1,20 @@
-"""Which rows does a step read? Each kind is loaded once per composition and shared."""
+"""Which rows does a step read? Each kind is loaded once and shared by all steps, and by the questions after it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
 
 from src.agents.runtime import DatasetLoader
+from src.agents.tool_composer.frame_memory import FrameMemory, Rows
 from src.agents.tool_composer.state import ComposeContext, Scope
 from src.agents.tool_composer.tools.contract import ComposerTool, Frame
-from src.agents.tool_composer.tools.kpi_gaps import with_hidden
+from src.agents.tool_composer.tools.kpi_gaps import HIDDEN, with_hidden
 from src.errors import ContractViolation, DataUnavailable, E2IError
 from src.rag.answering.quotable import instructs
 
@@ -22,53 +23,74 @@ TIME_COLUMNS: Mapping[Frame, str] = {
     "metrics": "metric_date",
     "predictions": "prediction_timestamp",
 }
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A frame without the columns nobody of this role sees, and how it was obtained."""
-
-    frame: pd.DataFrame
-    query: Mapping[str, Any]
+ALL = Scope()
 
 
 @dataclass
 class Frames:
-    """The frames of one composition."""
+    """The frames of one composition, from ``memory`` where an earlier one read the same."""
 
     datasets: DatasetLoader
     context: ComposeContext
+    memory: FrameMemory | None = None
     loads: int = 0
-    _loaded: dict[Frame, Rows] = field(default_factory=dict)
-    _locks: dict[Frame, asyncio.Lock] = field(default_factory=dict)
+    _ready: dict[tuple[Frame, Scope], Rows] = field(default_factory=dict)
+    _locks: dict[tuple[Frame, Scope], asyncio.Lock] = field(default_factory=dict)
+    _keys: dict[Frame, Hashable] = field(default_factory=dict)
 
     async def get(self, kind: Frame) -> Rows:
-        """All rows of a kind after the composition's filters.
-
-        Raises DatasetNotFound, UnknownColumn, and ContractViolation for a filter on a column that is not to be seen.
-        What failed is tried again by the next call.
-        """
-        async with self._locks.setdefault(kind, asyncio.Lock()):
-            if kind not in self._loaded:
-                self._refuse_hidden_filters()
-                self.loads += 1
-                loaded = await self.datasets.load(self._dataset(kind), filters=self.context.filters)
-                hidden = [name for name in self.context.hidden_columns if name in loaded.frame.columns]
-                frame = await asyncio.to_thread(without_instructing_cells, loaded.frame.drop(columns=hidden))
-                self._loaded[kind] = Rows(frame, dict(loaded.query))
-            return self._loaded[kind]
+        """All rows of a kind. Raises DatasetNotFound and UnknownColumn; what failed is tried again by the next call."""
+        return await self._once((kind, ALL), lambda: self._whole(kind))
 
     async def of(self, kind: Frame, scope: Scope) -> Rows:
         """The rows of a kind that a step is about. Raises DataUnavailable where none is left, and as ``get`` does.
 
         What is hidden of KPI values is decided on all of them, before they are narrowed.
         """
-        rows = await self.get(kind)
-        whole = rows.frame if kind != "metrics" else await asyncio.to_thread(with_hidden, rows.frame)
-        frame = await asyncio.to_thread(narrowed, whole, scope, TIME_COLUMNS[kind])
-        if frame.empty:
+        rows = await (
+            self.get(kind) if scope == ALL else self._once((kind, scope), lambda: self._narrowed(kind, scope))
+        )
+        if rows.frame.empty:
             raise DataUnavailable(f"there are no rows for {scope}; ask for another brand, region or period")
-        return Rows(frame, {**rows.query, "scope": str(scope), "rows_in_scope": len(frame)})
+        return replace(rows, query={**rows.query, "scope": str(scope), "rows_in_scope": len(rows.frame)})
+
+    async def _once(self, part: tuple[Frame, Scope], make: Callable[[], Awaitable[Rows]]) -> Rows:
+        async with self._locks.setdefault(part, asyncio.Lock()):
+            if part not in self._ready:
+                self._ready[part] = await make()
+            return self._ready[part]
+
+    async def _whole(self, kind: Frame) -> Rows:
+        name, hidden = self._dataset(kind), tuple(sorted(self.context.hidden_columns))
+        if self.memory is None:
+            return await self._read(kind, name)
+        version = await self.memory.version(name)
+        key = (kind, name, version, hidden)
+        if (rows := self.memory.find((key, ALL))) is None:
+            rows = await self._read(kind, name)
+            if rows.query.get("content_sha256") != version:
+                return rows
+            self.memory.hold((key, ALL), rows)
+        self._keys[kind] = key
+        return rows
+
+    async def _narrowed(self, kind: Frame, scope: Scope) -> Rows:
+        rows = await self.get(kind)
+        memory, key = self.memory, (self._keys.get(kind), scope)
+        held = memory.find(key) if memory is not None and kind in self._keys else None
+        if held is not None:
+            return replace(held, whole=rows.frame)
+        frame = await asyncio.to_thread(narrowed, rows.frame, scope, TIME_COLUMNS[kind])
+        if memory is not None and kind in self._keys and frame is not rows.frame:
+            memory.hold(key, Rows(frame, rows.query, frame))
+        return Rows(frame, rows.query, rows.frame)
+
+    async def _read(self, kind: Frame, name: str) -> Rows:
+        self.loads += 1
+        loaded = await self.datasets.load(name)
+        hidden = [one for one in self.context.hidden_columns if one in loaded.frame.columns]
+        frame = await asyncio.to_thread(_prepared, loaded.frame.drop(columns=hidden), kind)
+        return Rows(frame, dict(loaded.query), frame)
 
     def _dataset(self, kind: Frame) -> str:
         names: dict[Frame, str] = {
@@ -78,10 +100,10 @@ class Frames:
         }
         return names[kind]
 
-    def _refuse_hidden_filters(self) -> None:
-        for condition in self.context.filters:
-            if condition.column in self.context.hidden_columns:
-                raise ContractViolation(f"rows cannot be filtered by '{condition.column}': your role does not see it")
+
+def _prepared(frame: pd.DataFrame, kind: Frame) -> pd.DataFrame:
+    told = without_instructing_cells(frame)
+    return with_hidden(told) if kind == "metrics" else told
 
 
 async def columns_of(frames: Frames, tools: Iterable[ComposerTool[Any]]) -> dict[Frame, tuple[str, ...]]:
@@ -92,7 +114,8 @@ async def columns_of(frames: Frames, tools: Iterable[ComposerTool[Any]]) -> dict
     found: dict[Frame, tuple[str, ...]] = {}
     for kind in dict.fromkeys(tool.frame for tool in tools):
         try:
-            found[kind] = tuple(str(name) for name in (await frames.get(kind)).frame.columns)
+            names = (await frames.get(kind)).frame.columns
+            found[kind] = tuple(str(name) for name in names if name != HIDDEN)
         except E2IError:
             continue
     return found

@@ -12,18 +12,15 @@ from src.agents.tool_composer.services import Services
 from src.agents.tool_composer.state import Synthesis
 from src.agents.tool_composer.wording import Material, by_template, figures_in_words, known_numbers, synthesis
 from src.causal_engine.results import Verdict
+from src.domain.attribution import misattributed
+from src.domain.causal_words import claims_cause, claims_proof
 from src.domain.figures import Known, unfounded_names, unfounded_numbers
 from src.domain.identifiers import find_identifiers
 
 LONGEST_HEADLINE = 400
 LONGEST_PARAGRAPH = 1_200
 
-_PROOF = re.compile(r"\b(?:prov(?:e|es|ed|en|ing)|proof|guarantee\w{0,2}|undoubtedly|certainly)\b", re.IGNORECASE)
-_CAUSAL = re.compile(
-    r"\b(?:caus(?:e|es|ed|ing)|due to|leads? to|led to|drives?|drove|driven|because of|results? in|resulted in)\b",
-    re.IGNORECASE,
-)
-_DENIED = re.compile(r"\b(?:not?|never|nor|cannot|without|whether|if)\b|n't\b", re.IGNORECASE)
+_SENTENCES = re.compile(r"(?<=[.!?;])\s+")
 
 
 class NarratedReply(BaseModel):
@@ -91,11 +88,12 @@ def problems(reply: NarratedReply, material: Material) -> tuple[str, ...]:
     found += [
         f"the number {one} is not in the facts" for one in unfounded_numbers(text, _known(material), _texts(material))
     ]
+    found += [f"the number {one}" for one in misattributed(text, material.figures, _texts(material))]
     found += [f"{one} is not in the facts" for one in unfounded_names(text, (*_texts(material), *_names(material)))]
-    if _PROOF.search(text):
+    if claims_proof(text):
         found.append("nothing is proven or guaranteed; say what was found and how sure it is")
-    if not _causes(material) and any(_claims_cause(sentence) for sentence in re.split(r"(?<=[.!?;])\s+", text)):
-        found.append("a sentence claims a cause; no step's verdict supports one")
+    if any(claims_cause(one) and not _may_say_cause(one, material) for one in _SENTENCES.split(text)):
+        found.append("a sentence claims a cause that no step's verdict supports")
     if find_identifiers(text):
         found.append("a sentence names a single person")
     return tuple(dict.fromkeys(found))
@@ -117,10 +115,24 @@ def _names(material: Material) -> tuple[str, ...]:
     return (*asked, *cells, *(one.name for one in material.figures))
 
 
-def _causes(material: Material) -> bool:
-    """Whether some step's verdict is that a causal effect is supported."""
-    return any(row.get("verdict") == Verdict.SUPPORTED.value for _, output in material.done for row in output.rows)
+def _may_say_cause(sentence: str, material: Material) -> bool:
+    """Whether all that acts in a sentence has the verdict that a causal effect is supported.
+
+    One that names nothing that acts is about all steps.
+    """
+    supported: set[str] = set()
+    others: set[str] = set()
+    for step, output in material.done:
+        if not (acts := str(step.inputs.get("treatment") or "")):
+            continue
+        verdicts = {row.get("verdict") for row in output.rows if row.get("verdict")}
+        if verdicts:
+            (supported if verdicts == {Verdict.SUPPORTED.value} else others).add(acts)
+    named = {one for one in supported | others if _names_it(sentence, one)}
+    return bool(supported) and not (named or supported | others) & others
 
 
-def _claims_cause(sentence: str) -> bool:
-    return _CAUSAL.search(sentence) is not None and _DENIED.search(sentence) is None
+def _names_it(sentence: str, column: str) -> bool:
+    """Whether a sentence speaks of a column, by its words or the last of them: "rep calls", "calls"."""
+    words = column.replace("_", " ").lower().split()
+    return re.search(rf"\b{re.escape(words[-1].removesuffix('s'))}", sentence.lower()) is not None

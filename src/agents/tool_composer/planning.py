@@ -193,11 +193,7 @@ def _treatments(names: Names) -> tuple[str, ...]:
 
 
 def _effect(planner: Planner, part: Part) -> list[int]:
-    found = []
-    for treatment in planner.treatments(part):
-        for outcome in planner.outcomes(part)[:2]:
-            wanted = {"treatment": treatment, "outcome": outcome, "lag": part.own.lag}
-            found.append(planner.add("causal_effect_estimator", part, wanted))
+    found = [planner.add("causal_effect_estimator", part, pair) for pair in _pairs(planner, part)]
     return [ordinal for ordinal in found if ordinal is not None]
 
 
@@ -220,9 +216,7 @@ def _causal(planner: Planner, part: Part) -> bool:
 def _by_segments(planner: Planner, part: Part, by: tuple[str, ...]) -> list[int]:
     found = []
     for pair in _pairs(planner, part):
-        calls = [by] if _takes_several(planner, "cate_analyzer") else [(column,) for column in by]
-        for columns in calls:
-            found.append(planner.add("cate_analyzer", part, {**pair, "by": columns, "segment": columns}))
+        found.append(planner.add("cate_analyzer", part, {**pair, "by": by}))
     return [ordinal for ordinal in found if ordinal is not None]
 
 
@@ -237,10 +231,8 @@ def _segments(planner: Planner, part: Part) -> bool:
 def _rank(planner: Planner, part: Part, by: tuple[str, ...], *, treated: bool = True) -> bool:
     found = []
     pair = _pairs(planner, part)[0] if treated else {"outcome": planner.outcomes(part)[0]}
-    calls = [by] if _takes_several(planner, "segment_ranker") else [(column,) for column in by]
-    for columns in calls:
-        wanted = {**pair, "measure": pair["outcome"], "by": columns, "segment": columns}
-        found.append(planner.add("segment_ranker", part, wanted))
+    for column in by:
+        found.append(planner.add("segment_ranker", part, {**pair, "measure": pair["outcome"], "by": column}))
     return any(ordinal is not None for ordinal in found)
 
 
@@ -343,7 +335,6 @@ def _experiment(planner: Planner, part: Part) -> bool:
     asked = design_of(part.lower)
     wanted = {
         "outcome": planner.outcomes(part)[0],
-        "treatment": (_treatments(part.own) or _treatments(part.whole) or (None,))[0],
         **asked.arguments,
     }
     for note in asked.notes:
@@ -355,7 +346,6 @@ def _prediction(planner: Planner, part: Part) -> bool:
     outcome = (part.own.outcomes or (USUAL_OUTCOME,))[0]
     wanted = {
         "outcome": outcome,
-        "horizon_months": part.own.lag or part.whole.lag,
         "horizon": part.own.lag or part.whole.lag,
         "by": part.by or None,
     }
@@ -441,18 +431,6 @@ def _general(planner: Planner, part: Part) -> bool:
     if part.own.outcomes or part.own.groupings:
         return _rank(planner, part, part.by or SEGMENTS, treated=False)
     return False
-
-
-def _takes_several(planner: Planner, tool_name: str) -> bool:
-    """Whether a tool groups by several columns at once."""
-    tool = planner.tools.get(tool_name)
-    if tool is None:
-        return False
-    arguments = fitted(
-        tool,
-        {"treatment": USUAL_TREATMENT, "outcome": USUAL_OUTCOME, "measure": USUAL_OUTCOME, "by": SEGMENTS},
-    )
-    return isinstance(arguments.get("by"), list)
 
 
 Recipe = Callable[[Planner, Part], bool]

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Protocol, cast
 
 from src.agents.runtime import Deps
+from src.agents.tool_composer.frame_memory import FrameMemory
 from src.agents.tool_composer.frames import Frames
 from src.agents.tool_composer.opik_tracer import CompositionTraceContext
 from src.agents.tool_composer.tools.contract import ComposerTool
@@ -63,8 +64,8 @@ class Services:
     """The vocabulary, KPI definitions, plans and what a composition may use; without ``llm`` it is deterministic.
 
     Without ``compositions`` no rows are kept. ``retry`` is how outages are met; ``breaker`` (default: one of the
-    agent's own) stops calling what failed repeatedly. A model's reply, its repair included, is waited for at most
-    ``reply_seconds``: less than any node may take.
+    agent's own) stops calling what failed repeatedly. ``memory`` holds frames for later questions. A model's reply,
+    its repair included, is waited for at most ``reply_seconds``: less than any node may take.
     """
 
     vocabulary: Vocabulary
@@ -77,6 +78,7 @@ class Services:
     parallel: int = 2
     breaker: CircuitBreaker | None = None
     compositions: CompositionStore | None = None
+    memory: FrameMemory | None = None
     tools: Mapping[str, ComposerTool[Any]] = field(default_factory=lambda: TOOLS)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     today: Callable[[], date] = _today

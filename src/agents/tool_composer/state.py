@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypedDict
 
-from src.agents.runtime import Filter, NodeError
+from src.agents.runtime import NodeError
 from src.domain.findings import Evidence, Figure, Statement
 
 
 @dataclass(frozen=True, slots=True)
 class ComposeContext:
-    """Where a composition takes its rows from, and for whom. ``filters`` hold for every step.
+    """Where a composition takes its rows from, and for whom.
 
     ``hidden_columns`` are shown to nobody of the asker's role. ``metrics`` is the dataset of KPI values.
     """
@@ -21,10 +21,8 @@ class ComposeContext:
     dataset: str = "hcp_month_panel"
     metrics: str = "table:business_metrics"
     predictions: str = "table:ml_predictions"
-    filters: tuple[Filter, ...] = ()
     brand: str | None = None
     region: str | None = None
-    expertise: str = "analyst"
     hidden_columns: tuple[str, ...] = ()
     random_state: int = 42
 
@@ -48,10 +46,6 @@ class Scope:
     def values(self, column: str) -> tuple[str, ...]:
         """The values kept of a column; () where all of them are."""
         return dict(self.kept).get(column, ())
-
-    def without(self, columns: Collection[str]) -> Scope:
-        """The same without conditions on these columns."""
-        return replace(self, kept=tuple((name, values) for name, values in self.kept if name not in columns))
 
     def __str__(self) -> str:
         parts = [" or ".join(values) for _, values in self.kept]

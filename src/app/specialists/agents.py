@@ -12,15 +12,17 @@ from src.agents.explainer.state import ExplainRequest, OutputFormat, Passage
 from src.agents.ml_foundation.observability_connector.agent import ObservabilityConnectorAgent
 from src.agents.ml_foundation.observability_connector.state import ObserveRequest
 from src.agents.orchestrator.state import ContextChunk, QueryRequest, Written
-from src.agents.orchestrator.wording import recommendations
+from src.agents.orchestrator.wording import citations, recommendations
 from src.agents.runtime import Deps
 from src.agents.specialists import Task
 from src.agents.tool_composer.agent import ToolComposer
 from src.agents.tool_composer.state import ComposeContext, ComposeRequest
 from src.app.agent_runs import run_deps, run_recorded
 from src.app.asking import answer_question
+from src.app.improving.inputs import GivenInputs
 from src.app.session import Session
 from src.app.specialists.findings import failed, of_analysis, of_composition, of_documents, of_health, together
+from src.app.specialists.premises import with_premise
 from src.domain.findings import Finding, FindingStatus
 from src.domain.guards import Guards
 from src.errors import DataUnavailable
@@ -44,19 +46,19 @@ class CausalSpecialist:
         """The effect that ``task.understood`` asks for. Raises as the analysis does: the orchestrator tells of it."""
         if task.understood is None or task.understood.treatment is None:
             return failed(task, "the question names no effect to estimate")
-        hidden = self.guards.hidden_columns(task.role)
         answer = await answer_question(
             self.session,
             task.question,
             task.understood,
             dataset=task.dataset,
             trace_id=task.trace_id,
-            hidden_columns=hidden,
+            guards=self.guards,
+            role=task.role,
             keep_answer=False,
         )
         if answer.analysis is None:
             return failed(task, answer.run.error_message or f"the run is {answer.run.status}")
-        return of_analysis(task, answer.run, answer.analysis)
+        return await with_premise(of_analysis(task, answer.run, answer.analysis), task, self.session)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,6 @@ class ComposerSpecialist:
             dataset=task.dataset,
             brand=task.brand,
             region=task.region,
-            expertise=task.expertise,
             hidden_columns=tuple(sorted(self.guards.withheld_columns(task.role))),
         )
         deps = _deps(self.session, self.agent_name, task.trace_id, self.on_progress, task.question)
@@ -94,9 +95,13 @@ class ComposerSpecialist:
 
 @dataclass(frozen=True)
 class ExplainerSpecialist:
-    """Answers from documents; what a session found before is explained from the findings themselves."""
+    """Answers from documents; what a session found before is explained from the findings themselves.
+
+    ``given`` takes down what an answer was written from.
+    """
 
     pipeline: RAGPipeline | None
+    given: GivenInputs | None = None
     agent_name: str = "explainer"
 
     async def answer(self, task: Task) -> Finding:
@@ -108,6 +113,8 @@ class ExplainerSpecialist:
             return failed(task, "there are no documents; add some with: e2i corpus add", FindingStatus.UNAVAILABLE)
         filters = RetrievalFilters(brand=task.brand, region=task.region)
         answer = await self.pipeline.answer(task.question, filters=filters, trace_id=task.trace_id)
+        if self.given is not None:
+            self.given.answered(task.question, answer)
         return of_documents(task, answer, agent=self.agent_name)
 
 
@@ -138,11 +145,12 @@ class HealthSpecialist:
 
 @dataclass(frozen=True)
 class ExplainerWriter:
-    """explainer, as the orchestrator's writer."""
+    """explainer, as the orchestrator's writer. ``given`` takes down what it was to put into words."""
 
     session: Session
     agent: ExplainerAgent
     on_progress: Progress
+    given: GivenInputs | None = None
 
     async def write(
         self, request: QueryRequest, findings: Sequence[Finding], contexts: Sequence[ContextChunk], trace_id: str
@@ -170,12 +178,14 @@ class ExplainerWriter:
         )
         if result.error is not None:
             raise DataUnavailable(f"the explanation was not written: {result.error.message}")
+        if self.given is not None:
+            self.given.explained(asked, result.prompt_versions)
         told = [one for one in findings if one.answered]
         return Written(
             answer=result.detail,
             source=result.source,
             confidence=None,
-            citations=tuple(dict.fromkeys(one.id for found in told for one in found.evidence)),
+            citations=citations(told),
             recommendations=recommendations(findings),
             follow_ups=result.follow_ups,
             insights=result.insights,

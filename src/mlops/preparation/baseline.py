@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from src.contracts.model import TableContract
+from src.domain.shares import CONFIDENCE, wilson
 from src.domain.small_cells import SMALLEST_CELL
 from src.domain.splits import ASSIGNED
 from src.errors import ContractViolation
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 TOP_CATEGORIES = 20
 QUANTILES = (0.05, 0.25, 0.50, 0.75, 0.95)
-CONFIDENCE = 0.95
 
 Json = dict[str, Any]
 
@@ -120,19 +120,6 @@ def compute_baseline(
             for name in ASSIGNED
         )
     )
-
-
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927; as in Brown, Cai and DasGupta 2001, eq. 4)."""
-    from math import sqrt
-
-    from scipy.stats import norm
-
-    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
-    share = successes / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def _levels(values: pd.Series[Any], name: str, kind: Kind) -> tuple[Any, Any] | None:

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
-from src.contracts.tables import TABLES
+from src.contracts.tables import PERSONAL_COLUMNS
 from src.domain.identifiers import REDACTED
 from src.mlops.tracing.private_text import TextPatterns
 
@@ -102,8 +102,7 @@ def _secret_words(plain: str) -> frozenset[str]:
 
 def personal_columns() -> frozenset[str]:
     """Columns of the data contract that identify a person, and the prescriber's key."""
-    named = {column.name for table in TABLES.values() for column in table.columns if column.is_personal}
-    return frozenset(named | {"hcp_id", "patient_id"})
+    return PERSONAL_COLUMNS | {"hcp_id", "patient_id"}
 
 
 def snapshot(value: Any, budget: int) -> Any:

@@ -9,6 +9,7 @@ from src.rag.configuration import RagConfig
 from src.rag.embeddings.minilm import MiniLMEmbeddings
 from src.rag.embeddings.provider import EmbeddingProvider
 from src.rag.embeddings.selection import open_embeddings
+from src.rag.retrieval.arms import SearchArm
 from src.rag.retrieval.dense_arm import DenseArm
 from src.rag.retrieval.graph_arm import GraphArm
 from src.rag.retrieval.retriever import HybridRetriever
@@ -44,14 +45,21 @@ def open_retriever(
         return await active_configuration(database)
 
     return HybridRetriever(
-        [
-            DenseArm(chunks, model, loads=isinstance(model, MiniLMEmbeddings)),
-            TextArm(WordIndexStore(chunks, config.corpus.folder), names),
-            GraphArm(chunks),
-        ],
+        open_arms(chunks, config, model, names),
         chunks=chunks,
         configuration=active,
         settings=config.retrieval,
         vocabulary=names,
         tracer=tracer,
     )
+
+
+def open_arms(
+    chunks: ChunkRepository, config: RagConfig, embeddings: EmbeddingProvider | Unavailable, vocabulary: Vocabulary
+) -> list[SearchArm]:
+    """Every way to find chunks, as ``open_retriever`` joins them."""
+    return [
+        DenseArm(chunks, embeddings, loads=isinstance(embeddings, MiniLMEmbeddings)),
+        TextArm(WordIndexStore(chunks, config.corpus.folder), vocabulary),
+        GraphArm(chunks),
+    ]

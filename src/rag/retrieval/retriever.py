@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,12 @@ class HybridRetriever:
         self._settings = settings
         self._vocabulary = vocabulary
         self._tracer = tracer
+
+    def using(self, configuration: Callable[[], Awaitable[RetrievalConfig]]) -> HybridRetriever:
+        """The same arms with other settings: those of a session that tries them."""
+        other = copy.copy(self)
+        other._configuration = configuration
+        return other
 
     async def retrieve(
         self, query: str, *, k: int | None = None, filters: RetrievalFilters | None = None

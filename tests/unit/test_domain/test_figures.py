@@ -260,3 +260,17 @@ def test_a_rounding_can_be_held_closer() -> None:
     assert is_rounding(one, 0.15)
     assert not is_rounding(one, 0.15, within=0.05)
     assert not is_rounding(one, math.inf)
+
+
+@given(
+    st.floats(min_value=1e-3, max_value=1e6),
+    st.sampled_from(["", "share", "%", "NRx"]),
+    st.lists(st.floats(min_value=-1e9, max_value=1e9), max_size=30),
+)
+def test_a_value_as_it_is_written_is_found_among_any_others(value: float, unit: str, others: list[float]) -> None:
+    known = [Known(other, "NRx") for other in others] + [Known(value, unit)]
+    written = f"{value:.4g}"
+    if "e" not in written:
+        assert unfounded_numbers(f"It is {written}.", known) == ()
+    if unit == "share" and "e" not in f"{100 * value:.4g}":
+        assert unfounded_numbers(f"It is {100 * value:.4g} %.", known) == ()

@@ -265,3 +265,39 @@ def test_a_wrong_file_is_refused_when_it_is_read(
 ) -> None:
     with pytest.raises(ConfigError, match=problem):
         edited(tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    "disguised",
+    [
+        "hcp_000123",
+        "HCP-000123",
+        "ＨＣＰ＿０００１２３",
+        "hcp\u200b_000123",
+        "h\u0441p_000123",
+        "pat\u00ad_000123",
+        "NPI 1 2 3 4 5 6 7 8 9 3",
+        "n.p.i. 1234567893",
+    ],
+)
+def test_an_id_of_a_person_is_recognised_in_its_disguises(disguised: str) -> None:
+    assert rule_of(f"How many scripts did {disguised} write last month?") == Rule.INDIVIDUALS
+
+
+@pytest.mark.parametrize(
+    ("question", "declined"),
+    [
+        ("Can Kisqali be taken together with ibuprofen?", True),
+        ("Is it fine to combine Fabhalta with antibiotics?", True),
+        ("May Remibrutinib be administered in combination with another drug?", True),
+        ("Which brand is best for a patient with PNH?", True),
+        ("Is Fabhalta the right one, or better for my patient?", True),
+        ("Were Kisqali samples given together with rep calls more effective?", False),
+        ("Which support program is best for patients in the South?", False),
+        ("Is a call or an e-mail better for patient support starts of Kisqali?", False),
+    ],
+)
+def test_advice_on_combining_and_choosing_medicines_is_declined_and_promotion_is_not(
+    question: str, declined: bool
+) -> None:
+    assert (rule_of(question) == Rule.CLINICAL_ADVICE) is declined

@@ -13,7 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from src.contracts.tables import TABLES
 from src.errors import ContractViolation, UnknownColumn
-from src.mlops.preparation.baseline import compute_baseline, wilson
+from src.mlops.preparation.baseline import compute_baseline
 from tests.unit.test_mlops.modelling_frames import FEATURES, honest
 
 TRAIN = "train"
@@ -23,11 +23,6 @@ def described(values: list[object], target: list[object] | None = None, **option
     frame = pd.DataFrame({"x": values, "y": target or [0.0, 1.0] * (len(values) // 2)})
     split = pd.Series(TRAIN, index=frame.index)
     return compute_baseline(frame, split, features=["x"], target="y", **options).of(TRAIN)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 12), (3, 12), (12, 12), (500, 1_000), (1, 10_000)])
-def test_the_wilson_interval_is_that_of_statsmodels(successes: int, n: int) -> None:
-    assert wilson(successes, n) == pytest.approx(proportion_confint(successes, n, method="wilson"), abs=1e-12)
 
 
 def test_a_binary_target_has_a_rate_in_each_split() -> None:

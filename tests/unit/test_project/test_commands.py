@@ -34,9 +34,10 @@ def parse(call: str) -> None:
     command, context = command_line(), None
     while True:
         context = command.make_context(command.name, words, parent=context)
-        if not hasattr(command, "resolve_command"):
+        left = [*context._protected_args, *context.args]
+        if not hasattr(command, "resolve_command") or (not left and command.invoke_without_command):
             return
-        _, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        _, command, words = command.resolve_command(context, left)
 
 
 def expressions(option: str) -> list[str]:

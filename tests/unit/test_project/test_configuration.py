@@ -24,6 +24,7 @@ from src.mlops.mlflow.configuration import MlflowConfig
 from src.mlops.optuna.configuration import OptunaFile
 from src.mlops.quality.configuration import DataQualityConfig
 from src.mlops.tracing.configuration import ObservabilityConfig
+from src.optimization.gepa.configuration import GepaConfig
 from src.rag.configuration import RagConfig
 from src.rag.heuristics.calibration import CalibrationFile
 from src.rag.heuristics.evidence_weights import EvidenceWeights
@@ -35,6 +36,7 @@ MODELS: dict[str, type[ConfigModel]] = {
     "data_quality.yaml": DataQualityConfig,
     "domain_vocabulary.yaml": Vocabulary,
     "feast_materialization.yaml": FeastFile,
+    "gepa_config.yaml": GepaConfig,
     "guards.yaml": Guards,
     "heuristic_calibration.yaml": CalibrationFile,
     "heuristic_weights.yaml": EvidenceWeights,

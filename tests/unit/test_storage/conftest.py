@@ -34,3 +34,10 @@ async def db(lifecycle_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def gateway(db: Database) -> TableGateway:
     return PostgresGateway(db)
+
+
+@pytest.fixture
+async def fresh(database_url: str) -> AsyncIterator[Database]:
+    """A database of the test's own: what is appended to the ledger of changes cannot be deleted."""
+    async with Database.open(database_url) as database:
+        yield database

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from src.agents.ml_foundation.feature_analyzer.facts import Facts
+from src.domain.causal_words import claims_cause
 from src.domain.figures import Known, unfounded_names, unfounded_numbers
 
 LONGEST_SUMMARY = 1_000
@@ -18,8 +19,6 @@ ROUNDING = 0.05
 
 _QUOTED = re.compile(r"`([^`]+)`")
 _UNIT = re.compile(r"\s*(?:%|per ?cent|percent)$", re.IGNORECASE)
-_CAUSAL = re.compile(r"\b(caus(?:e|es|ed|ing)|due to|leads? to|drives?|drove|driven)\b", re.IGNORECASE)
-_DENIED = re.compile(r"\b(not?|never|nor|cannot|without)\b|n't\b", re.IGNORECASE)
 
 _LEFT_OUT = re.compile(r"\b(?:was|were|been|got) (?:left out|removed|dropped|excluded|discarded)\b", re.IGNORECASE)
 
@@ -50,7 +49,7 @@ def unfounded(reply: NarrativeReply, facts: Facts) -> tuple[str, ...]:
         problems += [f"`{name[:60]}` is no feature" for name in _QUOTED.findall(line) if name not in facts.names]
         bare = _without_names(line, facts.names)
         problems += [f"the number {said[:60]} is not in the facts" for said in _unknown_numbers(bare, known)]
-        if _claims_cause(bare):
+        if claims_cause(bare):
             problems.append("a sentence claims a cause; SHAP values show none")
         if "explanation" in facts.document and _LEFT_OUT.search(bare):
             problems.append("a sentence says that a feature was left out; the model has all, some could be left out")
@@ -84,8 +83,3 @@ def _unknown_numbers(line: str, known: Iterable[float]) -> list[str]:
     facts = [Known(each, "%") for value in known for each in (value, abs(value))]
     said = (*unfounded_numbers(line, facts, within=ROUNDING), *unfounded_names(line, ()))
     return [_UNIT.sub("", one) for one in said]
-
-
-def _claims_cause(line: str) -> bool:
-    sentences = re.split(r"(?<=[.!?;])\s+", line)
-    return any(_CAUSAL.search(sentence) and not _DENIED.search(sentence) for sentence in sentences)

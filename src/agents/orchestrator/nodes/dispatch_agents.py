@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 
 from langgraph.runtime import Runtime
 
-from src.agents.orchestrator.clarifying import last_findings, seen_by
+from src.agents.orchestrator.clarifying import answer_named, last_findings, seen_by
 from src.agents.orchestrator.dispatching import Asked, ask
 from src.agents.orchestrator.routing import in_groups
 from src.agents.orchestrator.services import services_of
@@ -60,12 +59,7 @@ async def _told(asking: Awaitable[list[Asked]], deps: Deps) -> list[Asked]:
 
 def _task(state: OrchestratorState, dispatch: Dispatch, asked: dict[int, list[Asked]], deps: Deps) -> Task:
     request, part = state["request"], _part(state, dispatch)
-    understood = part.understood
-    if understood is not None:
-        understood = replace(
-            understood, brand=understood.brand or request.brand, region=understood.region or request.region
-        )
-    classified = state.get("classification")
+    understood, classified = part.understood, state.get("classification")
     return Task(
         question=dispatch.question,
         agent=dispatch.agent,
@@ -78,6 +72,7 @@ def _task(state: OrchestratorState, dispatch: Dispatch, asked: dict[int, list[As
         role=request.role,
         dataset=request.dataset,
         prior=_prior(state, part, asked, services_of(deps).guards),
+        whole=_whole(state),
     )
 
 
@@ -99,7 +94,9 @@ def _prior(state: OrchestratorState, part: Part, asked: dict[int, list[Asked]], 
         return tuple(_last(asked[at]) for at in part.depends_on if at in asked)
     if part.intent not in _ON_THE_LAST_ANSWER:
         return ()
-    return last_findings(seen_by(state.get("turns", ()), state["request"].role, guards))
+    turns = seen_by(state.get("turns", ()), state["request"].role, guards)
+    named = answer_named(part.text, turns)
+    return named.findings if named is not None else last_findings(turns)
 
 
 def _last(asked: Sequence[Asked]) -> Finding:

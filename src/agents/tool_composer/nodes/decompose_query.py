@@ -48,12 +48,12 @@ async def _kept(request: ComposeRequest, whole: Names, deps: Deps) -> ComposerUp
     found = None if work.plan_key is None else await services.plans.find(work.plan_key)
     if found is None:
         return None
-    rules = await _by_rules(request, services)
     try:
         parts, plan = parts_from(found.plan), plan_from(found.plan, found.plan_id)
     except ContractViolation:
         return None
     if not by_model:
+        rules = await _by_rules(request, services)
         if len(parts) != len(rules.sub_questions):
             return None
         return {"sub_questions": rules.sub_questions, "plan": plan, "notes": rules.notes}

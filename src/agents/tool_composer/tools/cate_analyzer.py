@@ -24,7 +24,7 @@ from src.agents.tool_composer.tools.telling import Telling
 from src.agents.tool_composer.tools.verdicts import tell_estimate
 from src.causal_engine.wording import number, plain
 from src.domain.findings import StatementKind
-from src.domain.small_cells import suppressed_rows
+from src.domain.small_cells import SMALLEST_CELL, suppressed_rows
 from src.errors import EstimationError
 
 MAX_COLUMNS = 3
@@ -96,13 +96,18 @@ def tell_segments(telling: Telling, part: Segmented, unit: str, asked: AskedStud
     estimates, told = part.estimates, part.told
     if estimates is None:
         reasons = [one.why_not for one in part.segments if one.why_not]
-        raise EstimationError(reasons[0] if reasons else f"every '{part.column}' has fewer than 11 units")
+        raise EstimationError(reasons[0] if reasons else _too_few(part, asked))
     words = {one.name: tell_segment(telling, one, unit) for one in told}
     chance = estimates.heterogeneity_p_value()
     telling.figure(f"heterogeneity_p_value[{part.column}]", chance, "p-value")
     tell_left_out(telling, part, asked)
     _tell_exceptions(telling, part, unit)
     return _in_one_sentence(part, words, chance, asked)
+
+
+def _too_few(part: Segmented, asked: AskedStudy) -> str:
+    units = units_in_words(asked.spec.unit_key)
+    return f"every {plain(part.column)} has fewer than {SMALLEST_CELL} {units}, or would reveal one that has"
 
 
 def tell_segment(telling: Telling, segment: Segment, unit: str) -> str:
@@ -125,8 +130,9 @@ def tell_left_out(telling: Telling, part: Segmented, asked: AskedStudy) -> None:
     if hidden:
         telling.say(
             StatementKind.CAVEAT,
-            f"{len(hidden)} values of {plain(part.column)} are not shown: fewer than 11 "
-            f"{units_in_words(asked.spec.unit_key)}, or they would reveal such a group.",
+            f"{len(hidden)} {'value' if len(hidden) == 1 else 'values'} of {plain(part.column)} "
+            f"{'is' if len(hidden) == 1 else 'are'} not shown: fewer than {SMALLEST_CELL} "
+            f"{units_in_words(asked.spec.unit_key)}, or it would reveal such a group.",
         )
     for one in part.segments:
         if one.why_not and not one.hidden:
@@ -206,4 +212,5 @@ TOOL = ComposerTool(
     CateAnalyzerArguments,
     "panel",
     compute,
+    cost=4.0,
 )

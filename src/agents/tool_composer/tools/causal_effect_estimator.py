@@ -41,4 +41,5 @@ TOOL = ComposerTool(
     CausalEffectEstimatorArguments,
     "panel",
     compute,
+    cost=20.0,
 )

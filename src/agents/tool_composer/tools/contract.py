@@ -33,7 +33,8 @@ Arguments = TypeVar("Arguments", bound=ToolArguments)
 class ToolInputs:
     """What a tool works on.
 
-    ``frame`` are the rows of the kind it needs, after the composition's filters; ``query`` says how they were obtained.
+    ``frame`` are the rows of the kind it needs that it is about, ``query`` says how they were obtained. ``whole`` are
+    the rows they were narrowed from by ``kept`` (values by column): what is too small to be shown is decided on those.
     ``declared`` is what the dataset declares about causes (``questions`` by treatment, unit and time keys, graph).
     ``evidence`` is the id its figures refer to. ``kpis`` are the definitions by id.
     """
@@ -44,6 +45,8 @@ class ToolInputs:
     context: ComposeContext
     evidence: str
     kpis: Mapping[str, Kpi]
+    whole: pd.DataFrame | None = None
+    kept: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class ComposerTool(Generic[Arguments]):
     """A tool: its name, what it is for (one sentence for a planner), its arguments, the rows it needs, its budget.
 
     ``compute`` is synchronous and pure; it runs in a thread. It raises DataUnavailable without usable rows,
-    EstimationError or ContractViolation for what cannot be computed.
+    EstimationError or ContractViolation for what cannot be computed. ``cost`` is about how long it takes, as a multiple
+    of the quickest: what takes longest begins first.
     """
 
     name: str
@@ -60,6 +64,7 @@ class ComposerTool(Generic[Arguments]):
     frame: Frame
     compute: Callable[[ToolInputs, Any], ToolOutput]
     timeout_s: float = 25.0
+    cost: float = 1.0
 
     def frame_for(self, arguments: ToolArguments) -> Frame:
         """The kind of rows that a call with these arguments reads."""

@@ -35,11 +35,13 @@ class Estimates:
 
     def against_the_rest(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Each less the weighted mean of the others, and p-values adjusted for their number, shape (s,) each."""
+        from scipy.stats import false_discovery_control
+
         s = len(self.values)
         others = np.where(np.eye(s, dtype=bool), 0.0, weights[None, :])
         contrasts = np.eye(s) - others / np.maximum(others.sum(axis=1, keepdims=True), 1e-300)
         differences, raw = self._tested(contrasts)
-        return differences, benjamini_hochberg(raw)
+        return differences, np.asarray(false_discovery_control(raw), dtype=np.float64)
 
     def possible_ranks(self) -> tuple[IntArray, IntArray]:
         """Best and worst rank (1 is the largest value) of each that pairwise tests at 5 % leave open (Holm 1979)."""
@@ -101,16 +103,6 @@ def jointly(
 def _least(values: Sequence[float]) -> float:
     """A spread that stands for none, so that segments without any variation can be compared."""
     return _NEGLIGIBLE * max(1.0, float(np.abs(values).max()))
-
-
-def benjamini_hochberg(p_values: FloatArray) -> FloatArray:
-    """P-values adjusted so that the share of false discoveries is controlled (1995)."""
-    n = len(p_values)
-    order = np.argsort(p_values)[::-1]
-    adjusted = np.minimum.accumulate(p_values[order] * n / np.arange(n, 0, -1))
-    result = np.empty(n)
-    result[order] = np.minimum(adjusted, 1.0)
-    return result
 
 
 def holm(p_values: FloatArray) -> FloatArray:

@@ -230,4 +230,5 @@ TOOL = ComposerTool(
     CounterfactualSimulatorArguments,
     "panel",
     compute,
+    cost=20.0,
 )

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from src.agents.tool_composer.state import ToolOutput
 from src.agents.tool_composer.tools.contract import ComposerTool, Frame, ToolArguments, ToolInputs
 from src.agents.tool_composer.tools.grouping import grouping_columns
 from src.agents.tool_composer.tools.kpi_gaps import Gap, adds_up, at_level, finest_level, gaps_of, metric_rows, ranked
-from src.agents.tool_composer.tools.panel_rows import checked_columns, rows_of, time_key, unit_codes, unit_key
+from src.agents.tool_composer.tools.panel_rows import checked_columns, rows_of, time_key, unit_key
 from src.agents.tool_composer.tools.periods import Months, month_numbers, observed, period_named
 from src.agents.tool_composer.tools.targeting_gaps import Contacts, Coverage, contacts_of, coverage_of
 from src.agents.tool_composer.tools.telling import NOT_SHOWN, SHARE, Telling, counted, in_words
+from src.causal_engine.study import IntArray
 from src.causal_engine.wording import plain
 from src.domain.findings import StatementKind
 from src.domain.kpis import KpiStatus
@@ -134,11 +136,13 @@ def _figures(telling: Telling, gap: Gap) -> None:
 
 
 def _say(telling: Telling, gap: Gap) -> None:
-    parts = [f"{_named(gap)} is {in_words(gap.value, '')}{' per month' if adds_up(gap.kpi) else ''}"]
+    members = f", {telling.figure(f'members: {_named(gap)}', gap.n, 'members')}" if gap.n is not None else ""
+    parts = [f"{_named(gap)} is {in_words(gap.value, '')}{' per month' if adds_up(gap.kpi) else ''}{members}"]
     if gap.target is not None and gap.shortfall is not None:
         parts.append(_against_target(gap))
     if gap.peer is not None and gap.behind_peer is not None and gap.behind_peer > 0:
-        parts.append(f"{in_words(gap.behind_peer, '')} behind {gap.peer}, its best peer")
+        alike = " per member" if adds_up(gap.kpi) else ""
+        parts.append(f"{in_words(gap.behind_peer, '')} behind {gap.peer}, its best peer{alike}")
     elif gap.peer is not None:
         parts.append("ahead of its peers")
     if gap.slope is not None and gap.slope.direction != "steady":
@@ -233,18 +237,38 @@ def _targeting(inputs: ToolInputs, arguments: GapCalculatorArguments) -> ToolOut
         raise DataUnavailable("targeting gaps need rows of single prescribers; these have no hcp_id")
     checked_columns(frame, (arguments.activity, arguments.decile_column))
     by = grouping_columns(frame, arguments.by, USUAL_GROUPS)
-    months = month_numbers(frame[time])
-    period = _period(arguments, observed(months))
-    inside = period.holds(months)
-    if not inside.any():
-        raise TooFewRows(f"no row lies in {period}; the rows are of {observed(months)}")
-    chosen = frame[inside]
-    contacts = contacts_of(
-        chosen, unit_codes(chosen, key), arguments.activity, arguments.decile_column, arguments.least_decile, by
-    )
-    if is_small(int(contacts.high.sum())):
+    there = observed(month_numbers(frame[time]))
+    period = _period(arguments, there)
+    if not (n_rows := int(period.holds(month_numbers(frame[time])).sum())):
+        raise TooFewRows(f"no row lies in {period}; the rows are of {there}")
+    contacts = _contacts(inputs, arguments, by, period)
+    if is_small(int((contacts.high & contacts.asked).sum())):
         raise TooFewRows(f"fewer than {SMALLEST_CELL} prescribers are of decile {arguments.least_decile:g} or higher")
-    return _told_targeting(inputs, arguments, contacts, by, period, len(chosen))
+    if coverage_of(contacts, None, arguments.fewer_than)[0].hidden is not None:
+        raise TooFewRows(
+            f"who is reached there is not shown: it would reveal fewer than {SMALLEST_CELL} prescribers elsewhere"
+        )
+    return _told_targeting(inputs, arguments, contacts, by, period, n_rows)
+
+
+def _contacts(inputs: ToolInputs, arguments: GapCalculatorArguments, by: tuple[str, ...], period: Months) -> Contacts:
+    """Of all prescribers of the period, those who are asked about among them marked."""
+    whole = inputs.frame if inputs.whole is None else inputs.whole
+    kept = inputs.kept if inputs.whole is not None else ()
+    rows = whole[period.holds(month_numbers(whole[time_key(inputs)]))]
+    key = unit_key(inputs)
+    # One who stands in several places is one in each.
+    codes = rows.groupby([str(key), *(name for name, _ in kept)], sort=True, dropna=False).ngroup()
+    units: IntArray = np.array(codes, dtype=np.int64)
+    return contacts_of(
+        rows,
+        units,
+        arguments.activity,
+        arguments.decile_column,
+        arguments.least_decile,
+        by,
+        kept,
+    )
 
 
 def _told_targeting(
@@ -268,15 +292,18 @@ def _told_targeting(
         groups = coverage_of(contacts, column, arguments.fewer_than)
         rows += [_coverage_row(one) for one in sorted(groups, key=lambda one: (-(one.missed or 0), one.group))]
         _say_coverage(telling, column, [one for one in groups if one.hidden is None], what)
-    _say_misplaced(telling, contacts, what)
+    _say_misplaced(telling, contacts.of_asked(), what)
     telling.say(
         StatementKind.CAVEAT, "A prescriber who is not reached may have been left out on purpose; the rows do not say."
     )
     if any(row["suppressed"] or row["not_reached"] is None for row in rows):
         telling.say(StatementKind.CAVEAT, NOT_SHOWN)
     few = telling.figure("smallest group told", SMALLEST_CELL, "prescribers")
-    many = share if overall.share is not None else f"Fewer than {few.split()[0]}"
-    summary = f"{many} of {n} of high deciles had fewer than {threshold} in {period}."
+    had = f"{n} of high deciles had fewer than {threshold} in {period}"
+    if overall.share is None:
+        summary = f"How many of {had} is not shown: it would tell of fewer than {few.split()[0]} of them."
+    else:
+        summary = f"{share} of {had}."
     return telling.output(summary, rows, n_rows)
 
 
@@ -337,4 +364,5 @@ TOOL = ComposerTool(
     GapCalculatorArguments,
     "metrics",
     compute,
+    cost=2.0,
 )

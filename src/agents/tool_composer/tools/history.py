@@ -153,7 +153,8 @@ def _places(unit: IntArray, month: IntArray, key: str, time: str) -> IntArray:
 def _matrix(values: FloatArray, place: IntArray, n_units: int, n_months: int) -> FloatArray:
     matrix = np.full(n_units * n_months, np.nan)
     matrix[place] = values
-    return matrix.reshape(n_units, n_months)
+    # Windows of months are read: the months of all units lie together.
+    return np.asfortranarray(matrix.reshape(n_units, n_months))
 
 
 def _varies(series: pd.Series, unit: IntArray, last_row: IntArray) -> bool:

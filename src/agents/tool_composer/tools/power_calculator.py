@@ -320,4 +320,5 @@ TOOL = ComposerTool(
     PowerCalculatorArguments,
     "panel",
     compute,
+    cost=2.0,
 )

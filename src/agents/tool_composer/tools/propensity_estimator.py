@@ -125,4 +125,5 @@ TOOL = ComposerTool(
     PropensityEstimatorArguments,
     "panel",
     compute,
+    cost=12.0,
 )

@@ -88,4 +88,5 @@ TOOL = ComposerTool(
     RefutationRunnerArguments,
     "panel",
     compute,
+    cost=15.0,
 )

@@ -97,4 +97,5 @@ TOOL = ComposerTool(
     RiskScorerArguments,
     "panel",
     compute,
+    cost=14.0,
 )

@@ -354,4 +354,5 @@ TOOL = ComposerTool(
     RoiEstimatorArguments,
     "panel",
     compute,
+    cost=3.0,
 )

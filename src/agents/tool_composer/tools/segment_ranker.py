@@ -150,4 +150,5 @@ TOOL = ComposerTool(
     SegmentRankerArguments,
     "panel",
     compute,
+    cost=5.0,
 )

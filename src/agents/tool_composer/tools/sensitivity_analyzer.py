@@ -96,4 +96,5 @@ TOOL = ComposerTool(
     SensitivityAnalyzerArguments,
     "panel",
     compute,
+    cost=5.0,
 )

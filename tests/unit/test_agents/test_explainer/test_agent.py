@@ -9,13 +9,14 @@ import pytest
 
 from src.agents.causal_impact.agent import CausalImpactAgent
 from src.agents.explainer.agent import ExplainerAgent
-from src.agents.explainer.claims import known_of
 from src.agents.explainer.graph import build_graph
+from src.agents.explainer.phrasing import exact
+from src.agents.explainer.request import request_from
 from src.agents.explainer.services import PLACE, Services
 from src.agents.explainer.state import ExplainerState, OutputFormat
 from src.agents.runtime import Deps
 from src.domain.figures import unfounded_numbers
-from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind, texts_of
+from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind, known_of, texts_of
 from src.errors import ContractViolation
 from src.mlops.tracing.orphans import find_orphans
 from tests.traces import memory_connector
@@ -156,3 +157,44 @@ async def test_a_real_analysis_is_told_to_every_reader_in_every_form() -> None:
             assert unfounded_numbers(told, known, texts_of([real])) == ()
             assert layout is OutputFormat.BRIEF or all(one in told for one in caveats)
             assert layout is not OutputFormat.BRIEF or len(told.split()) <= 80
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"focus": "calls"}, "focus must be a list"),
+        ({"focus": [1]}, "focus must be a list of texts"),
+        ({"results": "none"}, "results must be a list"),
+        ({"passages": {"chunk_id": "c"}}, "passages must be a list"),
+        ({"results": [{"statements": "it rose"}]}, "statements must be a list"),
+        ({"results": [{"figures": {}}]}, "figures must be a list"),
+        ({"results": [{"evidence": "run:1"}]}, "evidence must be a list"),
+        ({"results": [{"follow_ups": "and now?"}]}, "follow_ups must be a list"),
+        ({"results": [{"degraded": [None]}]}, "degraded must be a list of texts"),
+        ({"results": [{"prompt_versions": ["explainer"]}]}, "prompt_versions must be a list of names"),
+    ],
+)
+def test_what_should_be_a_list_and_is_none_is_refused_by_name(changed: dict[str, Any], said: str) -> None:
+    found = {"agent": "causal_impact", "question": "?", "status": "completed"}
+    raw = {"query": "What of calls?", "results": [found], **changed}
+    raw["results"] = (
+        [{**found, **one} for one in raw["results"]] if isinstance(raw["results"], list) else raw["results"]
+    )
+    with pytest.raises(ContractViolation, match=said):
+        request_from(raw)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.53541, "0.5354"),
+        (1500.0, "1,500"),
+        (-12345.6, "−12,346"),
+        (-0.0, "0"),
+        (-2.1e-7, "−2.1e-07"),
+        (float("inf"), "unlimited"),
+        (float("-inf"), "−unlimited"),
+    ],
+)
+def test_a_figure_is_written_exactly_with_one_kind_of_minus(value: float, text: str) -> None:
+    assert exact(value) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from src.agents.explainer.claims import problems_of
 from src.agents.explainer.material import material_of
 from src.agents.explainer.reply import ExplanationReply, document_of
+from src.domain.findings import Figure
 from tests.unit.test_agents.test_explainer.parts import ASSOCIATION, EFFECT, GAP, NULL, PASSAGE, RUN, reply, request
 
 GAP_ID = GAP.evidence[0].id
@@ -183,3 +185,29 @@ def test_a_model_sees_facts_and_passages_as_data_without_instructions() -> None:
     assert document["passages"][0]["text"] == "Prescribers asked for more calls."
     assert "hcp_000123" not in str(document)
     assert document["findings"][0]["figures"][0]["interval"] == [0.432, 0.6389]
+
+
+def test_evidence_of_several_findings_vouches_for_the_numbers_of_each() -> None:
+    again = dataclasses.replace(
+        EFFECT,
+        headline="In the west the effect is 0.71.",
+        statements=(),
+        figures=(Figure("effect, west", 0.71, "NRx per additional unit of rep calls", EFFECT.evidence[0].id),),
+    )
+    for text in ("Each call goes with 0.535 NRx.", "In the west it is 0.71."):
+        assert problems(reply("It is sound.", text), EFFECT, again) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("Each call goes with 0.535 NRx.", True),
+        ("Each call goes with 0.535 TRx.", False),
+        ("TRx fell by 2.4 for each additional sample.", True),
+        ("NRx fell by 2.4 for each additional sample.", False),
+    ],
+)
+def test_a_number_is_told_of_the_measure_it_was_computed_for(text: str, holds: bool) -> None:
+    scope = EFFECT if "0.535" in text else ASSOCIATION
+    found = problems(reply("It is sound.", text, evidence=scope.evidence[0].id))
+    assert (found == ()) is holds, found

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from src.agents.explainer.state import OutputFormat
+from src.domain.findings import Evidence, Figure, FindingStatus, Statement, StatementKind
 from src.errors import BudgetExhausted, ServiceRefused
 from src.resilience.outcomes import Unavailable
 from tests.unit.test_agents.test_explainer.parts import (
@@ -158,3 +159,28 @@ async def test_the_model_call_is_a_span_below_the_reasoning() -> None:
     assert step["attributes"]["prompt_version"] == 1
     assert call["attributes"]["purpose"] == "reasoning"
     assert RUN in ran.prompts[0].last
+
+
+async def test_no_id_of_a_person_reaches_a_model_from_wherever_it_stands() -> None:
+    named = dataclasses.replace(
+        EFFECT,
+        status=FindingStatus.PARTIAL,
+        headline=f"{EFFECT.headline} First seen at hcp_000123.",
+        statements=(
+            *EFFECT.statements,
+            Statement(StatementKind.CAVEAT, "Row of hcp_000123 was left out.", (f"{RUN}#1",)),
+        ),
+        figures=(*EFFECT.figures, Figure("calls of hcp_000123", 4.0, "calls", f"{RUN}#1")),
+        evidence=(*EFFECT.evidence, Evidence(f"{RUN}#9", "NPI 1234567893 wrote most.")),
+        reason="the row of pat_000456 was not read",
+        degraded=("nothing was found for hcp_000123",),
+    )
+    passage = dataclasses.replace(PASSAGE, title="Note on hcp_000123", text="Patient ID: A-1234 asked for more calls.")
+    asked = request(named, absent(reason="hcp_000123 timed out"), query="What of hcp_000123?", passages=(passage,))
+    ran = await explain(asked, says=HOLDS | {"quotes": []})
+    (prompt,) = ran.prompts
+    for private in ("000123", "000456", "1234567893", "A-1234"):
+        assert private not in prompt.last
+        assert private not in prompt.system
+        assert private not in ran.result.detail
+    assert ran.result.source == "llm"

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from src.agents.explainer.claims import known_of
 from src.agents.explainer.insights import insights_of
-from src.agents.explainer.material import FROM_DOCUMENTS, intervals_of, material_of
+from src.agents.explainer.material import FROM_DOCUMENTS, founding_texts, intervals_of, material_of
 from src.agents.explainer.nodes.generate_explanation import explanation_of
 from src.agents.explainer.phrasing import tells
 from src.agents.explainer.reasoning import by_template
 from src.agents.explainer.sections import NOT_ADDED
 from src.agents.explainer.state import Explanation, OutputFormat
-from src.agents.explainer.wording import claims_cause, claims_proof, sentences
+from src.agents.explainer.wording import sentences
 from src.contracts.enums import UserExpertise
+from src.domain.causal_words import claims_cause, claims_proof
 from src.domain.figures import Known, unfounded_numbers
-from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind, texts_of
+from src.domain.findings import Evidence, Figure, Finding, FindingStatus, Statement, StatementKind, known_of, texts_of
 from tests.unit.test_agents.test_explainer.parts import (
     ALL,
     ASSOCIATION,
@@ -150,9 +150,24 @@ def test_an_executive_is_told_in_words_what_the_interval_leaves_open() -> None:
 
 def test_an_analyst_reads_method_adjustment_and_refutations() -> None:
     told = explained(EFFECT).detail
-    for said in ("aipw", "adjusted for specialty, region", "5 of 5 refutation tests", "Nothing beyond specialty"):
+    for said in ("aipw", "adjusted for specialty, region", "5 of 5 refutation tests"):
         assert said in told
         assert said not in explained(EFFECT, user_expertise="executive").detail
+
+
+@pytest.mark.parametrize(
+    "how", [{"user_expertise": "executive"}, {"user_expertise": "executive", "output_format": "brief"}, {}]
+)
+def test_what_an_answer_assumes_most_of_all_reaches_every_reader(how: dict[str, Any]) -> None:
+    assert "Nothing beyond specialty" in explained(EFFECT, **how).detail
+
+
+def test_an_executive_reads_one_assumption_of_several() -> None:
+    more = dataclasses.replace(
+        EFFECT, statements=(*EFFECT.statements, Statement(StatementKind.ASSUMPTION, "The months are alike."))
+    )
+    assert "The months are alike" in explained(more).detail
+    assert "The months are alike" not in explained(more, user_expertise="executive").detail
 
 
 def test_a_data_scientist_reads_everything_with_the_ids_of_its_evidence() -> None:
@@ -365,4 +380,4 @@ def test_words_of_documents_are_quoted_and_vouch_for_no_number() -> None:
     quoted = dataclasses.replace(said, evidence=(*said.evidence, Evidence(f"{FROM_DOCUMENTS}7#1", "Calls rose 99 %.")))
     told = explained(quoted, user_expertise="data_scientist").detail
     assert f"[{FROM_DOCUMENTS}7#1] “Calls rose 99 %.”" in told
-    assert "99" not in " ".join(material_of(request(quoted)).texts)
+    assert "99" not in " ".join(founding_texts(material_of(request(quoted)).findings))

@@ -193,7 +193,7 @@ async def test_the_time_of_the_whole_answer_ends_an_agent_before_it_ends_the_run
         await asyncio.Event().wait()
         return finding(task)
 
-    result, _ = await desk(does={"causal_impact": never}).traced(EFFECT, timeouts={"dispatch": 0.05})
+    result, _ = await desk(does={"causal_impact": never}).traced(EFFECT, timeouts={"dispatch": 0.5})
     assert result.dispatches[0].status == "timeout"
     assert result.error is None
 

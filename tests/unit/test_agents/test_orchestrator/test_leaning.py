@@ -15,7 +15,8 @@ from src.app.specialists.findings import _follow_ups
 from src.causal_engine.results import Analysis
 from src.domain.findings import Finding, FindingStatus
 from src.domain.guards import Rule, load_guards
-from src.domain.restating import spoken_measure
+from src.domain.question import Understood, understand
+from src.domain.restating import effect_question, spoken_measure
 from src.domain.vocabulary import Intent, Role, load_vocabulary
 from tests.unit.test_agents.test_orchestrator.parts import TODAY, desk
 from tests.unit.test_agents.test_orchestrator.question_set import Case, read
@@ -266,3 +267,66 @@ def test_a_brand_named_in_the_question_counts_before_one_beside_it() -> None:
     known, guards = Known(load_vocabulary(), TODAY), load_guards()
     found = in_selection(classified("Do rep calls raise NRx of Fabhalta?", [], known, guards), "Kisqali", None)
     assert [part.understood.brand for part in found.parts if part.understood] == ["Fabhalta"]
+
+
+MANY = (
+    "What is the effect of rep calls and samples on NRx of Kisqali, Fabhalta and Remibrutinib in the South and the "
+    "West?"
+)
+
+
+@pytest.mark.parametrize(
+    ("reply", "understood"),
+    [
+        (
+            "Fabhalta",
+            {
+                ("rep_calls", "Fabhalta", "south"),
+                ("rep_calls", "Fabhalta", "west"),
+                ("samples", "Fabhalta", "south"),
+                ("samples", "Fabhalta", "west"),
+            },
+        ),
+        (
+            "2",
+            {
+                ("rep_calls", "Fabhalta", "south"),
+                ("rep_calls", "Fabhalta", "west"),
+                ("samples", "Fabhalta", "south"),
+                ("samples", "Fabhalta", "west"),
+            },
+        ),
+    ],
+)
+async def test_too_many_effects_are_made_fewer_by_choosing_of_what_there_is_most(
+    reply: str, understood: set[tuple[str, str, str]]
+) -> None:
+    made = desk()
+    first = await made.ask(MANY)
+    assert first.options == ("Kisqali", "Fabhalta", "Remibrutinib")
+    await made.ask(reply)
+    asked = [task.understood for task in made.experts["causal_impact"].tasks if task.understood]
+    assert {(one.treatment, one.brand, one.region) for one in asked} == understood
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("Where are our gaps for Kisqali among frobnicators?", "frobnicators"),
+        ("Which segments respond best to rep visits with glitter?", "glitter"),
+        ("Where are our biggest gaps to target for Kisqali by moon phase?", "moon phase"),
+    ],
+)
+async def test_words_that_a_computation_does_without_are_told_before_its_answer(question: str, words: str) -> None:
+    result = await desk().ask(question)
+    assert result.answer.startswith(f"Note: the words '{words}' were not used.")
+
+
+@pytest.mark.parametrize(("lag", "words"), [(1, "1 month later"), (2, "2 months later")])
+def test_a_delay_is_said_back_in_words_that_are_read_as_the_same_one(lag: int, words: str) -> None:
+    vocabulary = load_vocabulary()
+    text = f"What is the effect of rep calls on NRx of Kisqali {words}?"
+    found = understand(text, vocabulary, today=TODAY)
+    assert isinstance(found, Understood)
+    assert found.lag == lag
+    assert effect_question([found], vocabulary).endswith(f" {words}?")

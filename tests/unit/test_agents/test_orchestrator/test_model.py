@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -120,3 +121,19 @@ async def test_without_a_model_the_patterns_reading_stands_and_nothing_is_degrad
     assert result.classification is not None
     assert result.classification.method == "deterministic"
     assert result.meta.degraded == ()
+
+
+class Slow:
+    """A model that does not reply in time."""
+
+    provider = "anthropic"
+
+    async def complete(self, messages: Any, **options: Any) -> Any:
+        await asyncio.sleep(30)
+
+
+async def test_a_reply_that_does_not_come_in_time_leaves_the_reading_of_the_patterns() -> None:
+    result = await desk(llm=Slow(), reply_seconds=0.01).ask(UNSURE)
+    assert result.classification is not None
+    assert result.classification.method == "deterministic"
+    assert result.meta.degraded[0] == "classification: by patterns (no reply within 0.01 s)"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from src.agents.orchestrator.agent import OrchestratorAgent, checkpoint_serializer
-from src.agents.orchestrator.state import MOST_TURNS, Pattern, Turn, last_turns
+from src.agents.orchestrator.state import MOST_TOLD, MOST_TURNS, Pattern, Turn, last_turns
 from src.domain.findings import Finding, FindingStatus
-from tests.unit.test_agents.test_orchestrator.parts import EFFECT, Desk, desk, finding
+from tests.unit.test_agents.test_orchestrator.parts import EFFECT, Desk, desk
 
 
 async def test_a_follow_up_is_answered_with_what_it_leaves_out() -> None:
@@ -139,22 +138,6 @@ async def test_another_question_instead_of_a_reply_is_answered() -> None:
     assert [one.agent for one in result.dispatches] == ["observability_connector"]
 
 
-async def test_questions_of_one_session_are_answered_one_after_the_other() -> None:
-    at_work = 0
-
-    async def alone(task: Any) -> Finding:
-        nonlocal at_work
-        at_work += 1
-        assert at_work == 1
-        await asyncio.sleep(0)
-        at_work -= 1
-        return finding(task)
-
-    made = desk(does={"causal_impact": alone})
-    results = await asyncio.gather(*(made.ask(EFFECT) for _ in range(3)))
-    assert [one.findings[0].status for one in results] == [FindingStatus.COMPLETED] * 3
-
-
 async def test_an_interrupted_run_goes_on_where_it_stopped_and_is_remembered_once() -> None:
     saver = InMemorySaver(serde=checkpoint_serializer())
     tries = iter([RuntimeError("killed"), None])
@@ -198,15 +181,57 @@ async def test_a_session_comes_back_equal_in_another_process() -> None:
     assert (understood.brand, understood.lag, str(understood.period)) == ("Fabhalta", 2, "2024-01 to 2024-06")
 
 
-def test_a_session_keeps_its_last_turns_and_the_findings_of_its_last_answer() -> None:
+def test_a_session_keeps_its_last_turns_and_the_findings_of_its_last_answers() -> None:
     found = Finding("causal_impact", "?", FindingStatus.COMPLETED)
     made = [Turn(str(at), "?", "?", "general", None, "", findings=(found,)) for at in range(MOST_TURNS + 5)]
     kept: tuple[Turn, ...] = ()
     for turn in made:
         kept = last_turns(kept, (turn,))
     assert len(kept) == MOST_TURNS
-    assert [bool(turn.findings) for turn in kept] == [False] * (MOST_TURNS - 1) + [True]
+    assert [bool(turn.findings) for turn in kept] == [False] * (MOST_TURNS - MOST_TOLD) + [True] * MOST_TOLD
     assert last_turns(kept, (made[-1],)) == kept
+
+
+@pytest.mark.parametrize(
+    ("asked", "explained"),
+    [
+        ("Explain the first answer", 0),
+        ("Please explain the second result to an executive.", 1),
+        ("Explain answer 1", 0),
+        ("Explain this result to an executive.", 2),
+    ],
+)
+async def test_an_answer_is_explained_by_its_place_in_the_session(asked: str, explained: int) -> None:
+    made = desk()
+    for brand in ("Kisqali", "Fabhalta", "Remibrutinib"):
+        await made.ask(f"Do rep calls raise NRx of {brand}?")
+    await made.ask(asked)
+    (prior,) = made.experts["explainer"].tasks[-1].prior
+    brands = [task.understood.brand for task in made.experts["causal_impact"].tasks if task.understood]
+    assert prior.question.count(str(brands[explained])) == 1
+    await made.ask("why?")
+    assert made.experts["explainer"].tasks[-1].prior == (prior,)
+
+
+@pytest.mark.parametrize("asked", ["Explain the third answer", "Explain answer 9"])
+async def test_an_answer_that_there_is_not_is_not_mistaken_for_another(asked: str) -> None:
+    made = desk()
+    for brand in ("Kisqali", "Fabhalta"):
+        await made.ask(f"Do rep calls raise NRx of {brand}?")
+    result = await made.ask(asked)
+    assert result.declined is not None
+    assert "no such answer" in result.declined
+    assert made.experts["explainer"].tasks == []
+
+
+async def test_an_answer_whose_findings_are_not_kept_any_more_is_asked_for_again() -> None:
+    made = desk()
+    for _ in range(MOST_TOLD):
+        await made.ask("Do rep calls raise NRx of Fabhalta?")
+    await made.ask("Do samples raise NRx of Kisqali?")
+    result = await made.ask("Explain the first answer")
+    assert result.declined is not None
+    assert result.declined.endswith("ask again: Do rep calls raise NRx of Fabhalta?")
 
 
 async def turns_of(made: Desk) -> tuple[Turn, ...]:

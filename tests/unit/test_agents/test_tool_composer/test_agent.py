@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import pytest
 from langgraph.runtime import Runtime
 
-from src.agents.runtime import Deps, Filter
+from src.agents.runtime import Deps
 from src.agents.tool_composer.agent import request_from
 from src.agents.tool_composer.frames import Frames
 from src.agents.tool_composer.graph import build_graph
@@ -27,7 +27,6 @@ from src.errors import ContractViolation, DatabaseUnavailable, EstimationError
 from src.mlops.tracing.ids import uuid7
 from src.storage.compositions import CompositionRepository, composition_id
 from src.storage.database import Database
-from src.storage.gateway import Op
 from tests.traces import memory_connector
 from tests.unit.test_agents.test_tool_composer.parts import (
     ONE_FACET,
@@ -352,7 +351,7 @@ async def test_compositions_and_plans_are_kept_in_the_database(db: Database) -> 
     assert rows == {"c": 1, "s": 2}
 
 
-async def test_filters_of_the_context_that_hold_no_row_are_data_unavailable() -> None:
-    ran = await compose(ONE_FACET, ComposeContext(filters=(Filter("region", Op.EQ, "nowhere"),)))
+async def test_a_region_of_the_context_that_holds_no_row_is_data_unavailable() -> None:
+    ran = await compose(ONE_FACET, ComposeContext(region="nowhere"))
     assert ran.result.error is not None
     assert ran.result.error.type == "DataUnavailable"

@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
-from src.agents.runtime import Filter
 from src.agents.tool_composer.agent import ToolComposer
 from src.agents.tool_composer.state import ComposeContext, ToolOutput
 from src.agents.tool_composer.tools.contract import ToolArguments, ToolInputs
 from src.domain.findings import Figure, Statement, StatementKind
 from src.errors import ContractViolation, DatabaseUnavailable, DataUnavailable, EstimationError, ServiceOutage
 from src.resilience.circuit_breaker import CircuitBreaker, CircuitBreakerConfig, CircuitState
-from src.storage.gateway import Op
 from tests.unit.test_agents.test_tool_composer.parts import (
     ONE_FACET,
     Compositions,
@@ -253,28 +251,6 @@ async def test_hidden_columns_are_gone_before_a_tool_sees_the_rows() -> None:
     assert not {"hcp_id", "specialty"} & set(seen[0])
 
 
-async def test_rows_may_not_be_filtered_by_a_hidden_column() -> None:
-    context = ComposeContext(filters=(Filter("region", Op.EQ, "south"),), hidden_columns=("region",))
-    ran = await compose(ONE_FACET, context)
-    assert ran.result.steps[0].error_type == "ContractViolation"
-    assert ran.datasets.loaded == []
-
-
-async def test_the_filters_of_the_context_hold_for_every_step() -> None:
-    sizes: list[set[str]] = []
-
-    def look(inputs: ToolInputs, arguments: ToolArguments) -> ToolOutput:
-        sizes.append(set(inputs.frame["region"]))
-        return told(inputs, "effect", 1.0)
-
-    context = ComposeContext(filters=(Filter("region", Op.EQ, "south"),))
-    await compose(
-        context=context,
-        tools=tools(causal_effect_estimator=tool("causal_effect_estimator", look), gap_calculator=gap_tool(look)),
-    )
-    assert sizes == [{"south"}, {"south"}]
-
-
 async def test_a_step_reads_the_brand_and_months_of_its_part() -> None:
     seen: dict[str, Any] = {}
 
@@ -356,3 +332,35 @@ async def test_the_agent_gives_its_services_a_breaker_of_its_own() -> None:
     ran = await compose(ONE_FACET, breaker=breaker)
     assert breaker.metrics.successful == len(ran.result.steps) == 1
     assert (ToolComposer.agent_name, ToolComposer.agent_type, ToolComposer.tier) == ("tool_composer", "standard", 1)
+
+
+async def test_what_takes_longest_begins_first_and_its_source_before_it() -> None:
+    begun: list[str] = []
+
+    def noted(name: str) -> Callable[..., ToolOutput]:
+        def compute(inputs: ToolInputs, arguments: ToolArguments) -> ToolOutput:
+            begun.append(name)
+            return told(inputs, "effect" if name == "effect" else name, 1.0)
+
+        return compute
+
+    await compose(
+        "Where are we behind target, and what is the ROI of rep calls on NRx of Kisqali?",
+        tools=tools(
+            gap_calculator=gap_tool(noted("gap"), cost=2.0),
+            causal_effect_estimator=tool("causal_effect_estimator", noted("effect")),
+            roi_estimator=tool("roi_estimator", noted("roi"), RoiArguments, cost=5.0),
+        ),
+        parallel=1,
+    )
+    assert begun[0] == "effect"
+    assert begun.index("roi") > begun.index("effect")
+    await compose(
+        "What is the effect of rep calls on NRx of Kisqali and where are we behind target?",
+        tools=tools(
+            gap_calculator=gap_tool(noted("later"), cost=9.0),
+            causal_effect_estimator=tool("causal_effect_estimator", noted("first planned")),
+        ),
+        parallel=1,
+    )
+    assert begun[-2:] == ["later", "first planned"]

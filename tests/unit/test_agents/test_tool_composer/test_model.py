@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -273,3 +274,56 @@ def test_words_that_do_not_hold_are_named(text: str, problem: str) -> None:
 
 def test_a_cause_may_be_spoken_of_where_the_verdict_supports_one() -> None:
     assert said("Calls cause scripts.", "causal effect supported") == ()
+
+
+class Slow:
+    """A model that does not reply in time."""
+
+    provider = "anthropic"
+
+    async def complete(self, messages: Any, **options: Any) -> Any:
+        await asyncio.sleep(30)
+
+
+async def test_where_no_reply_comes_in_time_rules_and_template_answer_and_it_is_said() -> None:
+    ran = await compose(llm=Slow(), reply_seconds=0.01)
+    assert ran.result.synthesis is not None
+    assert (ran.result.plan.source, ran.result.synthesis.source) == ("deterministic", "template")  # type: ignore[union-attr]
+    assert [one.partition(":")[0] for one in ran.result.meta.degraded] == ["decompose", "plan", "synthesize"]
+    assert all("no reply within 0.01 s" in one for one in ran.result.meta.degraded)
+
+
+def judged(verdicts: dict[str, str | None], text: str) -> tuple[str, ...]:
+    """What is wrong with a text on steps about these treatments with these verdicts."""
+    steps, planned_steps = [], []
+    for ordinal, (treatment, verdict) in enumerate(verdicts.items()):
+        inputs = {"treatment": treatment, "outcome": "nrx"}
+        rows = ({"verdict": verdict},) if verdict else ()
+        output = ToolOutput("An effect was estimated.", (), (), rows)
+        steps.append(StepResult(ordinal, "causal_effect_estimator", inputs, "success", output))
+        planned_steps.append(PlannedStep(ordinal, "causal_effect_estimator", inputs, 0))
+    material = Material("?", (SubQuestion("?", "causal_effect"),), Plan(tuple(planned_steps), "llm"), tuple(steps))
+    return problems(NarratedReply(headline=text, paragraphs=["See below."]), material)
+
+
+SUPPORTED, ASSOCIATED = "causal effect supported", "association only"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "text", "holds"),
+    [
+        ({"rep_calls": SUPPORTED}, "Rep calls drive new prescriptions.", True),
+        ({"rep_calls": SUPPORTED}, "They drive new prescriptions.", True),
+        ({"rep_calls": SUPPORTED, "samples": ASSOCIATED}, "Rep calls drive new prescriptions.", True),
+        ({"rep_calls": SUPPORTED, "samples": ASSOCIATED}, "Samples drive new prescriptions.", False),
+        ({"rep_calls": SUPPORTED, "samples": ASSOCIATED}, "Calls and samples boosted prescriptions.", False),
+        ({"rep_calls": SUPPORTED, "samples": ASSOCIATED}, "Promotion drives new prescriptions.", False),
+        ({"rep_calls": ASSOCIATED}, "There is no doubt that calls drive new prescriptions.", False),
+        ({"rep_calls": ASSOCIATED}, "It is not clear whether calls drive new prescriptions.", True),
+        ({}, "Calls drive new prescriptions.", False),
+    ],
+)
+def test_a_verdict_allows_words_of_cause_for_its_own_treatment_only(
+    verdicts: dict[str, str | None], text: str, holds: bool
+) -> None:
+    assert (judged(verdicts, text) == ()) is holds

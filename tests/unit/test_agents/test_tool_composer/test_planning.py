@@ -11,7 +11,7 @@ from src.agents.tool_composer.decomposing import decompose
 from src.agents.tool_composer.names import read_names
 from src.agents.tool_composer.plan_checks import check_arguments, checked_plan
 from src.agents.tool_composer.planning import plan_by_rules
-from src.agents.tool_composer.slots import settled, unsettled
+from src.agents.tool_composer.slots import fitted, settled, unsettled
 from src.agents.tool_composer.state import ComposeContext, Plan, PlannedStep, SubQuestion
 from src.agents.tool_composer.tools.registry import TOOLS, langchain_tools, tool_named
 from src.domain.vocabulary import load_vocabulary
@@ -320,3 +320,20 @@ async def test_tools_for_a_planner_have_schemas_and_compute_only_where_told_how(
     refused = {one.name: one for one in langchain_tools()}["causal_effect_estimator"]
     with pytest.raises(ContractViolation, match="rows of a composition"):
         await refused.ainvoke(EFFECT)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"horizon": 60}, "horizon 60 is outside what propensity_estimator takes"),
+        ({"horizon": 0}, "horizon 0 is outside"),
+        ({"outcome": "nrx", "horizon": -3}, "horizon -3 is outside"),
+    ],
+)
+def test_an_amount_out_of_range_is_refused_and_never_left_out(wanted: dict[str, Any], said: str) -> None:
+    with pytest.raises(QuestionNotUnderstood, match=said):
+        fitted(tool_named("propensity_estimator"), wanted)
+
+
+def test_a_value_that_a_tool_does_not_have_is_left_to_others() -> None:
+    assert fitted(tool_named("propensity_estimator"), {"outcome": "nrx", "change": 2.0}) == {"outcome": "nrx"}

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 from src.agents.tool_composer.frames import Frames
 from src.agents.tool_composer.state import ComposeContext, Scope, ToolOutput
-from src.agents.tool_composer.tools.kpi_gaps import shortfall_of
-from src.agents.tool_composer.tools.targeting_gaps import wilson
+from src.agents.tool_composer.tools.kpi_gaps import adds_up, shortfall_of
+from src.agents.tool_composer.tools.registry import tool_named
 from src.domain.findings import StatementKind
 from src.domain.kpis import UnknownKpi, status
 from src.errors import ContractViolation, DataUnavailable, TooFewRows
 from tests.unit.test_agents.test_tool_composer.descriptive_rows import (
     KPIS,
+    REGIONS,
     figure,
     generated,
+    inputs_of,
     kpi_rows,
     panel,
     row,
@@ -296,10 +299,60 @@ def test_where_all_are_reached_no_region_is_named() -> None:
 
 def test_a_handful_not_reached_is_not_counted_out() -> None:
     output = run("gap_calculator", uncovered(0.05), about="hcp_targeting")
-    assert output.summary.startswith("Fewer than 11 of ")
+    assert output.summary.startswith("How many of ")
+    assert output.summary.endswith("is not shown: it would tell of fewer than 11 of them.")
     assert all(one["share"] is None for one in output.rows if one["group"] == "west")
     assert not any(one.name == "share of high-decile prescribers not reached" for one in output.figures)
     assert unfounded(output) == []
+
+
+def asked_in(frame: pd.DataFrame, region: str | None, **arguments: Any) -> ToolOutput:
+    """The question about one region of a panel, as a step that is narrowed to it asks it."""
+    chosen = tool_named("gap_calculator")
+    inputs = inputs_of(frame if region is None else frame[frame["region"] == region])
+    kept = () if region is None else (("region", (region,)),)
+    inputs = dataclasses.replace(inputs, whole=frame, kept=kept)
+    return chosen.compute(inputs, chosen.arguments(about="hcp_targeting", **arguments))
+
+
+def with_few_high(region: str, specialty: str | None = None) -> pd.DataFrame:
+    """The panel where a region, or one specialty of it, has ten prescribers of a high decile instead of twenty."""
+    frame = panel(units=400 if specialty is None else 800, n_months=6)
+    rare = (
+        frame["region"] == region
+        if specialty is None
+        else (frame[["region", "specialty"]] == (region, specialty)).all(axis=1)
+    )
+    high = np.sort(frame.loc[rare & (frame["decile"] >= 8), "hcp_id"].unique())
+    return frame.assign(decile=frame["decile"].mask(frame["hcp_id"].isin(high[10:]), 1))
+
+
+def test_answers_about_single_regions_do_not_add_up_to_a_small_group() -> None:
+    frame = with_few_high("south", "Oncology")
+    shown = {
+        (region, str(one["group"])): one["n"]
+        for region in REGIONS
+        for one in asked_in(frame, region, by=("specialty",)).rows
+    }
+    hidden = sorted(cell for cell, n in shown.items() if n is None)
+    assert hidden == [
+        ("midwest", "Hematology"),
+        ("midwest", "Oncology"),
+        ("south", "Hematology"),
+        ("south", "Oncology"),
+    ]
+
+
+def test_a_region_that_would_tell_of_another_small_one_is_not_answered() -> None:
+    frame, refused = with_few_high("south"), list[str]()
+    for region in REGIONS:
+        try:
+            asked_in(frame, region)
+        except TooFewRows as error:
+            refused.append(f"{region}: {error}")
+    assert [one.partition(":")[0] for one in refused] == ["midwest", "south"]
+    assert "would reveal fewer than 11 prescribers elsewhere" in refused[0]
+    assert asked_in(frame, None).figures
 
 
 def test_without_high_deciles_there_is_nothing_to_tell() -> None:
@@ -309,7 +362,21 @@ def test_without_high_deciles_there_is_nothing_to_tell() -> None:
         run("gap_calculator", panel().drop(columns="hcp_id"), declared={}, about="hcp_targeting")
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 20), (3, 20), (20, 20), (120, 800)])
-def test_the_interval_of_a_share_is_that_of_wilson(hits: int, n: int) -> None:
-    expected = stats.binomtest(hits, n).proportion_ci(method="wilson")
-    assert wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+def test_a_kpi_is_told_with_its_members_and_its_distance_to_a_peer_per_member() -> None:
+    members = {"south": 200, "west": 40, "midwest": 50}
+    output = run("gap_calculator", kpi_rows(STEADY, kpi="BU6", target=100.0, sample_size=members))
+    said = next(one.text for one in output.statements if one.text.startswith(_named(output, "midwest")))
+    assert "50 members" in said
+    assert unfounded(output) == []
+    amounts = run("gap_calculator", kpi_rows(STEADY, kpi=AMOUNT, sample_size=members))
+    behind = [one.text for one in amounts.statements if "its best peer" in one.text]
+    assert behind
+    assert all("its best peer per member" in one for one in behind)
+
+
+AMOUNT = next(kpi.id for kpi in KPIS.values() if adds_up(kpi))
+
+
+def _named(output: ToolOutput, region: str) -> str:
+    name = row(output, region=region)["name"]
+    return f"{name} of Kisqali in the {region.title()} is"

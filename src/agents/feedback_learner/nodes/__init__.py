@@ -1,0 +1,1 @@
+"""What does each step of feedback_learner do?"""

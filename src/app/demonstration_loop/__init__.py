@@ -1,0 +1,1 @@
+"""How does the whole circle look, on one machine and with nothing set up?"""

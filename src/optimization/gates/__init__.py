@@ -1,0 +1,1 @@
+"""Is a change better, and sure enough to be made?"""

@@ -1,0 +1,1 @@
+"""Where does an optimisation leave its traces: MLflow, Opik, and RAGAS as its judge?"""

@@ -1,0 +1,1 @@
+"""How do the retrieval settings become better, from labelled questions and without a model?"""

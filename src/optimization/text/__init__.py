@@ -1,0 +1,1 @@
+"""May this text take the place of the prompt in use?"""
