@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from src.causal_engine.heterogeneity.report import HeterogeneityReport
+from src.causal_engine.mediation.report import MediationReport
 from src.causal_engine.results import (
     Analysis,
     BalanceRow,
     Conclusion,
     ConfoundingFinding,
+    DesignChoice,
     EffectEstimate,
     FailedEstimate,
     Gate,
@@ -54,6 +57,9 @@ class EstimationOutcome:
     confounding: tuple[ConfoundingFinding, ...]
     warnings: tuple[str, ...]
     randomization_p_value: float | None = None
+    choice: DesignChoice | None = None
+    heterogeneity: HeterogeneityReport | None = None
+    mediation: MediationReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,9 @@ def to_analysis(evidence: Evidence, conclusion: Conclusion) -> Analysis:
         refutation=evidence.refutation,
         sensitivity=evidence.sensitivity,
         conclusion=conclusion,
+        choice=outcome.choice,
+        heterogeneity=outcome.heterogeneity,
+        mediation=outcome.mediation,
     )
 
 

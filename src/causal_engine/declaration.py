@@ -38,6 +38,11 @@ class Asked:
     trim: bool = False
     minimum_effect: float | None = None
     random_state: int | None = None
+    running_variable: str | None = None
+    cutoff: float | None = None
+    second_cluster: str | None = None
+    heterogeneity: bool = False
+    mediation: bool = False
 
 
 def declared_for(declared: Mapping[str, Any], treatment: str, outcome: str, brand: str | None) -> dict[str, Any]:
@@ -91,6 +96,11 @@ def spec_of(asked: Asked, declared: Mapping[str, Any]) -> CausalSpec:
         minimum_effect=asked.minimum_effect,
         estimator=asked.estimator,
         bad_controls=asked.post_treatment or tuple(declared.get("post_treatment", ())),
+        running_variable=asked.running_variable or declared.get("running_variable"),
+        cutoff=asked.cutoff if asked.cutoff is not None else declared.get("cutoff"),
+        second_cluster_key=asked.second_cluster,
+        heterogeneity=asked.heterogeneity,
+        mediation=asked.mediation,
     )
     return spec if asked.random_state is None else replace(spec, random_state=asked.random_state)
 

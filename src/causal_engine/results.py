@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from src.causal_engine.heterogeneity.report import HeterogeneityReport
+from src.causal_engine.mediation.report import MediationReport
 from src.causal_engine.spec import Design, Estimand
 
 
@@ -118,6 +120,29 @@ class Identification:
     edges: tuple[tuple[str, str], ...] = ()
     latent: tuple[str, ...] = ()
     version_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedOption:
+    """A design or an estimator that was not taken, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DesignChoice:
+    """Which design and estimators answer, and by which facts about question and data.
+
+    ``estimators``: the one whose answer is given, then those shown beside it. ``facts``: name and
+    value of everything that the decision looked at, in words.
+    """
+
+    design: Design
+    estimators: tuple[str, ...]
+    reasons: tuple[str, ...]
+    rejected: tuple[RejectedOption, ...]
+    facts: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,3 +329,6 @@ class Analysis:
     refutation: RefutationReport | None
     sensitivity: SensitivityReport | None
     conclusion: Conclusion
+    choice: DesignChoice | None = None
+    heterogeneity: HeterogeneityReport | None = None
+    mediation: MediationReport | None = None

@@ -24,7 +24,8 @@ class Estimand(StrEnum):
     data: the mean of E[Y(1) − Y(0) | X] over them. ATE and ATT are those of the population the units
     were drawn from, with intervals that also hold for another sample. ATO weights each unit by
     e(1 − e), most where treatment was least predictable (Li, Morgan & Zaslavsky 2018). LATE:
-    compliers of an instrument; WITHIN: change within units of a panel.
+    compliers of an instrument; WITHIN: change within units of a panel; AT_CUTOFF: units at the cutoff
+    of a running variable.
     """
 
     ATE = "ATE"
@@ -36,6 +37,7 @@ class Estimand(StrEnum):
     LATE = "LATE"
     WITHIN = "WITHIN"
     LAG = "LAG"
+    AT_CUTOFF = "RD"
 
     @property
     def on_treated(self) -> bool:
@@ -61,6 +63,7 @@ class Design(StrEnum):
     INSTRUMENT = "instrument"
     PANEL = "panel"
     FRONT_DOOR = "front_door"
+    DISCONTINUITY = "discontinuity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,10 @@ class CausalSpec:
     ``identification``) replaces them by the adjustment set it implies before estimation.
     ``bad_controls`` are columns known to be measured after the
     treatment. ``lag`` is the number of periods between treatment and outcome on a panel.
+    ``running_variable`` is the column whose ``cutoff`` decides who is treated (regression discontinuity).
+    ``second_cluster_key`` adds a second way of clustering. With ``heterogeneity`` the effects of single
+    units are estimated, tested and turned into a policy; with ``mediation`` the effect is split into
+    what runs through ``mediators`` and what does not.
     """
 
     treatment: str
@@ -93,6 +100,11 @@ class CausalSpec:
     estimator: str | None = None
     random_state: int = 20_260_101
     bad_controls: tuple[str, ...] = field(default=())
+    running_variable: str | None = None
+    cutoff: float | None = None
+    second_cluster_key: str | None = None
+    heterogeneity: bool = False
+    mediation: bool = False
 
     @property
     def is_panel(self) -> bool:
@@ -110,6 +122,10 @@ class CausalSpec:
             *self.instruments,
             *self.mediators,
             *self.negative_controls,
-            *(key for key in (self.unit_key, self.time_key, self.cluster_key) if key),
+            *(key for key in (self.running_variable, *self._keys) if key),
         )
         return tuple(dict.fromkeys(named))
+
+    @property
+    def _keys(self) -> tuple[str | None, ...]:
+        return self.unit_key, self.time_key, self.cluster_key, self.second_cluster_key
