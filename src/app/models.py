@@ -164,7 +164,7 @@ def model_setup(config: LLMSettings, prices: PriceTable) -> ModelSetup:
         provider=provider,
         why=_why(config, provider),
         base_url=shown_address(server.base_url) if server and server.base_url else None,
-        models=tuple(PurposeModel(purpose, name, prices.models.get(name)) for purpose, name in names.items()),
+        models=tuple(PurposeModel(purpose, name, prices.price(name)) for purpose, name in names.items()),
         prices_as_of=prices.as_of,
         max_tokens=config.budget.max_tokens,
         max_dollars=config.budget.max_dollars,

@@ -5,13 +5,21 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from src.settings import ConfigModel
 
 PER_TOKENS = 1_000_000
 
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _names(value: object) -> object:
+    """Text between commas as names: the form in which an environment variable gives them."""
+    return tuple(filter(None, map(str.strip, (value or "").split(",")))) if isinstance(value, str | None) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
 class ModelPrice(ConfigModel):
@@ -24,11 +32,19 @@ class ModelPrice(ConfigModel):
     max_prompt_tokens: int | None = Field(default=None, gt=0)
 
 
+FREE = ModelPrice(input=0.0, output=0.0)
+
+
 class PriceTable(ConfigModel):
-    """Prices as published on ``as_of``, by model name."""
+    """Prices as published on ``as_of``, by model name; ``own`` names models that run on machines of one's own."""
 
     as_of: date
     models: dict[str, ModelPrice]
+    own: Names = ()
+
+    def price(self, model: str) -> ModelPrice | None:
+        """The listed price; nothing for a model of one's own; None for an unknown one."""
+        return self.models.get(model) or (FREE if model in self.own else None)
 
     def cost(
         self,
@@ -43,7 +59,7 @@ class PriceTable(ConfigModel):
 
         None for an unknown model, or a prompt beyond the band its price holds for.
         """
-        price = self.models.get(model)
+        price = self.price(model)
         if price is None:
             return None
         prompt = input_tokens + cache_read_tokens + cache_write_tokens

@@ -19,6 +19,7 @@ from src.app.answer_evaluation import evaluate_pending
 from src.app.corpus import add_insights
 from src.app.demonstration_loop.model import ObedientModel
 from src.app.demonstration_loop.questions import effect_questions
+from src.app.demonstration_loop.world import ServedModel
 from src.app.generated_data import register_panel
 from src.app.improving.opening import LoopOptions
 from src.app.improving.schedule import RoundReport, Rounds, open_rounds
@@ -37,6 +38,9 @@ from src.storage.retrieval_configurations import RetrievalConfig, RetrievalConfi
 
 EXPLAINER, RETRIEVAL = "explainer", "retrieval"
 HCPS, RANDOM_STATE = 100, 42
+ASKED_AT_ONCE = 40
+SERVED_BUDGET = 12
+IMPROVE_EVERYTHING = {"acceptable": 5.0, "suggestion": 4.99, "auto_update": 1.0}
 DEMONSTRATOR = "demonstration"
 WEAK_SUMMARY = "- `summary`: one short sentence."
 _WEAKENED = ("- `summary`:", "- `points`:")
@@ -63,11 +67,28 @@ def small_settings() -> SelfImprovementConfig:
     )
 
 
-def small_budget() -> GepaConfig:
+def least_settings() -> SelfImprovementConfig:
+    """Numbers of answers that a small model on this machine gives in minutes; nothing can be shown with so few.
+
+    Whatever the model thinks of its answers, they are to be improved.
+    """
+    config = small_settings()
+    everything = config.rubric.thresholds.model_copy(update=IMPROVE_EVERYTHING)
+    return config.model_copy(
+        update={
+            "rubric": config.rubric.model_copy(update={"thresholds": everything}),
+            "gate": config.gate.model_copy(update={"min_items": 3}),
+            "canary": config.canary.model_copy(update={"target_items": 4, "min_items_per_arm": 2}),
+            "safety": config.safety.model_copy(update={"min_measure_samples": 2}),
+        }
+    )
+
+
+def small_budget(judged: int = 60) -> GepaConfig:
     """GEPA with a few dozen judged answers instead of two thousand."""
     config = load_gepa_config()
     agents = {name: one.model_copy(update={"budget": "light"}) for name, one in config.agents.items()}
-    return config.model_copy(update={"agents": agents, "budgets": config.budgets.model_copy(update={"light": 60})})
+    return config.model_copy(update={"agents": agents, "budgets": config.budgets.model_copy(update={"light": judged})})
 
 
 def weak_prompt() -> str:
@@ -92,19 +113,25 @@ class MovedClock:
 
 @dataclass
 class Circle:
-    """The steps; each can be looked at from outside before the next one."""
+    """The steps; each can be looked at from outside before the next one.
+
+    ``with_prompts``: there is a model, scripted or not, so that prompts can be improved. ``at_once`` questions are
+    asked at the same time.
+    """
 
     session: Session
     rounds: Rounds
     clock: MovedClock
     model: ObedientModel | None
     on_step: Callable[[str], None]
+    with_prompts: bool = True
+    at_once: int = ASKED_AT_ONCE
     questions: Iterator[str] = field(default_factory=lambda: iter(effect_questions()))
 
     async def spoil(self) -> None:
         """Put the weak prompt and the poor retrieval settings in use, two days ago."""
         database = self.session.database
-        if self.model is not None:
+        if self.with_prompts:
             prompts = PromptRepository(database)
             text = weak_prompt()
             weak = await prompts.add_candidate(
@@ -122,12 +149,14 @@ class Circle:
         """Ask as many new questions, each in a session of its own, and have the answers scored."""
         ids = [str(uuid4()) for _ in range(sessions)] if isinstance(sessions, int) else sessions
         asked = [QueryRequest(next(self.questions), one) for one in ids]
+        turns = asyncio.Semaphore(self.at_once)
         done = 0
         async with open_assistant(self.session) as assistant:
 
             async def answered(request: QueryRequest) -> QueryResult:
                 nonlocal done
-                result = await assistant.ask(request, on_progress=lambda step: None)
+                async with turns:
+                    result = await assistant.ask(request, on_progress=lambda step: None)
                 done += 1
                 self.on_step(f"asking: {done} of {len(asked)}")
                 return result
@@ -204,15 +233,25 @@ class Circle:
 
 @asynccontextmanager
 async def open_circle(
-    model: ObedientModel | None, on_step: Callable[[str], None] = lambda step: None
+    model: ObedientModel | None,
+    on_step: Callable[[str], None] = lambda step: None,
+    *,
+    served: ServedModel | None = None,
 ) -> AsyncIterator[Circle]:
-    """The circle on the configured database, with a small panel and its corpus."""
+    """The circle on the configured database, with a small panel and its corpus.
+
+    A ``served`` model is asked one thing at a time, and a dozen answers of GEPA's are judged.
+    """
     clock = MovedClock()
-    options = LoopOptions(small_settings(), small_budget(), clock, on_progress=lambda step, share: on_step(step))
+    settings, budget = (
+        (small_settings(), small_budget()) if served is None else (least_settings(), small_budget(SERVED_BUDGET))
+    )
+    options = LoopOptions(settings, budget, clock, on_progress=lambda step, share: on_step(step))
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(on_step))
         on_step("generating a small panel")
         await register_panel(session.catalogue, session.database, HCPS, RANDOM_STATE)
         await add_insights()
         rounds = await stack.enter_async_context(open_rounds(options, on_step))
-        yield Circle(session, rounds, clock, model, on_step)
+        with_prompts = model is not None or served is not None
+        yield Circle(session, rounds, clock, model, on_step, with_prompts, 1 if served is not None else ASKED_AT_ONCE)

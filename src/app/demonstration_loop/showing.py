@@ -37,11 +37,11 @@ class Shown:
 async def show(circle: Circle, world: World) -> AsyncIterator[Shown]:
     """The circle, step by step. Without a model only retrieval is changed."""
     with_model = circle.model is not None
-    yield await _poor(circle, with_model)
+    yield await spoilt(circle)
     yield await _asked(circle, world, with_model)
     yield await _learnt(circle, with_model)
     for component in (EXPLAINER, RETRIEVAL) if with_model else (RETRIEVAL,):
-        yield await _tested(circle, component)
+        yield await tested(circle, component)
     yield await _canary(circle, with_model)
     yield await _better(circle, with_model)
     if circle.model is not None:
@@ -49,11 +49,12 @@ async def show(circle: Circle, world: World) -> AsyncIterator[Shown]:
     yield await _confirmed(circle)
 
 
-async def _poor(circle: Circle, with_model: bool) -> Shown:
+async def spoilt(circle: Circle) -> Shown:
+    """A weak prompt, where there is a model, and poor retrieval settings."""
     await circle.spoil()
     settings = await circle.settings_in_use()
     said = [f"Retrieval settings {settings.version} look at causal paths only, and give {settings.k} passage."]
-    if with_model:
+    if circle.with_prompts:
         said.insert(0, f"Version {await circle.prompt_in_use()} of the explainer's prompt asks for one short sentence.")
     small = circle.rounds.improvement.options.config
     said.append(
@@ -62,7 +63,7 @@ async def _poor(circle: Circle, with_model: bool) -> Shown:
         f"{small.safety.min_measure_samples} answers to confirm, the margins of latency and of the RAGAS mean in the "
         "canary, and the budget of GEPA. The loop's clock is moved on where it waits."
     )
-    return Shown("A weak prompt and poor retrieval are in use", tuple(said), await _rows(circle))
+    return Shown("A weak prompt and poor retrieval are in use", tuple(said), await rows_of(circle))
 
 
 async def _asked(circle: Circle, world: World, with_model: bool) -> Shown:
@@ -76,7 +77,7 @@ async def _asked(circle: Circle, world: World, with_model: bool) -> Shown:
     said.append(f"RAGAS mean: {_mean(await circle.scores(RETRIEVAL, settings.config_id)):.2f} of 1.")
     given = world.opik.scores(answers[0].meta.trace_id)
     said.append(f"Opik shows {len(given)} scores on the trace of the first answer: {', '.join(sorted(given)[:4])} ...")
-    return Shown("Questions are asked and scored", tuple(said), await _rows(circle), holds=bool(given))
+    return Shown("Questions are asked and scored", tuple(said), await rows_of(circle), holds=bool(given))
 
 
 async def _learnt(circle: Circle, with_model: bool) -> Shown:
@@ -89,11 +90,12 @@ async def _learnt(circle: Circle, with_model: bool) -> Shown:
     said += [f"error: {learnt.error.message}"] if learnt.error is not None else []
     wanted = {RETRIEVAL, *([EXPLAINER] if with_model else [])}
     begun = {one.component for one in learnt.steps if one.status is ActionStatus.MEASURING}
-    return Shown("A cycle learns from the answers", tuple(said), await _rows(circle), holds=wanted <= begun)
+    return Shown("A cycle learns from the answers", tuple(said), await rows_of(circle), holds=wanted <= begun)
 
 
-async def _tested(circle: Circle, component: str) -> Shown:
-    story = await _story(circle, component)
+async def tested(circle: Circle, component: str) -> Shown:
+    """The newest change of a component: what was changed, and the evidence hop by hop."""
+    story = await story_of(circle, component)
     said = [line for line in story.diff.splitlines()[2:] if line.startswith(("+", "-"))]
     said += [f"Spend: {spend_words(story.spend)}"]
     for hop in story.hops:
@@ -115,13 +117,13 @@ async def _canary(circle: Circle, with_model: bool) -> Shown:
     said = [f"{asked} more sessions; half of them by the candidate. The clock is moved on by {HOURS:g} hours."]
     holds = True
     for component in (EXPLAINER, RETRIEVAL) if with_model else (RETRIEVAL,):
-        story = await _story(circle, component)
+        story = await story_of(circle, component)
         look = next((one for one in reversed(story.hops) if one.hop is Hop.MEASURED), None)
         said += [f"{component}: {line}" for line in (evidence_lines(look) if look is not None else ())]
         said.append(f"{component}: {story.action.status}")
         holds = holds and story.action.status is ActionStatus.APPLIED
     said += [f"error: {one.error}" for one in carried if one.error]
-    return Shown("A share of the sessions tries it, then all of them", tuple(said), await _rows(circle), holds=holds)
+    return Shown("A share of the sessions tries it, then all of them", tuple(said), await rows_of(circle), holds=holds)
 
 
 async def _better(circle: Circle, with_model: bool) -> Shown:
@@ -144,7 +146,7 @@ async def _taken_back(circle: Circle) -> Shown:
     circle.model.spoilt_by = SURE
     await circle.ask(ASKED_BADLY)
     await circle.measure()
-    story = await _story(circle, EXPLAINER)
+    story = await story_of(circle, EXPLAINER)
     lessons = await circle.rounds.improvement.services.knowledge.active(EXPLAINER)
     said = [
         f"The model now answers version {version} badly; {ASKED_BADLY} questions later the scores have dropped.",
@@ -153,7 +155,7 @@ async def _taken_back(circle: Circle) -> Shown:
         *(f"Lesson kept ({one.lesson_type}): {one.title}" for one in lessons),
     ]
     holds = story.action.status is ActionStatus.ROLLED_BACK and await circle.prompt_in_use() == version - 1
-    return Shown("A regression is injected and rolled back", tuple(said), await _rows(circle), holds=holds)
+    return Shown("A regression is injected and rolled back", tuple(said), await rows_of(circle), holds=holds)
 
 
 async def _confirmed(circle: Circle) -> Shown:
@@ -162,7 +164,7 @@ async def _confirmed(circle: Circle) -> Shown:
     for _ in range(2):
         circle.clock.forward(HOURS)
         await circle.measure()
-    story = await _story(circle, RETRIEVAL)
+    story = await story_of(circle, RETRIEVAL)
     action = story.action
     delta = (
         "" if action.outcome_delta is None else f", {action.outcome_delta:+.3f} over {action.samples_measured} answers"
@@ -174,15 +176,16 @@ async def _confirmed(circle: Circle) -> Shown:
         f"Its record has {len(story.hops)} entries and is {'whole' if story.intact else 'NOT whole'}.",
     )
     holds = action.status is ActionStatus.CONFIRMED and story.intact and Hop.CLOSED in {one.hop for one in story.hops}
-    return Shown("What lasts is confirmed", said, await _rows(circle), holds=holds)
+    return Shown("What lasts is confirmed", said, await rows_of(circle), holds=holds)
 
 
-async def _story(circle: Circle, component: str) -> ActionStory:
+async def story_of(circle: Circle, component: str) -> ActionStory:
+    """All that is known of the newest change of a component."""
     action = await circle.latest(component)
     return await circle.rounds.improvement.pipeline.explain(action.action_id)
 
 
-async def _rows(circle: Circle) -> dict[str, int]:
+async def rows_of(circle: Circle) -> dict[str, int]:
     """How many rows each table of the loop has."""
     return {table: await _count(circle.session.database, table) for table in _TABLES}
 

@@ -34,22 +34,54 @@ _ELSEWHERE = (
         "SUPABASE_DB_URL",
     ),
     *("E2I_PAUSE_UPDATES", "E2I_ALERT_TO", "E2I_LLM_CACHE"),
+    *("E2I_OPENAI_MODEL", "E2I_OPENAI_SMALL_MODEL", "E2I_OPENAI_OPTIMISING_JUDGE", "E2I_OWN_MODELS"),
+    *("E2I_EVALUATION_CONCURRENCY", "E2I_EVALUATION_TIMEOUT"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model behind an address that speaks OpenAI's chat format; by the name ``gate_judge`` it judges at the gate."""
+
+    url: str
+    name: str
+    gate_judge: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes it the model of every purpose. One judgement at a time: a small machine answers in turn."""
+        return {
+            "E2I_LLM_PROVIDER": "openai",
+            "OPENAI_BASE_URL": self.url,
+            "E2I_OPENAI_MODEL": self.name,
+            "E2I_OPENAI_OPTIMISING_JUDGE": self.name,
+            "E2I_OPENAI_SMALL_MODEL": self.gate_judge,
+            "E2I_OWN_MODELS": f"{self.name},{self.gate_judge}",
+            "E2I_EVALUATION_CONCURRENCY": "1",
+            "E2I_EVALUATION_TIMEOUT": "300",
+        }
 
 
 @dataclass(frozen=True)
 class World:
-    """The model, None without one, and the Opik server."""
+    """The scripted model, None without one, and the Opik server."""
 
     model: ObedientModel | None
     opik: ScriptedOpik = field(repr=False)
 
 
 @contextmanager
-def own_world(*, with_model: bool, database_url: str | None = None, folder: Path | None = None) -> Iterator[World]:
+def own_world(
+    *,
+    with_model: bool,
+    served: ServedModel | None = None,
+    database_url: str | None = None,
+    folder: Path | None = None,
+) -> Iterator[World]:
     """The environment points to it while it is open; what the last demonstration left is deleted first.
 
-    ``database_url`` is an empty, migrated or new database, by default one of the embedded server.
+    ``with_model`` is for the scripted one, which gives way to a ``served`` one. ``database_url`` is an empty, migrated
+    or new database, by default one of the embedded server.
     """
     place = folder or var_dir() / FOLDER
     with ExitStack() as stack:
@@ -59,7 +91,7 @@ def own_world(*, with_model: bool, database_url: str | None = None, folder: Path
             shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True, exist_ok=True)
         opik = stack.enter_context(ScriptedOpik())
-        model = ObedientModel() if with_model else None
+        model = ObedientModel() if with_model and served is None else None
         given = {
             "DATABASE_URL": database_url,
             "E2I_VAR_DIR": str(place),
@@ -68,6 +100,7 @@ def own_world(*, with_model: bool, database_url: str | None = None, folder: Path
             "OPIK_ENABLED": "true",
             "OPIK_URL_OVERRIDE": opik.url,
         }
+        given |= served.environment if served is not None else {}
         if model is not None:
             server = stack.enter_context(ScriptedAnthropic(model))
             given |= {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": server.base_url}

@@ -94,3 +94,17 @@ def test_a_price_that_makes_no_sense_is_refused(price: dict[str, Any]) -> None:
 def test_prices_without_a_date_are_refused(as_of: Any) -> None:
     with pytest.raises(ValidationError, match="as_of"):
         PriceTable.model_validate({"models": {}} | ({} if as_of is None else {"as_of": as_of}))
+
+
+@pytest.mark.parametrize("named", ["mine,other", " other , mine ", ["mine", "other"]])
+def test_a_model_of_ones_own_costs_nothing_and_others_stay_unknown(named: object) -> None:
+    prices = PriceTable.model_validate({"as_of": "2026-01-01", "models": {}, "own": named})
+    assert prices.cost("mine", 1000, 1000) == 0.0
+    assert prices.cost("another", 1000, 1000) is None
+
+
+def test_a_listed_price_holds_also_for_a_model_named_as_ones_own() -> None:
+    prices = PriceTable.model_validate(
+        {"as_of": "2026-01-01", "models": {"gpt": {"input": 1, "output": 2}}, "own": "gpt"}
+    )
+    assert prices.cost("gpt", 1_000_000, 0) == 1.0
