@@ -67,6 +67,8 @@ def load_config(path: Path | str, model: type[Model], *, environ: Mapping[str, s
         raw = _parsed(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{shown}: no such configuration file") from error
+    except OSError as error:
+        raise ConfigError(f"{shown}: cannot be read ({error.strerror})") from error
     except DuplicateKey as error:
         raise ConfigError(f"{shown}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -80,7 +82,7 @@ def load_config(path: Path | str, model: type[Model], *, environ: Mapping[str, s
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise ConfigError(f"{shown}: {key}: {problem}") from error
+        raise ConfigError(": ".join(str(part) for part in (shown, key, problem) if part)) from error
 
 
 @lru_cache(maxsize=64)

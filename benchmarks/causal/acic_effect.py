@@ -29,7 +29,7 @@ from src.causal_engine.estimators.registry import default_estimators, fit_estima
 from src.causal_engine.spec import CausalSpec, Design, Estimand
 from src.causal_engine.study import Study, prepare_study
 
-DATA = Path("/work/shared/data/causal")
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "causal"
 LARGEST_RMSE, LARGEST_CPU_S = 0.0165, 5.0
 COVERAGE = (0.92, 0.98)
 FIRST_SEED = 2016

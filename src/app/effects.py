@@ -21,11 +21,13 @@ from src.agents.runtime import Deps
 from src.app.interactions import keep, of_analysis
 from src.app.provenance import code_version, library_versions, stable_sha256
 from src.app.questions import EffectQuestion, impact_request
+from src.app.selections import keep_selection
 from src.app.session import Session
 from src.app.staging import StagedDataset
 from src.app.trail import record_result
 from src.causal_engine.diagnostics.panel import panel_diagnostics
 from src.causal_engine.diagnostics.power import power_report
+from src.causal_engine.energy_score.mlflow_tracker import LoggedSelection
 from src.causal_engine.estimation import study_for
 from src.causal_engine.estimators.curve import naive_contrast
 from src.causal_engine.estimators.registry import get_estimator
@@ -46,11 +48,16 @@ OUTAGES = (DatabaseUnavailable, psycopg.OperationalError)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished run with its dataset; ``analysis`` is None only for a run that did not finish."""
+    """A finished run with its dataset; ``analysis`` is None only for a run that did not finish.
+
+    ``selection`` says where the comparison of effect functions was kept; None where there was none, or when the
+    answer was read back.
+    """
 
     run: RunRecord
     dataset: DatasetRecord
     analysis: Analysis | None
+    selection: LoggedSelection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +104,12 @@ async def answer_effect(
         dataset = await staged.commit()
     request = dataclasses.replace(request, dataset_id=dataset.dataset_id)
     digest = stable_sha256({"request": to_json(request), "data": dataset.content_sha256})
+    plan = (understood or {}).get("plan")
     if trace_id is not None and (done := await session.runs.completed(digest, trace_id)) is not None:
         return Answer(done, dataset, _analysis(done))
     for interrupted in await session.runs.unfinished(digest):
+        if interrupted.understood.get("plan") != plan:
+            continue
         async with session.claim(interrupted.run_id) as mine:
             if mine and await _still_resumable(session, interrupted):
                 session.on_progress("resuming an interrupted run")
@@ -290,7 +300,8 @@ async def _store(
     finished = await session.runs.get(run.run_id)
     if keep_answer:
         await keep(session.database, of_analysis(finished, result.analysis))
-    return Answer(finished, dataset, _analysis(finished))
+    kept = await keep_selection(session.database, finished, result.analysis, session.on_progress)
+    return Answer(finished, dataset, _analysis(finished), kept)
 
 
 async def _give_up(session: Session, run: RunRecord, problem: tuple[str, str]) -> None:

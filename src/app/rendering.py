@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from src.app.effects import Answer, Comparison
+from src.app.registration.telling import registration_document
 from src.app.report import ReportFormat, render_report, write_report
 from src.app.report.render import analysis_for_readers
 from src.app.report.text import terminal_summary
+from src.app.selections import not_kept, selection_document
 from src.errors import RunNotFound
 from src.settings import var_dir
 from src.storage.records import RunRecord
@@ -24,14 +26,21 @@ def answer_document(answer: Answer) -> dict[str, Any]:
     """Everything a run was, as one JSON document; small cells are left out."""
     run = dataclasses.asdict(answer.run)
     run["analysis"] = None if answer.analysis is None else analysis_for_readers(answer.analysis)
-    return {"run": run, "dataset": dataclasses.asdict(answer.dataset)}
+    document = {"run": run, "dataset": dataclasses.asdict(answer.dataset)}
+    registered = registration_document(answer.run, answer.analysis)
+    if answer.selection is not None:
+        document["selection"] = selection_document(answer.selection)
+    return document if registered is None else {**document, "registration": registered}
 
 
 def answer_text(answer: Answer) -> RenderableType:
     """The answer for the terminal."""
     if answer.analysis is None:
         return Text(f"Run {answer.run.run_id} is {answer.run.status}: {answer.run.error_message or 'no result yet'}")
-    return terminal_summary(answer.run, answer.analysis)
+    summary = terminal_summary(answer.run, answer.analysis)
+    if answer.selection is None or answer.selection.persisted:
+        return summary
+    return Group(summary, Text(f"! the compared effect functions were not all kept: {not_kept(answer.selection)}"))
 
 
 def run_details(answer: Answer) -> RenderableType:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from src.causal_engine.diagnostics.discontinuity_report import DiscontinuityReport
 from src.causal_engine.heterogeneity.report import HeterogeneityReport
+from src.causal_engine.heterogeneity.wording import heterogeneity_findings, heterogeneity_limits
 from src.causal_engine.mediation.report import MediationReport
+from src.causal_engine.mediation.wording import mediation_findings, mediation_limits
 from src.causal_engine.results import (
     Analysis,
     BalanceRow,
@@ -40,7 +43,10 @@ _WHOSE = {
 
 @dataclass(frozen=True, slots=True)
 class EstimationOutcome:
-    """What estimation found: the primary estimate, or why there is none, and everything shown beside it."""
+    """What estimation found: the primary estimate, or why there is none, and everything shown beside it.
+
+    ``doubts``: demands of the design that the data do not meet, each a clause in words.
+    """
 
     n_rows: int
     binary_treatment: bool
@@ -60,6 +66,8 @@ class EstimationOutcome:
     choice: DesignChoice | None = None
     heterogeneity: HeterogeneityReport | None = None
     mediation: MediationReport | None = None
+    discontinuity: DiscontinuityReport | None = None
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,7 @@ def to_analysis(evidence: Evidence, conclusion: Conclusion) -> Analysis:
         choice=outcome.choice,
         heterogeneity=outcome.heterogeneity,
         mediation=outcome.mediation,
+        discontinuity=outcome.discontinuity,
     )
 
 
@@ -142,6 +151,7 @@ def decide_verdict(evidence: Evidence) -> tuple[Verdict, tuple[str, ...]]:
         *_confounding_doubts(outcome),
         *_disagreement_doubts(evidence),
         *_trimming_doubts(outcome),
+        *outcome.doubts,
     )
     if outcome.primary.ci.covers(0.0):
         return (Verdict.ASSOCIATION_ONLY, doubts) if doubts else _null_verdict(outcome)
@@ -285,6 +295,10 @@ def _findings(evidence: Evidence) -> tuple[str, ...]:
                 f"Where {plain(segment.column)} is {segment.segment}: {number(segment.value)} "
                 f"({interval(segment.ci)}, n = {segment.n:,})."
             )
+    if outcome.heterogeneity is not None:
+        causal = decide_verdict(evidence)[0] not in (Verdict.ASSOCIATION_ONLY, Verdict.NOT_IDENTIFIED)
+        lines.extend(heterogeneity_findings(outcome.heterogeneity, causal=causal))
+    lines.extend(mediation_findings(outcome.mediation))
     if evidence.refutation is not None:
         ran = [test for test in evidence.refutation.tests if test.applicable]
         passed = sum(test.passed is True for test in ran)
@@ -332,10 +346,18 @@ def _limitations(evidence: Evidence) -> tuple[str, ...]:
         lines.append(_WHOSE[primary.estimand])
     if primary is not None and primary.estimand is Estimand.LATE:
         lines.append("The estimate holds for those whom the instrument moves, not for everybody.")
+    if primary is not None and primary.estimand is Estimand.AT_CUTOFF:
+        lines.append(
+            "The estimate holds for units at the cutoff; farther from it the effect may be another."
+            if primary.estimator == "rdd"
+            else "The estimate holds for units at the cutoff whose treatment the cutoff decides, not for others."
+        )
     if primary is not None and primary.estimand is Estimand.WITHIN:
         lines.append(
             "The estimate compares each unit with itself over time; it says nothing about units that never vary."
         )
+    lines.extend(heterogeneity_limits(evidence.outcome.heterogeneity))
+    lines.extend(mediation_limits(evidence.outcome.mediation))
     return tuple(lines)
 
 
@@ -357,6 +379,11 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
             f"The {evidence.spec.estimand.value} was asked for; {outcome.primary.estimator} answers for the "
             f"population instead ({outcome.primary.estimand.value})."
         )
+    elif outcome.primary is not None and _answers_for_others(evidence.spec.estimand, outcome.primary):
+        lines.append(
+            f"The {evidence.spec.estimand.value} was asked for; {outcome.primary.estimator} answers another question "
+            f"({outcome.primary.estimand.value})."
+        )
     if evidence.sensitivity is not None and evidence.sensitivity.fragile:
         lines.append(
             "Sensitive to hidden confounding: a confounder as strong as one already measured could explain it."
@@ -367,6 +394,11 @@ def _warnings(evidence: Evidence) -> tuple[str, ...]:
 
 def _answers_for_population(asked: Estimand, estimate: EffectEstimate) -> bool:
     return asked.of_sample and not estimate.estimand.of_sample
+
+
+def _answers_for_others(asked: Estimand, estimate: EffectEstimate) -> bool:
+    """Whether others are averaged over than was asked for; the ATE is what is asked for where nothing is said."""
+    return asked is not Estimand.ATE and estimate.estimand not in (asked, asked.of_population, Estimand.ATE_TRIMMED)
 
 
 def _failure_lines(outcome: EstimationOutcome) -> list[str]:

@@ -43,6 +43,8 @@ class Asked:
     second_cluster: str | None = None
     heterogeneity: bool = False
     mediation: bool = False
+    cost_per_unit: float | None = None
+    value_per_outcome: float | None = None
 
 
 def declared_for(declared: Mapping[str, Any], treatment: str, outcome: str, brand: str | None) -> dict[str, Any]:
@@ -101,6 +103,8 @@ def spec_of(asked: Asked, declared: Mapping[str, Any]) -> CausalSpec:
         second_cluster_key=asked.second_cluster,
         heterogeneity=asked.heterogeneity,
         mediation=asked.mediation,
+        cost_per_unit=asked.cost_per_unit,
+        value_per_outcome=asked.value_per_outcome,
     )
     return spec if asked.random_state is None else replace(spec, random_state=asked.random_state)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from src.causal_engine.diagnostics.discontinuity_report import DiscontinuityReport
 from src.causal_engine.heterogeneity.report import HeterogeneityReport
 from src.causal_engine.mediation.report import MediationReport
 from src.causal_engine.spec import Design, Estimand
@@ -52,6 +53,26 @@ class SegmentEffect:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfilePoint:
+    """One place of an effect that was estimated along an axis; ``n`` counts the units it rests on."""
+
+    at: float
+    value: float
+    std_error: float
+    ci: Interval
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class EffectProfile:
+    """How an effect runs along an axis: "periods since adoption" or "dose"; intervals hold point by point."""
+
+    axis: str
+    points: tuple[ProfilePoint, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EffectEstimate:
     """A point estimate with its 95 % interval, in units of the outcome per unit of treatment.
 
@@ -73,6 +94,7 @@ class EffectEstimate:
     label: str = ""
     segments: tuple[SegmentEffect, ...] = ()
     diagnostics: tuple[tuple[str, float], ...] = ()
+    profile: EffectProfile | None = None
 
     def diagnostic(self, name: str) -> float | None:
         """Value of a named diagnostic ("first_stage_f"), or None."""
@@ -102,7 +124,7 @@ class ExcludedNode:
 class Identification:
     """How, and whether, the effect is identified from the assumptions given.
 
-    ``strategy``: randomization, back_door, front_door, instrument, fixed_effects, declared
+    ``strategy``: randomization, discontinuity, back_door, front_door, instrument, fixed_effects, declared
     (confounders listed by the analyst without a graph) or none.
     """
 
@@ -332,3 +354,4 @@ class Analysis:
     choice: DesignChoice | None = None
     heterogeneity: HeterogeneityReport | None = None
     mediation: MediationReport | None = None
+    discontinuity: DiscontinuityReport | None = None

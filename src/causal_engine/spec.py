@@ -77,7 +77,8 @@ class CausalSpec:
     ``running_variable`` is the column whose ``cutoff`` decides who is treated (regression discontinuity).
     ``second_cluster_key`` adds a second way of clustering. With ``heterogeneity`` the effects of single
     units are estimated, tested and turned into a policy; with ``mediation`` the effect is split into
-    what runs through ``mediators`` and what does not.
+    what runs through ``mediators`` and what does not. ``cost_per_unit`` of treatment and ``value_per_outcome``
+    are in one currency and only turn heterogeneity into decisions.
     """
 
     treatment: str
@@ -105,6 +106,8 @@ class CausalSpec:
     second_cluster_key: str | None = None
     heterogeneity: bool = False
     mediation: bool = False
+    cost_per_unit: float | None = None
+    value_per_outcome: float | None = None
 
     @property
     def is_panel(self) -> bool:

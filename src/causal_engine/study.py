@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from src.causal_engine.spec import CausalSpec, OutcomeKind, TreatmentKind
 from src.contracts.tables import PERSONAL_COLUMNS
-from src.domain.small_cells import SMALLEST_CELL
+from src.domain.small_cells import SMALLEST_CELL, counted
 from src.errors import StudyInvalid, TooFewRows, UnknownColumn
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MIN_PER_ARM = 30
+MIN_PER_ARM_EXACT = 5
 MAX_LEVELS = 60
 SENTINELS = (-999.0, -9999.0, 999999.0)
 
@@ -146,8 +147,10 @@ def prepare_study(frame: pd.DataFrame, spec: CausalSpec) -> Study:
         _refuse_sentinels(data[column])
     for column in (*spec.confounders, *spec.effect_modifiers):
         warnings.extend(_missing_warnings(data[column]))
+    _check_clusters(data, spec)
     if spec.is_panel:
         _check_panel(data, spec)
+    _check_running_variable(data, spec)
     _check_size(data, spec, treatment_kind)
     return Study(data, spec, treatment_kind, _outcome_kind(data[spec.outcome]), tuple(warnings))
 
@@ -294,6 +297,14 @@ def _missing_warnings(series: pd.Series) -> list[str]:
     ]
 
 
+def _check_clusters(data: pd.DataFrame, spec: CausalSpec) -> None:
+    for key in (spec.cluster_key, spec.second_cluster_key):
+        if key is not None and (missing := int(data[key].isna().sum())):
+            raise StudyInvalid(
+                f"cluster column '{key}' is missing in {missing} rows; say to which cluster they belong, or remove them"
+            )
+
+
 def _check_panel(data: pd.DataFrame, spec: CausalSpec) -> None:
     keys = [str(spec.unit_key), str(spec.time_key)]
     duplicated = data.duplicated(keys)
@@ -309,14 +320,38 @@ def _check_panel(data: pd.DataFrame, spec: CausalSpec) -> None:
         raise StudyInvalid(f"unit key '{keys[0]}' has a single unit; a panel needs at least two")
 
 
+def _check_running_variable(data: pd.DataFrame, spec: CausalSpec) -> None:
+    name, cutoff = spec.running_variable, spec.cutoff
+    if name is None and cutoff is None:
+        return
+    if name is None or cutoff is None:
+        missing = "--running-variable COLUMN" if name is None else "--cutoff NUMBER"
+        raise StudyInvalid(f"a regression discontinuity needs a running variable and its cutoff; name also {missing}")
+    if name in (spec.treatment, spec.outcome):
+        raise StudyInvalid(f"the running variable '{name}' is also the treatment or the outcome; name another column")
+    series = data[name]
+    if not pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
+        raise StudyInvalid(f"running variable '{name}' is not numeric; name the number that the cutoff is about")
+    if not np.isfinite(series.to_numpy(dtype=np.float64, na_value=np.nan)).all():
+        raise StudyInvalid(f"running variable '{name}' is missing in some rows; remove or complete those rows first")
+    if not series.min() < cutoff <= series.max():
+        raise StudyInvalid(f"all rows of '{name}' lie on one side of {cutoff:g}; name a cutoff within its range")
+
+
 def _check_size(data: pd.DataFrame, spec: CausalSpec, kind: TreatmentKind) -> None:
     if kind is TreatmentKind.BINARY:
         treated = int(data[spec.treatment].sum())
         smaller = min(treated, len(data) - treated)
-        if smaller < MIN_PER_ARM:
+        least = MIN_PER_ARM_EXACT if _may_be_exact(spec) else MIN_PER_ARM
+        if smaller < least:
             raise TooFewRows(
-                f"the smaller arm has {smaller} rows; this design needs at least {MIN_PER_ARM} treated and "
-                f"{MIN_PER_ARM} untreated"
+                f"the smaller arm has {counted(smaller)} rows; this design needs at least {least} treated and {least} "
+                "untreated"
             )
     elif len(data) < 2 * MIN_PER_ARM:
         raise TooFewRows(f"the data has {len(data)} rows; this design needs at least {2 * MIN_PER_ARM}")
+
+
+def _may_be_exact(spec: CausalSpec) -> bool:
+    """Whether exact inference for a randomised treatment may answer, which needs few rows only."""
+    return spec.randomized and not spec.is_panel and spec.estimator in (None, "exact")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import re
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from src.cli import output
+from src.cli import grid as grids
+from src.cli import output, registration
 from src.cli.scoring import score_soon
 from src.errors import E2IError
 
@@ -32,6 +33,7 @@ class BadOption(E2IError):
 
 
 def effect(
+    context: typer.Context,
     data: Annotated[Path | None, typer.Option(help="CSV (also compressed) or Parquet file.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Id or name of a dataset, or table:NAME.")] = None,
     treatment: Annotated[str | None, typer.Option(help="Column of what was done.")] = None,
@@ -39,9 +41,12 @@ def effect(
     confounders: Annotated[str, typer.Option(help="Columns to adjust for, comma-separated.")] = "",
     graph: Annotated[Path | None, typer.Option(help="Causal graph: .json, .gml or .dot.")] = None,
     instrument: Annotated[str, typer.Option(help="Instrument columns, comma-separated.")] = "",
-    mediators: Annotated[str, typer.Option(help="Mediator columns (front door), comma-separated.")] = "",
+    mediators: Annotated[str, typer.Option(help="Mediator columns, comma-separated.")] = "",
+    mediation: Annotated[
+        bool, typer.Option("--mediation", help="Split the effect: through the mediators, and not through them.")
+    ] = False,
     panel: Annotated[str, typer.Option(help="UNIT,TIME columns when units repeat over time.")] = "",
-    cluster: Annotated[str | None, typer.Option(help="Column of the cluster, for standard errors.")] = None,
+    cluster: Annotated[str, typer.Option(help="Cluster column, or two A,B, for standard errors.")] = "",
     lag: Annotated[int | None, typer.Option(min=0, max=36, help="Periods from treatment to outcome.")] = None,
     segments: Annotated[str, typer.Option(help="Effect modifiers to report by, comma-separated.")] = "",
     negative_control: Annotated[str, typer.Option(help="Outcomes the treatment cannot have changed.")] = "",
@@ -54,18 +59,51 @@ def effect(
     trim: Annotated[bool, typer.Option("--trim", help="Leave out rows without overlap; changes the estimand.")] = False,
     minimum_effect: Annotated[float | None, typer.Option(help="Smallest effect that matters.")] = None,
     where: Annotated[list[str] | None, typer.Option(help="Row filter, e.g. region=northeast; repeatable.")] = None,
+    running_variable: Annotated[str | None, typer.Option(help="Column whose cutoff decides who is treated.")] = None,
+    cutoff: Annotated[float | None, typer.Option(help="Value of it where treatment switches.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Random state.")] = None,
     role: Annotated[str, typer.Option(help="Whose columns may be used (config/guards.yaml).")] = "analyst",
+    register: Annotated[Path | None, typer.Option(help="Lock this plan (YAML); no data are read.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who registers; default: the user's name.")] = None,
+    plan: Annotated[str | None, typer.Option(help="Carry out this registered plan (id or hash).")] = None,
+    deviation: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=REASON", help="With --plan: a choice made otherwise, and why.")
+    ] = None,
+    heterogeneity: Annotated[
+        bool, typer.Option("--heterogeneity", help="Test whether effects differ between units; for whom to act.")
+    ] = False,
+    cost_per_unit: Annotated[
+        float | None, typer.Option(min=0, help="With --heterogeneity: money one unit of the treatment costs.")
+    ] = None,
+    value_per_outcome: Annotated[
+        float | None, typer.Option(help="With --heterogeneity: money one unit of the outcome is worth.")
+    ] = None,
+    grid: Annotated[Path | None, typer.Option(help="Many effects at once, from this file (YAML).")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="With --grid: processes that share the cells.")] = 1,
+    fdr: Annotated[str, typer.Option(help="With --grid: bh, by or holm.")] = "bh",
+    out: Annotated[list[Path] | None, typer.Option(help="With --grid: .html, .csv or .json; repeatable.")] = None,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
     """Estimate a causal effect and say whether it can be trusted.
 
     Example: e2i effect --data smoking.csv --treatment qsmk --outcome wt82_71 --confounders age,sex,wt71
+    Example: e2i effect --register plan.yaml, later e2i effect --plan 0199c2
+    Example: e2i effect --grid grid.yaml --workers 2 --out grid.html --out grid.csv
     """
     from src.app.questions import EffectQuestion, check_columns
     from src.domain.guards import load_guards
 
+    registration.check_combination(context)
+    if register is not None:
+        registration.register(register, by=by, role=role, json=json, given=registration.said_options(context))
+        return
+    if grid is not None:
+        if given := registration.said_options(context):
+            raise BadOption(f"--grid takes every choice from {grid.name}; write '{given[0]}' into the file")
+        grids.answer_grid(grid, plan=plan, workers=workers, fdr=fdr, out=out or (), role=role, json=json)
+        return
+    clusters = _clusters(cluster)
     question = EffectQuestion(
         data=data,
         dataset=dataset,
@@ -79,7 +117,9 @@ def effect(
         post_treatment=_names(post_treatment),
         graph=graph,
         panel=_panel(panel),
-        cluster=cluster,
+        cluster=clusters[0] if clusters else None,
+        second_cluster=clusters[1] if len(clusters) > 1 else None,
+        mediation=mediation,
         lag=lag,
         estimand=_estimand(estimand),
         estimator=estimator,
@@ -90,11 +130,20 @@ def effect(
         minimum_effect=minimum_effect,
         filters=tuple(_filter(text) for text in where or ()),
         random_state=seed,
+        running_variable=running_variable,
+        cutoff=cutoff,
+        heterogeneity=_heterogeneous(heterogeneity, cost_per_unit, value_per_outcome),
+        cost_per_unit=cost_per_unit,
+        value_per_outcome=value_per_outcome,
     )
-    if (data is None) == (dataset is None):
+    if plan is not None:
+        said = registration.said_options(context)
+        answer = registration.carry_out(plan, question, said, deviation or (), role=role, quiet=json)
+    elif (data is None) == (dataset is None):
         raise BadOption("name the data: either --data FILE or --dataset ID")
-    check_columns(question, load_guards(), role)
-    answer = output.run(_answer(question, quiet=json))
+    else:
+        check_columns(question, load_guards(), role)
+        answer = output.run(_answer(question, quiet=json))
     _print_answer(answer, as_json=json)
     score_soon(answer.run.trace_id)
     _exit_unless_supported(answer, strict)
@@ -266,6 +315,21 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
+def _heterogeneous(asked: bool, cost: float | None, value: float | None) -> bool:
+    """Whether single effects are asked for; prices come in a pair and have a use with them only."""
+    if (cost is None) != (value is None):
+        names = ("--cost-per-unit", "--value-per-outcome")
+        given, missing = names if value is None else reversed(names)
+        raise BadOption(f"{given} alone weighs nothing; give {missing} too, in the same money")
+    if not all(math.isfinite(price) for price in (cost, value) if price is not None):
+        raise BadOption("--cost-per-unit and --value-per-outcome are finite amounts of money")
+    if cost is not None and not asked:
+        raise BadOption(
+            "--cost-per-unit and --value-per-outcome weigh the effects of single units; add --heterogeneity"
+        )
+    return asked
+
+
 def _panel(text: str) -> tuple[str, str] | None:
     names = _names(text)
     if not names:
@@ -273,6 +337,13 @@ def _panel(text: str) -> tuple[str, str] | None:
     if len(names) != 2:
         raise BadOption(f"--panel takes two columns, UNIT,TIME; got '{text}'")
     return names[0], names[1]
+
+
+def _clusters(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    if len(names) > 2:
+        raise BadOption(f"--cluster takes one column, or two that errors may depend on either way; got '{text}'")
+    return names
 
 
 def _estimand(text: str) -> Any:
@@ -286,12 +357,6 @@ def _estimand(text: str) -> Any:
 
 
 def _filter(text: str) -> Any:
-    from src.agents.runtime import Filter
-    from src.storage.gateway import Op
+    from src.app.conditions import condition
 
-    ops = {"=": Op.EQ, "==": Op.EQ, "!=": Op.NE, "<": Op.LT, "<=": Op.LE, ">": Op.GT, ">=": Op.GE}
-    match = re.fullmatch(r"\s*([^=<>!]+?)\s*(==|=|!=|<=|>=|<|>)\s*(.*?)\s*", text)
-    if match is None:
-        raise BadOption(f"cannot read the filter '{text[:80]}'; write COLUMN=VALUE (also !=, <, <=, >, >=)")
-    column, op, value = match.groups()
-    return Filter(column, ops[op], value)
+    return condition(text)

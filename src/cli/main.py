@@ -12,10 +12,26 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo
 
-from src.cli import audit, data, db, demo, evaluate, features, improve, llm, mlflow, models, observe, prompts
+from src.cli import (
+    audit,
+    data,
+    db,
+    demo,
+    evaluate,
+    features,
+    grid,
+    improve,
+    llm,
+    mlflow,
+    models,
+    observe,
+    prompts,
+    registration,
+)
 from src.cli.analysis import effect, report, rerun, resume, runs, show
 from src.cli.ask import ask, chat, sessions
 from src.cli.corpus import corpus_app
+from src.cli.design import design
 from src.cli.feedback import feedback
 from src.cli.kpis import kpis
 from src.cli.mcp import mcp
@@ -46,7 +62,9 @@ app.add_typer(prompts.app, name="prompts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(improve.app, name="improve")
 app.add_typer(demo.app, name="demo")
-for command in (effect, ask, chat, sessions, show, runs, rerun, resume, report, kpis, train, feedback, mcp):
+app.add_typer(registration.app, name="plans")
+app.add_typer(grid.app, name="grids")
+for command in (effect, ask, chat, sessions, show, runs, rerun, resume, report, kpis, train, feedback, mcp, design):
     app.command()(command)
 data.app.command()(validate)
 data.app.command()(prepare)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -24,6 +25,17 @@ def print_json(document: Any) -> None:
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     sys.stdout.write(orjson.dumps(document, option=options).decode() + "\n")
+
+
+def write_file(text: str, path: Path) -> Path:
+    """Write ``text`` to a file of the user's. Raises ContractViolation where that cannot be done."""
+    from src.app.report.pages import write_whole
+    from src.errors import ContractViolation
+
+    try:
+        return write_whole(text, path)
+    except OSError as error:
+        raise ContractViolation(f"cannot write '{path}': {error.strerror}") from error
 
 
 def print_rich(*renderables: Any) -> None:

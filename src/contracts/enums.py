@@ -166,6 +166,14 @@ class EstimatorName(StrEnum):
     LAGGED_OUTCOME = "lagged_outcome"
     DISTRIBUTED_LAG = "distributed_lag"
     FRONT_DOOR = "front_door"
+    TMLE = "tmle"
+    ANDERSON_RUBIN = "anderson_rubin"
+    RDD = "rdd"
+    FUZZY_RDD = "fuzzy_rdd"
+    IMPUTATION = "imputation"
+    SYNTHETIC_DID = "synthetic_did"
+    EXACT = "exact"
+    DOSE_RESPONSE = "dose_response"
 
 
 SQL_ENUM_TYPES: Mapping[type[StrEnum], str] = MappingProxyType(
@@ -188,3 +196,21 @@ SQL_ENUM_TYPES: Mapping[type[StrEnum], str] = MappingProxyType(
         UserExpertise: "user_expertise_type",
     }
 )
+
+ADDED_VALUES: Mapping[type[StrEnum], frozenset[StrEnum]] = MappingProxyType(
+    {
+        EstimatorName: frozenset(
+            {
+                EstimatorName.TMLE,
+                EstimatorName.ANDERSON_RUBIN,
+                EstimatorName.RDD,
+                EstimatorName.FUZZY_RDD,
+                EstimatorName.IMPUTATION,
+                EstimatorName.SYNTHETIC_DID,
+                EstimatorName.EXACT,
+                EstimatorName.DOSE_RESPONSE,
+            }
+        )
+    }
+)
+"""Values that came after the tables were first made: a later SQL file allows them, in existing databases as well."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from itertools import combinations
 
 from src.contracts.describe import ColumnRule, RuleKind, column_rules
-from src.contracts.enums import SQL_ENUM_TYPES, Brand, DataSplit, Region
+from src.contracts.enums import ADDED_VALUES, SQL_ENUM_TYPES, Brand, DataSplit, Region
 from src.contracts.model import Column, Dtype, Range, Role, TableContract
 from src.contracts.rules import UniqueTogetherRule
 from src.contracts.sql_rules import FUNCTIONS, check_expression, quoted, trigger_statements
@@ -39,6 +39,21 @@ def build_sql() -> str:
     for table in _parents_first():
         parts.extend(_table_statements(table))
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def build_added_values_sql() -> str:
+    """Text of ``database/core/051_added_values.sql``: what the columns of the first tables allow since."""
+    statements = [_NOTICE]
+    for table in _parents_first():
+        for column in table.columns:
+            if _added(column):
+                name = f"{table.name}_{column.name}_allowed"
+                statements.append(
+                    f"ALTER TABLE {table.name} DROP CONSTRAINT {name};\n"
+                    f"ALTER TABLE {table.name} ADD CONSTRAINT {name}\n"
+                    f"    CHECK ({column.name} IN ({_words(column.words)}));"
+                )
+    return "\n\n".join(part.strip() for part in statements) + "\n"
 
 
 def sql_type(column: Column) -> str:
@@ -148,7 +163,13 @@ def _allowed_check(column: Column) -> str | None:
         return None
     if column.dtype is Dtype.LIST:
         return f"{column.name} <@ ARRAY[{_words(column.words)}]::text[]"
-    return f"{column.name} IN ({_words(column.words)})"
+    added = _added(column)
+    return f"{column.name} IN ({_words(tuple(one for one in column.words if one not in added))})"
+
+
+def _added(column: Column) -> frozenset[StrEnum]:
+    """Values of the column that the first file does not know."""
+    return ADDED_VALUES.get(column.allowed, frozenset()) if isinstance(column.allowed, type) else frozenset()
 
 
 def _pattern_check(column: Column) -> str | None:

@@ -19,6 +19,11 @@ def is_small(n: int) -> bool:
     return n < SMALLEST_CELL
 
 
+def counted(n: int) -> str:
+    """``n`` in a sentence, or that it is small."""
+    return f"fewer than {SMALLEST_CELL}" if is_small(n) else f"{n:,}"
+
+
 def hidden_groups(sizes: Mapping[Name, int]) -> dict[Name, str]:
     """The groups of one total that are hidden, with the words shown instead.
 

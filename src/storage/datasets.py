@@ -151,12 +151,18 @@ def load_frame(
     """
     import pyarrow.dataset as pds
 
-    source = pds.dataset(stored_path(record), format="parquet")
+    return frame_of(pds.dataset(stored_path(record), format="parquet"), record, columns=columns, filters=filters)
+
+
+def frame_of(
+    source: Any, record: DatasetRecord, *, columns: Sequence[str] | None = None, filters: Sequence[Filter] = ()
+) -> LoadedFrame:
+    """As ``load_frame``, from rows of the dataset that are held as a pyarrow Dataset already."""
     wanted = list(columns) if columns is not None else list(source.schema.names)
     for name in (*wanted, *(column for column, _, _ in filters)):
         if name not in source.schema.names:
             raise UnknownColumn(name, source.schema.names)
-    table = source.to_table(columns=wanted, filter=_condition(source.schema, filters))
+    table = source.to_table(columns=wanted, filter=rows_passing(source.schema, filters))
     frame = table.to_pandas(date_as_object=False)
     return LoadedFrame(frame, record.n_rows, len(frame), query_of(record, wanted, filters, len(frame)))
 
@@ -187,7 +193,8 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _condition(schema: Any, filters: Sequence[Filter]) -> Any:
+def rows_passing(schema: Any, filters: Sequence[Filter]) -> Any:
+    """The filters as one pyarrow expression over a schema that has their columns; None without any."""
     condition = None
     for column, op, value in filters:
         one = _one_condition(schema.field(column), parse_op(op), value)

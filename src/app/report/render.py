@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
+from src.app.registration.telling import registration_document
 from src.app.report.contents import compose
 from src.app.report.markdown import to_markdown
 from src.app.report.pages import render_page, write_whole
@@ -16,6 +17,7 @@ from src.app.report.small_cells import arms_hidden, hidden_segments, overlap_hid
 from src.app.report.wording import STAMP
 from src.causal_engine.results import Analysis, EffectEstimate
 from src.causal_engine.serialise import to_json
+from src.domain.small_cells import SUPPRESSED, is_small
 from src.storage.records import DatasetRecord, RunRecord
 
 ReportFormat = Literal["html", "md", "json"]
@@ -53,6 +55,8 @@ def _to_json(run: RunRecord, dataset: DatasetRecord, analysis: Analysis) -> str:
         "dataset": asdict(dataset),
         "analysis": analysis_for_readers(analysis),
     }
+    if (registered := registration_document(run, analysis)) is not None:
+        document["registration"] = registered
     return json.dumps(_plain(document), ensure_ascii=False, indent=2, allow_nan=False, sort_keys=False) + "\n"
 
 
@@ -71,6 +75,10 @@ def analysis_for_readers(analysis: Analysis) -> dict[str, Any]:
 def _suppress(estimate: EffectEstimate, entry: dict[str, Any]) -> None:
     if arms_hidden(estimate):
         entry["n_treated"] = None
+    if estimate.profile is not None:
+        for spot, cells in zip(estimate.profile.points, entry["profile"]["points"], strict=True):
+            if is_small(spot.n):
+                cells |= dict.fromkeys(("value", "std_error", "ci", "n")) | {"suppressed": SUPPRESSED}
     hidden = hidden_segments(estimate.segments)
     for segment, cells in zip(estimate.segments, entry["segments"], strict=True):
         words = hidden.get((segment.column, segment.segment))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from src.app.registration.telling import registration_lines
 from src.app.report.numbers import columns, interval, number
 from src.app.report.plots.specification_curve import Specification, specifications
+from src.app.report.sections.choice import choice_lines
+from src.app.report.sections.heterogeneity import ACTIONS, cautions, may_decide
 from src.app.report.sections.robustness import result_word
 from src.app.report.wording import TONE, overstatements, plain
+from src.causal_engine.heterogeneity.wording import bounds, segment_words
 from src.causal_engine.results import Analysis, EffectEstimate, RefutationReport
 from src.storage.records import RunRecord
 
@@ -31,6 +35,7 @@ def terminal_summary(run: RunRecord, analysis: Analysis) -> RenderableType:
     conclusion = analysis.conclusion
     colour = _COLOURS[TONE[conclusion.verdict]]
     parts: list[RenderableType] = [Text(line, style="dim") for line in _understood(run)]
+    parts += [Text(line, style="bold") for line in registration_lines(run, analysis)]
     parts += [
         Text.assemble(
             (str(conclusion.verdict).capitalize(), f"bold {colour}"), f"  (confidence: {conclusion.confidence})"
@@ -39,8 +44,9 @@ def terminal_summary(run: RunRecord, analysis: Analysis) -> RenderableType:
     ]
     for heading, lines in (("Found", conclusion.findings), ("To do", conclusion.recommendations)):
         parts += [Text(), *(Text(f"{heading}: {line}" if line is lines[0] else f"· {line}") for line in lines)]
-    for table in (_estimates(analysis), _refutations(analysis.refutation)):
+    for table in (_estimates(analysis), decision_table(analysis), _refutations(analysis.refutation)):
         parts += [Text(), table] if table is not None else []
+    parts += [Text(), *(Text(line, style="dim") for line in choice_lines(analysis.choice))] if analysis.choice else []
     parts.append(Text())
     beyond = overstatements(conclusion.verdict, (conclusion.headline, *conclusion.findings))
     parts += [Text(f"! {warning}", style="yellow") for warning in conclusion.warnings]
@@ -75,6 +81,31 @@ def _estimates(analysis: Analysis) -> Table | None:
         table.add_row(*(Text(cell) for cell in cells))
     if len(ordered) > _MOST_ESTIMATES:
         table.add_row(Text(f"… and {len(ordered) - _MOST_ESTIMATES} more in the report", style="dim"))
+    return table
+
+
+def decision_table(analysis: Analysis) -> Table | None:
+    """Whom to treat more, whom less: segments of named modifiers only; None where nothing is, or may be, decided."""
+    from rich.table import Table
+    from rich.text import Text
+
+    report = analysis.heterogeneity
+    if report is None or not report.modifiers_named or not report.decisions or not may_decide(analysis):
+        return None
+    money = report.cost_per_unit is not None
+    warned = Text("\n".join(cautions(analysis)), style="yellow")
+    table = Table(box=None, pad_edge=False, title=warned or None, title_justify="left")
+    for header in ("segment", "treat", "effect", "net against today" if money else "extra outcome", "regret at most"):
+        table.add_column(header)
+    effects = {(one.column, one.segment): one.effect for one in report.segments}
+    for one in report.decisions[:_MOST_ESTIMATES]:
+        told = one.net if money else one.extra_outcome
+        gain = "0" if told is None or one.action == "keep" else bounds(told)
+        effect = effects[one.column, one.segment]
+        cells = (segment_words(one.column, one.segment), ACTIONS[one.action], bounds(effect), gain, number(one.regret))
+        table.add_row(*(Text(cell) for cell in cells))
+    if len(report.decisions) > _MOST_ESTIMATES:
+        table.add_row(Text(f"… and {len(report.decisions) - _MOST_ESTIMATES} more in the report", style="dim"))
     return table
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import fdtrc
 
+from src.causal_engine.estimators.event_study import lead_regression, permuted_pre_trend
 from src.causal_engine.estimators.fixed_effects import LAGS_BEYOND, lag_profile, within_regression
 from src.causal_engine.estimators.inference import LinearFit, fit_linear, independent_columns, p_value
 from src.causal_engine.estimators.panel_data import Adoption, Panel, adoption_of, panel_of, share_within, shifted
 from src.causal_engine.results import LeadTest, PanelDiagnostics
 from src.causal_engine.spec import OutcomeKind
-from src.causal_engine.study import FloatArray, Study
+from src.causal_engine.study import MIN_PER_ARM, FloatArray, Study
 from src.errors import EstimationError, TooFewRows
 
 LEAD_ALPHA = 0.01
 NEGLIGIBLE_LEAD = 0.10
-MAX_LEADS_BEFORE_ADOPTION = 5
 _MIN_PERIODS_FOR_LEADS = 3
 _NEWTON_STEPS = 100
 
@@ -27,7 +27,7 @@ def panel_diagnostics(study: Study) -> PanelDiagnostics:
     """
     panel = panel_of(study)
     adoption = adoption_of(study, panel)
-    leads, lead_note = lead_tests(study, panel)
+    leads, lead_note = lead_tests(study, panel, adoption)
     trend, trend_note = pre_trend(study, panel, adoption)
     pooled, pooled_note = _pooled(study)
     profile, profile_note = _profile(study)
@@ -46,15 +46,18 @@ def panel_diagnostics(study: Study) -> PanelDiagnostics:
     )
 
 
-def lead_tests(study: Study, panel: Panel) -> tuple[tuple[LeadTest, ...], str]:
+def lead_tests(study: Study, panel: Panel, adoption: Adoption | None = None) -> tuple[tuple[LeadTest, ...], str]:
     """Next period's treatment beside this period's (and its lags, when a lag is asked for), two-way effects.
 
     If next period's treatment 'explains' today's outcome, treatment follows the outcome (Granger
     1969; Rothstein 2010) and the effect is not identified. Passes when the lead is not significant
     at 1 %, or is below a tenth of the effect in size: in large panels trifles are significant.
     Without three periods, or when the lead does not vary beside the treatment, there are no tests
-    and the second value says why.
+    and the second value says why. Nor are there with staggered adoption, where effects of early adopters
+    leak into the leads of late ones (Sun & Abraham 2021): ``pre_trend`` asks the question there.
     """
+    if adoption is not None and adoption.staggered:
+        return (), "no lead test: adoption is staggered, the pre-trend test takes its place"
     if panel.n_periods < _MIN_PERIODS_FOR_LEADS:
         return (), f"no lead test: it takes {_MIN_PERIODS_FOR_LEADS} periods"
     lag = study.spec.lag
@@ -77,21 +80,24 @@ def pre_trend(study: Study, panel: Panel, adoption: Adoption | None) -> tuple[fl
 
     Event-time leads −2, −3, … (relative to −1) in the rows not yet treated, two-way effects, Wald F
     clustered by unit (Borusyak, Jaravel & Spiess 2024, sec. 4.3). At most five leads, the last open-ended.
+    With fewer than 30 adopters, where such a test rejects far too often, it is made by permutation.
     """
     if adoption is None or not adoption.absorbing:
         return None, "no pre-trend test: treatment is not adopted once and for all"
-    if adoption.always_treated:
+    if adoption.always_treated and not adoption.staggered:
         return None, "no pre-trend test: some units are treated from their first period on"
-    leads = _event_leads(study, panel, adoption)
-    if leads is None:
-        return None, "no pre-trend test: it takes at least two periods before adoption"
-    rows, columns = leads
-    part = study.with_frame(study.frame.loc[rows].reset_index(drop=True))
+    if int((adoption.first_period > 0).sum()) < MIN_PER_ARM:
+        return permuted_pre_trend(study, panel, adoption)
     try:
-        fit, _, _ = within_regression(part, panel.take(np.flatnonzero(rows)), columns)
+        found = lead_regression(study, panel, adoption)
     except EstimationError as error:
         return None, f"no pre-trend test: {error}"
-    return _joint_p_value(fit, columns.shape[1]), f"{columns.shape[1]} periods before adoption tested jointly"
+    if found is None:
+        return None, "no pre-trend test: it takes at least two periods before adoption"
+    try:
+        return _joint_p_value(found.fit, len(found.leads)), f"{len(found.leads)} periods before adoption tested jointly"
+    except EstimationError as error:
+        return None, f"no pre-trend test: {error}"
 
 
 def poisson_slope(study: Study) -> tuple[float, float]:
@@ -145,20 +151,10 @@ def _poisson_newton(y: FloatArray, design: FloatArray) -> FloatArray:
     raise EstimationError("the pooled count model did not converge; check the outcome for extreme values")
 
 
-def _event_leads(study: Study, panel: Panel, adoption: Adoption) -> tuple[np.ndarray, FloatArray] | None:
-    rows = study.t == 0
-    first = adoption.first_period[panel.unit[rows]]
-    before = np.where(first >= 0, first - panel.period[rows], 0)
-    furthest = min(int(before.max(initial=0)), MAX_LEADS_BEFORE_ADOPTION)
-    seen = [k for k in range(2, furthest + 1) if (before == k).any()]
-    if not seen:
-        return None
-    columns = [before == k for k in seen[:-1]] + [before >= seen[-1]]
-    return rows, np.column_stack(columns).astype(np.float64)
-
-
 def _joint_p_value(fit: LinearFit, k: int) -> float:
     if fit.df < k:
         raise TooFewRows("there are fewer clusters than pre-adoption periods")
+    if np.linalg.matrix_rank(fit.covariance[:k, :k], hermitian=True) < k:
+        raise EstimationError("outcomes before adoption vary too little for their errors to be told apart")
     wald = float(fit.coefficients[:k] @ np.linalg.solve(fit.covariance[:k, :k], fit.coefficients[:k]))
     return float(fdtrc(k, fit.df, wald / k))

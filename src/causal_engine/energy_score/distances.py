@@ -6,7 +6,7 @@ import numpy as np
 
 from src.causal_engine.study import FloatArray
 
-BLOCK_ROWS = 512
+BLOCK_ROWS = 128
 
 
 def energy_distances(space: FloatArray, residual: FloatArray, signed: FloatArray) -> FloatArray:

@@ -45,7 +45,8 @@ class Nested:
 class EffectData:
     """What every learner is given: arrays of n rows, the shared cross-fitted nuisances and folds.
 
-    ``x`` (n, p) are the covariates the effect may vary with.
+    ``x`` (n, p) are the covariates the effect may vary with. ``taught`` (n,) marks the rows that effect
+    functions may learn from (None: all); every row gets a prediction and judges.
     """
 
     x: FloatArray
@@ -55,11 +56,23 @@ class EffectData:
     folds: IntArray
     seed: int
     binary_treatment: bool = True
+    taught: BoolArray | None = None
+
+    def learning_rows(self, fold: int) -> BoolArray:
+        """Rows from which the predictions for ``fold`` may be learnt, shape (n,)."""
+        return self._kept(np.asarray(self.folds != fold, dtype=np.bool_))
 
     @cached_property
     def canonical_order(self) -> IntArray:
         """Positions that put the rows into an order of their own, whatever order they came in, shape (n,)."""
         return np.lexsort((self.y, self.t, *self.x.T[::-1]))
+
+    @cached_property
+    def lot(self) -> FloatArray:
+        """A number drawn for each row, to decide ties neither by the outcome nor by the rows' order, shape (n,)."""
+        drawn = np.empty(len(self.t))
+        drawn[self.canonical_order] = np.random.default_rng((self.seed, 3)).random(len(self.t))
+        return drawn
 
     @property
     def propensity(self) -> FloatArray:
@@ -106,8 +119,9 @@ class EffectData:
         found = np.full((len(labels), len(target)), np.nan)
         for first in range(len(labels)):
             for second in range(first + 1, len(labels)):
-                a, b = self.folds == labels[first], self.folds == labels[second]
-                predicted = self._predicted(name, target, (rows > 0) & ~a & ~b, a | b)
+                a, b = (self._kept(self.folds == labels[each]) for each in (first, second))
+                train = (rows > 0) & self.learning_rows(labels[first]) & self.learning_rows(labels[second])
+                predicted = self._predicted(name, target, train, a | b)
                 found[second, a], found[first, b] = predicted[a[a | b]], predicted[b[a | b]]
         return found
 
@@ -115,11 +129,14 @@ class EffectData:
         labels = np.unique(self.folds)
         found = np.full((len(labels), len(self.t)), np.nan)
         for position, label in enumerate(labels):
-            outside = self.folds != label
+            outside = self.learning_rows(label)
             for name, arm in (("outcome_control", 0.0), ("outcome_treated", 1.0)):
                 asked = outside & (self.t != arm)
                 found[position, asked] = self._predicted(name, self.y, outside & (self.t == arm), asked)
         return found
+
+    def _kept(self, rows: BoolArray) -> BoolArray:
+        return rows if self.taught is None else rows & self.taught
 
     def _predicted(self, name: str, target: FloatArray, train: BoolArray, asked: BoolArray) -> FloatArray:
         learner = dict(self.nuisances.learners)[name]
@@ -130,10 +147,12 @@ class EffectData:
         )[learner]
 
 
-def effect_data(study: Study) -> EffectData:
+def effect_data(study: Study, nuisances: Nuisances | None = None, *, most_taught: int | None = None) -> EffectData:
     """Cross-fit the nuisances of ``study`` and set the folds effect functions are held out by.
 
-    Folds, like nuisances, depend on ``spec.random_state`` and not on the order of rows. Raises
+    ``nuisances`` (of this very study, with their learners) replaces the fit. With more than
+    ``most_taught`` rows the effect functions learn from that many, drawn in the arms' shares. Folds,
+    like nuisances, depend on ``spec.random_state`` and not on the order of rows. Raises
     TooFewRows, or EstimationError without covariates: then no effect can vary with any.
     """
     if study.x.shape[1] == 0:
@@ -145,4 +164,17 @@ def effect_data(study: Study) -> EffectData:
     folds = np.empty_like(sorted_folds)
     folds[order] = sorted_folds
     seed = int(rng.integers(2**31 - 1))
-    return EffectData(study.x, study.t, study.y, cross_fit(study, "broad"), folds, seed, study.is_binary)
+    fitted = cross_fit(study, "broad") if nuisances is None else nuisances
+    taught = _taught(study, order, most_taught, rng)
+    return EffectData(study.x, study.t, study.y, fitted, folds, seed, study.is_binary, taught)
+
+
+def _taught(study: Study, order: IntArray, most: int | None, rng: np.random.Generator) -> BoolArray | None:
+    if most is None or study.n <= most:
+        return None
+    t = study.t[order]
+    groups = [np.flatnonzero(t == arm) for arm in (0.0, 1.0)] if study.is_binary else [np.arange(study.n)]
+    taught = np.zeros(study.n, dtype=np.bool_)
+    for rows in groups:
+        taught[order[rng.permutation(rows)[: round(most * len(rows) / study.n)]]] = True
+    return taught

@@ -11,9 +11,11 @@ import numpy as np
 from src.causal_engine.energy_score.effect_data import EffectData
 from src.causal_engine.estimators.doubly_robust import pseudo_outcome
 from src.causal_engine.estimators.learners import candidate_learners, fit_predict
+from src.causal_engine.estimators.positivity import BoolArray
 from src.causal_engine.study import FloatArray
 from src.errors import EstimationError
 
+CLEARLY_WORSE = 3.0
 LEAST_RESIDUAL = 1e-3
 """Treatment residuals are kept this far from zero, in shares of their spread, where they are divided by."""
 
@@ -22,7 +24,7 @@ def constant_effect(data: EffectData) -> FloatArray:
     """The average effect for everyone, (n,): the benchmark every other function has to beat."""
     found = np.empty(len(data.t))
     for position, fold in enumerate(np.unique(data.folds)):
-        held, train = data.folds == fold, data.folds != fold
+        held, train = data.folds == fold, data.learning_rows(fold)
         if data.binary_treatment:
             found[held] = _pseudo_outcome(data, position)[train].mean()
         else:
@@ -75,7 +77,7 @@ def dr_learner(data: EffectData) -> FloatArray:
 
 def r_learner(data: EffectData) -> FloatArray:
     """Residual on residual: minimises the R-loss (Nie & Wager 2021), (n,)."""
-    return _residual_regression(data, candidate_learners(len(data.t), data.x.shape[1], "broad"))
+    return _residual_regression(data, candidate_learners(_n_taught(data), data.x.shape[1], "broad"))
 
 
 def linear_dml(data: EffectData) -> FloatArray:
@@ -129,6 +131,10 @@ def _pseudo_outcome(data: EffectData, position: int) -> FloatArray:
     return pseudo_outcome(data.t, data.y, *fitted)
 
 
+def _n_taught(data: EffectData) -> int:
+    return len(data.t) if data.taught is None else int(data.taught.sum())
+
+
 def _with_treatment(x: FloatArray, t: FloatArray) -> FloatArray:
     return np.column_stack([x, t, x * t[:, None]])
 
@@ -160,13 +166,18 @@ def _crossed(
     learners: Sequence[str] | None = None,
     contrast: bool = False,
 ) -> FloatArray:
-    """Out-of-fold predictions of the learner with the least weighted squared loss on the rows that count."""
+    """Out-of-fold predictions of the learner with the least weighted squared loss on the rows that count.
+
+    Where only a part of the rows teaches, a learner drops out that is clearly worse after a fold.
+    """
     used = goal.counted > 0
-    names = learners or candidate_learners(int(used.sum()), x.shape[1], "broad")
+    rows = used if data.taught is None else used & data.taught
+    names = tuple(learners or candidate_learners(int(rows.sum()), x.shape[1], "broad"))
     fitted = {name: np.empty(len(data.t)) for name in names}
     effects = {name: np.empty(len(data.t)) for name in names}
+    judged = np.zeros(len(data.t), dtype=np.bool_)
     for position, fold in enumerate(np.unique(data.folds)):
-        held, train = data.folds == fold, used & (data.folds != fold)
+        held, train = data.folds == fold, used & data.learning_rows(fold)
         places = [x[held]]
         if contrast:
             places += [_with_treatment(data.x[held], np.full(int(held.sum()), arm)) for arm in (1.0, 0.0)]
@@ -179,5 +190,18 @@ def _crossed(
             parts = np.split(values, len(places))
             fitted[name][held] = parts[0]
             effects[name][held] = parts[1] - parts[2] if contrast else parts[0]
+        judged |= held
+        if data.taught is not None:
+            names = _competing(goal, {name: fitted[name] for name in names}, judged)
     best = min(names, key=lambda name: float(goal.counted @ (goal.judged - fitted[name]) ** 2))
     return effects[best]
+
+
+def _competing(goal: _Goal, fitted: Mapping[str, FloatArray], rows: BoolArray) -> tuple[str, ...]:
+    """Learners whose loss on ``rows`` is not more than three standard errors above the least."""
+    losses = {name: goal.counted[rows] * (goal.judged - values)[rows] ** 2 for name, values in fitted.items()}
+    least = losses[min(losses, key=lambda name: float(losses[name].sum()))]
+    excess = {name: each - least for name, each in losses.items()}
+    return tuple(
+        name for name, each in excess.items() if each.mean() <= CLEARLY_WORSE * each.std() / np.sqrt(len(each))
+    )

@@ -54,12 +54,13 @@ def score_effects(
     draws: int = DRAWS,
     clusters: IntArray | None = None,
     variants: bool = True,
+    most_points: int | None = None,
 ) -> ScoreTable:
     """Score effect functions, each given by its out-of-fold values (n,), on the same shared nuisances.
 
     Binary treatment: energy distance between treated and control in the untreated and the treated
     world, weighted by inverse propensity within [.02, .98]. Continuous: squared distance covariance of
-    the residual with covariates and treatment residual. Distances use at most 5,000 points, drawn
+    the residual with covariates and treatment residual. Distances use at most ``most_points`` (5,000) points, drawn
     within arms; losses use all rows. The bootstrap redraws units as weights: no distance is computed
     twice. Nothing depends on the order of rows. Raises EstimationError for an effect that is not
     finite or of the wrong length, and without any draw.
@@ -74,7 +75,7 @@ def score_effects(
     rng = np.random.default_rng(data.seed)
     codes = None if clusters is None else np.unique(clusters[order], return_inverse=True)[1]
     counts = resampled_counts(codes, len(data.y), draws, rng)
-    points = _points(data, rng)
+    points = _points(data, rng, MAX_POINTS if most_points is None else most_points)
     worlds = _Worlds(data, points, np.column_stack([np.ones(len(points)), counts[points]]))
     scores: dict[str, EnergyScore] = {}
     drawn: dict[str, FloatArray] = {}
@@ -94,14 +95,14 @@ def score_effects(
     return ScoreTable(scores, drawn)
 
 
-def _points(data: EffectData, rng: np.random.Generator) -> IntArray:
-    """Rows whose distances are taken: all, or 5,000 drawn in the arms' shares."""
+def _points(data: EffectData, rng: np.random.Generator, most: int) -> IntArray:
+    """Rows whose distances are taken: all, or ``most`` drawn in the arms' shares."""
     n = len(data.y)
-    if n <= MAX_POINTS:
+    if n <= most:
         return np.arange(n)
     if not data.binary_treatment:
-        return np.sort(rng.permutation(n)[:MAX_POINTS])
-    share = MAX_POINTS / n
+        return np.sort(rng.permutation(n)[:most])
+    share = most / n
     arms = [np.flatnonzero(data.t == arm) for arm in (0.0, 1.0)]
     return np.sort(np.concatenate([rng.permutation(rows)[: max(1, round(share * len(rows)))] for rows in arms]))
 
@@ -177,6 +178,8 @@ def _reordered(data: EffectData, order: IntArray) -> EffectData:
     def of(values: FloatArray | None) -> FloatArray | None:
         return None if values is None else values[order]
 
+    taught = None if data.taught is None else data.taught[order]
+
     nuisances = Nuisances(
         found.propensity[order],
         of(found.outcome),
@@ -184,6 +187,5 @@ def _reordered(data: EffectData, order: IntArray) -> EffectData:
         of(found.outcome_treated),
         found.learners,
     )
-    return replace(
-        data, x=data.x[order], t=data.t[order], y=data.y[order], folds=data.folds[order], nuisances=nuisances
-    )
+    sorted_rows = {name: getattr(data, name)[order] for name in ("x", "t", "y", "folds")}
+    return replace(data, nuisances=nuisances, taught=taught, **sorted_rows)

@@ -61,7 +61,8 @@ class Candidate:
     """One effect function that was tried: its out-of-fold values (n,) and scores, or why it has none.
 
     ``criterion`` is what the strategy minimises; ``excess`` its distance to the least, with the
-    bootstrap standard error of that difference (0 for the least itself). ``duration_ms`` is the fit's.
+    bootstrap standard error of that difference (0 for the least itself). ``duration_ms`` is the fit's,
+    where it was taken.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Candidate:
     excess: float | None = None
     excess_error: float | None = None
     average: AverageEffect | None = None
-    duration_ms: float = 0.0
+    duration_ms: float | None = None
     error_type: str | None = None
     error_message: str | None = None
 
@@ -118,8 +119,8 @@ class EstimatorSelector:
     """Fits candidate effect functions on shared folds and nuisances and picks one.
 
     ``candidates`` maps names to functions, the simplest first; a constant effect and the naive
-    contrast always compete. Only a candidate's own EstimationError or singular system is recorded as
-    its failure; anything else is raised.
+    contrast always compete. ``most_points`` caps the points of the energy distances. Only a
+    candidate's own EstimationError or singular system is recorded as its failure; anything else is raised.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class EstimatorSelector:
         *,
         candidates: Mapping[str, EffectFunction] | None = None,
         draws: int = DRAWS,
+        most_points: int | None = None,
     ) -> None:
         if strategy not in list(Strategy):
             known = [str(each) for each in Strategy]
@@ -135,6 +137,7 @@ class EstimatorSelector:
         self._strategy = Strategy(strategy)
         self._candidates = candidates
         self._draws = draws
+        self._most_points = most_points
 
     def select(self, data: pd.DataFrame | Study, spec: CausalSpec | None = None) -> SelectionResult:
         """Choose the effect function for a study, or for a frame under ``spec``.
@@ -161,7 +164,7 @@ class EstimatorSelector:
         started = time.perf_counter()
         effects[ENSEMBLE], weights = stacked_effect(data, effects)
         fitted.append(Candidate(ENSEMBLE, effects[ENSEMBLE], duration_ms=_since(started)))
-        table = score_effects(data, effects, draws=self._draws, clusters=clusters)
+        table = score_effects(data, effects, draws=self._draws, clusters=clusters, most_points=self._most_points)
         average, naive = average_effect(data, clusters), _naive_average(data, clusters)
         chosen = {}
         for strategy in strategies:

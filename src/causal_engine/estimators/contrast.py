@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from src.causal_engine.estimators.base import FittedEffect
+from src.causal_engine.estimators.clusters import few_cluster_uncertainty
 from src.causal_engine.estimators.doubly_robust import pseudo_outcome
 from src.causal_engine.estimators.inference import Uncertainty, fit_linear, make_estimate
 from src.causal_engine.estimators.positivity import require_arms
@@ -17,7 +18,7 @@ from src.errors import EstimationError, StudyInvalid
 
 
 def fit_difference_in_means(study: Study) -> FittedEffect:
-    """Mean outcome of the treated minus that of the untreated; Welch's error, or CR1 on clusters.
+    """Mean outcome of the treated minus that of the untreated; Welch's error, or CR1 on clusters (CR2 where few).
 
     An effect only if treatment was assigned at random (Neyman 1923). Raises EstimationError for a
     treatment that is not binary.
@@ -50,7 +51,7 @@ def difference(study: Study) -> tuple[float, Uncertainty, FloatArray]:
     t, y = study.t, study.y
     if study.clusters is not None:
         fit = fit_linear(y, np.column_stack([np.ones(study.n), t]), study.clusters)
-        return float(fit.coefficients[1]), fit.uncertainty(1), fit.influence[:, 1]
+        return float(fit.coefficients[1]), few_cluster_uncertainty(fit, 1), fit.influence[:, 1]
     treated, control = y[t == 1], y[t == 0]
     parts = np.array([treated.var(ddof=1) / len(treated), control.var(ddof=1) / len(control)])
     if parts.sum() == 0:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect, Nuisances
+from src.causal_engine.estimators.clusters import two_way_clustered
 from src.causal_engine.estimators.contrast import difference
 from src.causal_engine.estimators.doubly_robust import fit_aipw, fit_tmle
 from src.causal_engine.estimators.inference import fit_linear, make_estimate
@@ -113,7 +114,9 @@ class _Fitter:
 
     def fit(self, name: str) -> FittedEffect:
         fit = _SHARING.get(name)
-        return fit_estimator(name, self._study) if fit is None else fit(self._study, self._shared())
+        if fit is None:
+            return fit_estimator(name, self._study)
+        return two_way_clustered(fit(self._study, self._shared()), self._study)
 
     def _shared(self) -> Nuisances:
         if self._nuisances is None:

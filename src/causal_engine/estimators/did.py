@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect
+from src.causal_engine.estimators.clusters import few_cluster_uncertainty
 from src.causal_engine.estimators.fixed_effects import refuse_staggered
 from src.causal_engine.estimators.inference import fit_linear, independent_columns, make_estimate
 from src.causal_engine.estimators.panel_data import Adoption, Panel, adoption_of, panel_of
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import MIN_PER_ARM, FloatArray, IntArray, Study
+from src.domain.small_cells import counted
 from src.errors import EstimationError, TooFewRows
 
 
@@ -38,6 +40,7 @@ def fit_did(study: Study) -> FittedEffect:
     Each unit is collapsed to its mean before and after (Bertrand, Duflo & Mullainathan 2004);
     controls enter as of before adoption, so that they explain different trends. Raises
     EstimationError when adoption is staggered, reversed or universal; TooFewRows below 30 units an arm.
+    With a coarser cluster key errors are CR1, below 40 clusters CR2 (``few_cluster_uncertainty``).
     """
     units = before_after(study, "did")
     return _regress(study, units, units.after - units.before, units.x, "did", Estimand.ATT)
@@ -72,8 +75,8 @@ def before_after(study: Study, estimator: str) -> BeforeAfter:
     treated = int((ever & seen).sum())
     if min(treated, int(seen.sum()) - treated) < MIN_PER_ARM:
         raise TooFewRows(
-            f"{treated} adopting and {int(seen.sum()) - treated} other units are seen before and after; "
-            f"{estimator} needs at least {MIN_PER_ARM} of each"
+            f"{counted(treated)} adopting and {counted(int(seen.sum()) - treated)} other units are seen before and "
+            f"after; {estimator} needs at least {MIN_PER_ARM} of each: for few adopters ask for synthetic_did"
         )
     row = last[seen]
     means = sums[:, seen] / counts[:, seen]
@@ -102,8 +105,8 @@ def _common_date(study: Study, panel: Panel, estimator: str) -> int:
 def _why_not_common(adoption: Adoption, name: str, estimator: str) -> str:
     if adoption.always_treated:
         return (
-            f"{adoption.always_treated} units have '{name}' from their first period on; {estimator} needs a time "
-            "before: leave those units out"
+            f"{counted(adoption.always_treated)} units have '{name}' from their first period on; {estimator} needs a "
+            "time before: leave those units out"
         )
     return f"every unit adopts '{name}'; {estimator} needs units that never do"
 
@@ -123,7 +126,7 @@ def _regress(
         estimator=estimator,
         estimand=estimand,
         value=float(fit.coefficients[1]),
-        uncertainty=fit.uncertainty(1),
+        uncertainty=few_cluster_uncertainty(fit, 1),
         n=units.n_rows,
         n_treated=int(units.treated.sum()),
         n_dropped=study.n - units.n_rows,

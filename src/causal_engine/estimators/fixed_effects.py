@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect
-from src.causal_engine.estimators.inference import LinearFit, fit_linear, independent_columns, make_estimate
-from src.causal_engine.estimators.panel_data import Panel, adoption_of, demean, panel_of, shifted
+from src.causal_engine.estimators.clusters import few_cluster_uncertainty
+from src.causal_engine.estimators.inference import (
+    LinearFit,
+    Uncertainty,
+    fit_linear,
+    independent_columns,
+    make_estimate,
+)
+from src.causal_engine.estimators.panel_data import Panel, adoption_of, demean, less_means, panel_of, shifted
 from src.causal_engine.estimators.positivity import BoolArray, spread_influence
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import FloatArray, IntArray, Study
@@ -20,7 +27,8 @@ def fit_twfe(study: Study) -> FittedEffect:
     """Two-way fixed effects: y on treatment (``spec.lag`` periods earlier) and controls, clustered by unit.
 
     Unit and period effects are projected out; errors are CR1 with t(G−1), period effects counted as
-    parameters, unit effects nested in the clusters not. Estimand WITHIN. Raises EstimationError
+    parameters, unit effects nested in the clusters not; below 40 clusters CR2. Estimand WITHIN. Raises
+    EstimationError
     when adoption is staggered, where the coefficient mixes effects with negative weights
     (Goodman-Bacon 2021), or when treatment never changes within a unit.
     """
@@ -34,7 +42,7 @@ def fit_twfe(study: Study) -> FittedEffect:
         estimator="twfe",
         estimand=Estimand.WITHIN,
         value=float(fit.coefficients[0]),
-        uncertainty=fit.uncertainty(0),
+        uncertainty=_uncertainty(fit, panel, rows, 0),
         n=int(rows.sum()),
         adjusted_for=_adjusted_for(study, controls),
         n_dropped=int((~rows).sum()),
@@ -55,7 +63,7 @@ def fit_distributed_lag(study: Study) -> FittedEffect:
         estimator="distributed_lag",
         estimand=Estimand.LAG,
         value=float(fit.coefficients[lag]),
-        uncertainty=fit.uncertainty(lag),
+        uncertainty=_uncertainty(fit, panel_of(study), rows, lag),
         n=int(rows.sum()),
         adjusted_for=_adjusted_for(study, controls),
         n_dropped=int((~rows).sum()),
@@ -66,8 +74,12 @@ def fit_distributed_lag(study: Study) -> FittedEffect:
 
 def lag_profile(study: Study) -> tuple[tuple[int, float, float], ...]:
     """(lag, effect, standard error) for every lag of the distributed-lag regression."""
-    fit, _, _ = lag_regression(study)
-    return tuple((k, float(fit.coefficients[k]), fit.uncertainty(k).std_error) for k in range(_longest_lag(study) + 1))
+    fit, rows, _ = lag_regression(study)
+    panel = panel_of(study)
+    return tuple(
+        (k, float(fit.coefficients[k]), _uncertainty(fit, panel, rows, k).std_error)
+        for k in range(_longest_lag(study) + 1)
+    )
 
 
 def lag_regression(study: Study) -> tuple[LinearFit, BoolArray, tuple[str, ...]]:
@@ -107,9 +119,16 @@ def refuse_staggered(study: Study, panel: Panel, estimator: str) -> None:
     if adoption is not None and adoption.staggered:
         raise EstimationError(
             f"units adopt '{study.spec.treatment}' at {len(adoption.dates)} different times; {estimator} would mix "
-            "early and late adopters with the wrong weights: keep the units of one adoption time and those that "
-            "never adopt, and ask again for each"
+            "early and late adopters with the wrong weights; use imputation, or synthetic_did for few adopters"
         )
+
+
+def _uncertainty(fit: LinearFit, panel: Panel, rows: BoolArray, position: int) -> Uncertainty:
+    """That of the fit, or with few clusters CR2, to which period effects, which cut across clusters, are told."""
+    part = panel.take(np.flatnonzero(rows))
+    periods = np.unique(part.period, return_inverse=True)[1]
+    indicators = (periods[:, None] == np.arange(1, int(periods.max()) + 1)).astype(np.float64)
+    return few_cluster_uncertainty(fit, position, indicators=less_means(indicators, part.unit))
 
 
 def _longest_lag(study: Study) -> int:

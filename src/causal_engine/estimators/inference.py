@@ -32,7 +32,8 @@ class LinearFit:
     """Least squares with a robust covariance.
 
     ``coefficients`` (k,); ``covariance`` (k, k); ``influence`` (n, k), column j that of coefficient
-    j, in its units, so that without clusters Σ influence²/n² is the variance.
+    j, in its units, so that without clusters Σ influence²/n² is the variance. ``design`` (n, k) and
+    ``clusters`` (n,) are what it was fitted to.
     """
 
     coefficients: FloatArray
@@ -41,6 +42,8 @@ class LinearFit:
     residuals: FloatArray
     df: float
     se_method: str
+    design: FloatArray | None = None
+    clusters: IntArray | None = None
 
     def uncertainty(self, position: int) -> Uncertainty:
         """Standard error of one coefficient."""
@@ -104,7 +107,9 @@ def fit_linear(y: FloatArray, design: FloatArray, clusters: IntArray | None, *, 
     sums = cluster_sums(influence, clusters)
     factor = groups / (groups - 1) * (n - 1) / (n - k - absorbed)
     covariance = factor * sums.T @ sums / n**2
-    return LinearFit(coefficients, covariance, influence, residuals, float(groups - 1), "cluster-robust CR1")
+    return LinearFit(
+        coefficients, covariance, influence, residuals, float(groups - 1), "cluster-robust CR1", design, clusters
+    )
 
 
 def of_influence(influence: FloatArray, clusters: IntArray | None, method: str = "influence function") -> Uncertainty:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import chdtrc, chdtri
+from scipy.special import chdtrc, chdtri, ndtri
 
 from src.causal_engine.estimators.base import FittedEffect
 from src.causal_engine.estimators.inference import (
@@ -16,6 +16,7 @@ from src.causal_engine.estimators.inference import (
     independent_columns,
     make_estimate,
 )
+from src.causal_engine.results import Interval
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import FloatArray, IntArray, Study, encode
 from src.errors import StudyInvalid, TooFewRows, WeakInstrument
@@ -23,6 +24,7 @@ from src.errors import StudyInvalid, TooFewRows, WeakInstrument
 WEAK_F = 10.0
 RELIABLE_F = 104.7
 _GRID = 4001
+_NORMAL_CRITICAL = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,65 @@ def fit_iv_2sls(study: Study) -> FittedEffect:
     return FittedEffect(estimate, influence)
 
 
+def fit_anderson_rubin(study: Study) -> FittedEffect:
+    """The 95 % Anderson–Rubin set where it is an interval, robust or clustered; estimand LATE.
+
+    Valid however weak the instrument (Anderson & Rubin 1949; Andrews, Stock & Sun 2019, section 5). The value
+    is the effect the instruments contradict least (the minimum of the statistic; Wald's ratio with one
+    instrument); the standard error is the interval's width over 2·1.96, the p-value that of no effect.
+    Diagnostics: "first_stage_f", "overid_p_value" as for iv_2sls. Raises StudyInvalid without an
+    instrument and WeakInstrument, with the set in words, when the set is unbounded, in pieces or empty.
+    """
+    data = partial_out(study)
+    strength = effective_f(data)
+    intervals = anderson_rubin(data)
+    if len(intervals) != 1 or not np.isfinite(intervals[0]).all():
+        moved = f"the instrument barely moves '{study.spec.treatment}': first-stage F {strength:.1f}"
+        opening = moved if intervals else f"no effect of '{study.spec.treatment}' agrees with all instruments"
+        raise WeakInstrument(
+            f"{opening}; the 95 % Anderson–Rubin set is {describe_set(intervals)}: no number to report"
+        )
+    low, high = intervals[0]
+    value, error = least_contradicted(data, low, high), (high - low) / (2 * _NORMAL_CRITICAL)
+    found = [("first_stage_f", strength)]
+    if data.z.shape[1] > 1:
+        found.append(("overid_p_value", overidentification_p_value(data)))
+    method = "Anderson–Rubin" if data.clusters is None else "Anderson–Rubin, clustered"
+    estimate = make_estimate(
+        study,
+        estimator="anderson_rubin",
+        estimand=Estimand.LATE,
+        value=value,
+        uncertainty=Uncertainty(error, f"{method} (width of the set over 3.92)", None),
+        diagnostics=tuple(found),
+    )
+    of_no_effect = float(chdtrc(data.z.shape[1], _wald_statistic(data)(np.zeros(1))[0]))
+    return FittedEffect(replace(estimate, ci=Interval(low, high), p_value=of_no_effect))
+
+
+def least_contradicted(data: Partialled, low: float, high: float) -> float:
+    """The effect within [low, high] at which the Anderson–Rubin statistic is smallest, to 1e-9 of the width."""
+    if data.z.shape[1] == 1:
+        return float((data.z[:, 0] @ data.y) / (data.z[:, 0] @ data.t))
+    statistic = _wald_statistic(data)
+    for _ in range(12):
+        effects = np.linspace(low, high, 41)
+        best = int(np.argmin(statistic(effects)))
+        low, high = float(effects[max(best - 1, 0)]), float(effects[min(best + 1, 40)])
+    return 0.5 * (low + high)
+
+
 def partial_out(study: Study) -> Partialled:
     """Project controls and constant out of outcome, treatment and instruments.
 
-    Raises StudyInvalid when no instrument is named or the controls determine it.
+    Raises StudyInvalid when no instrument is named, it has missing values, the controls determine it, or it
+    and the controls determine the treatment.
     """
     if not study.spec.instruments:
-        raise StudyInvalid("iv_2sls needs an instrument; name one that moves the treatment and nothing else")
+        raise StudyInvalid(
+            "an instrumental-variable estimate needs an instrument; name one that moves the treatment and nothing else"
+        )
+    _refuse_missing(study)
     instruments, _, _ = encode(study.frame, study.spec.instruments)
     x = study.x[:, independent_columns(study.x)]
     controls = np.column_stack([np.ones(study.n), x])
@@ -87,15 +141,29 @@ def partial_out(study: Study) -> Partialled:
         return np.asarray(left - basis @ (basis.T @ left), dtype=np.float64)
 
     z = residual(instruments)
-    informative = (z**2).sum(axis=0) > 1e-9 * ((instruments - instruments.mean(axis=0)) ** 2).sum(axis=0)
+    spread = np.ptp(instruments, axis=0) > 1e-12 * np.abs(instruments).max(axis=0)
+    informative = spread & ((z**2).sum(axis=0) > 1e-9 * ((instruments - instruments.mean(axis=0)) ** 2).sum(axis=0))
     kept = independent_columns(z[:, informative])
     if len(kept) == 0:
         names = ", ".join(study.spec.instruments)
         raise StudyInvalid(f"the controls determine the instrument ({names}); no variation of it is left")
     if study.n <= controls.shape[1] + len(kept) + 1:
         raise TooFewRows(f"{study.n} rows are too few for {controls.shape[1] + len(kept)} controls and instruments")
-    z = z[:, informative][:, kept]
-    return Partialled(residual(study.y), residual(study.t), z, controls.shape[1], study.clusters)
+    z, t = z[:, informative][:, kept], residual(study.t)
+    unexplained = t - z @ np.linalg.lstsq(z, t, rcond=None)[0]
+    if float(unexplained @ unexplained) <= 1e-9 * float(t @ t):
+        raise StudyInvalid(
+            f"the instrument repeats '{study.spec.treatment}', so it can tell nothing apart; name what moves the "
+            "treatment without being it"
+        )
+    return Partialled(residual(study.y), t, z, controls.shape[1], study.clusters)
+
+
+def _refuse_missing(study: Study) -> None:
+    """Raise StudyInvalid for an instrument with gaps: that a value is missing is no instrument."""
+    for name in study.spec.instruments:
+        if missing := int(study.frame[name].isna().sum()):
+            raise StudyInvalid(f"instrument '{name}' is missing in {missing} rows; remove or complete those rows first")
 
 
 def effective_f(data: Partialled) -> float:
@@ -119,9 +187,9 @@ def anderson_rubin(data: Partialled) -> tuple[tuple[float, float], ...]:
     critical = float(chdtri(data.z.shape[1], 0.05))
 
     def excess(angle: float) -> float:
-        return statistic(centre + scale * float(np.tan(angle))) - critical
+        return float(statistic(np.array([centre + scale * float(np.tan(angle))]))[0]) - critical
 
-    inside = np.array([excess(angle) <= 0 for angle in angles])
+    inside = statistic(centre + scale * np.tan(angles)) <= critical
     edges = np.flatnonzero(inside[1:] != inside[:-1])
     ends = [centre + scale * float(np.tan(_bisect(excess, angles[i], angles[i + 1]))) for i in edges]
     if inside[0]:
@@ -200,8 +268,8 @@ def _location(data: Partialled) -> tuple[float, float]:
     return centre, float(np.sqrt(residual @ residual / len(residual) / max(moved, 1e-300)))
 
 
-def _wald_statistic(data: Partialled) -> Callable[[float], float]:
-    """Wald statistic of z in y − b·t as a function of b, from moments that do not depend on b."""
+def _wald_statistic(data: Partialled) -> Callable[[FloatArray], FloatArray]:
+    """Wald statistic of z in y − b·t as a function of b (m,), from moments that do not depend on b."""
     gram = data.z.T @ data.z
     zt, zy = data.z.T @ data.t, data.z.T @ data.y
     slopes = np.linalg.solve(gram, np.column_stack([zt, zy]))
@@ -211,10 +279,11 @@ def _wald_statistic(data: Partialled) -> Callable[[float], float]:
     tt, yy = _meat(score_t, score_t, data, fitted), _meat(score_y, score_y, data, fitted)
     ty = _meat(score_t, score_y, data, fitted)
 
-    def statistic(effect: float) -> float:
-        moments = zy - effect * zt
-        meat = yy - effect * (ty + ty.T) + effect**2 * tt
-        return float(moments @ np.linalg.solve(meat, moments))
+    def statistic(effects: FloatArray) -> FloatArray:
+        moments = zy - effects[:, None] * zt
+        b = effects[:, None, None]
+        solved = np.linalg.solve(yy - b * (ty + ty.T) + b**2 * tt, moments[:, :, None])[:, :, 0]
+        return np.asarray((moments * solved).sum(axis=1), dtype=np.float64)
 
     return statistic
 

@@ -14,7 +14,11 @@ from src.causal_engine.study import FloatArray, IntArray, Study
 from src.errors import TooFewRows
 
 FOLDS = 5
+MAX_TRAINING = 20_000
+"""Rows a nuisance model learns from at most; it predicts all rows."""
+PILOT_FROM = 100_000
 _MIN_TRAINING_ARM = 10
+_CLEARLY_WORSE = 3.0
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,14 @@ def cross_fit(study: Study, learner: str = "auto", *, learners: Mapping[str, str
 
     "auto" lets every candidate of ``candidate_learners`` predict all folds and keeps, per nuisance,
     the one with the least out-of-fold loss (discrete super learner, van der Laan et al. 2007, pooled
-    over folds). ``learners`` (as in ``dict(nuisances.learners)``) fixes the choice for refits.
-    Folds and fits depend on ``spec.random_state`` only, not on the order of rows. Raises TooFewRows
-    when a training fold has fewer than 10 rows of an arm.
+    over folds); one whose loss after a fold is more than three standard errors above the least drops
+    out. From more than ``MAX_TRAINING`` rows a model learns from a random part of that size, and
+    from ``PILOT_FROM`` rows on a part of the first fold decides on the learner. ``learners`` (as in
+    ``dict(nuisances.learners)``) fixes the choice for refits. Folds and fits depend on
+    ``spec.random_state`` only, not on the order of rows. Raises TooFewRows when a training fold has
+    fewer than 10 rows of an arm.
     """
-    order = np.lexsort((study.y, study.t, *study.x.T[::-1]))
+    order = canonical_order(study)
     x, t, y = study.x[order], study.t[order], study.y[order]
     clusters = None if study.clusters is None else study.clusters[order]
     rng = np.random.default_rng(study.spec.random_state)
@@ -54,6 +61,25 @@ def cross_fit(study: Study, learner: str = "auto", *, learners: Mapping[str, str
     if outcome is None and control is not None and treated is not None:
         outcome = control + predictions["propensity"] * (treated - control)
     return Nuisances(predictions["propensity"], outcome, control, treated, tuple(chosen))
+
+
+def canonical_order(study: Study) -> IntArray:
+    """Positions that put the rows into an order of their own, whatever order they came in, shape (n,)."""
+    if study.x.shape[1]:
+        order = np.argsort(study.x[:, 0], kind="stable")
+        if (np.diff(study.x[order, 0]) > 0).all():
+            return np.asarray(order, dtype=np.int64)
+    return np.asarray(np.lexsort((study.y, study.t, *study.x.T[::-1])), dtype=np.int64)
+
+
+def taught(rows: BoolArray, most: int, seed: int) -> BoolArray:
+    """``rows`` (n,), or a random part of them with ``most`` rows."""
+    positions = np.flatnonzero(rows)
+    if len(positions) <= most:
+        return rows
+    kept = np.zeros_like(rows)
+    kept[np.random.default_rng(seed).choice(positions, most, replace=False)] = True
+    return kept
 
 
 def assign_folds(
@@ -109,24 +135,46 @@ def _targets(study: Study, t: FloatArray, y: FloatArray) -> list[_Target]:
 def _cross_predict(target: _Target, x: FloatArray, folds: IntArray, learner: str, seed: int) -> tuple[FloatArray, str]:
     names = candidate_learners(int(target.rows.sum()), x.shape[1], learner)
     predictions = {name: np.empty(len(x)) for name in names}
+    losses: dict[str, list[FloatArray]] = {name: [] for name in names}
+    if len(x) >= PILOT_FROM and len(names) > 1:
+        names = (_best_in_pilot(target, x, folds == folds.min(), names, seed),)
     for fold in np.unique(folds):
         held_out = folds == fold
-        train = target.rows & ~held_out
+        train = taught(target.rows & ~held_out, MAX_TRAINING, seed)
         fitted = fit_predict(
             names, x[train], target.values[train], x[held_out], probability=target.probability, seed=seed
         )
         for name in names:
             predictions[name][held_out] = fitted[name]
-    losses = [_loss(target, predictions[name]) for name in names]
-    best = names[int(np.argmin(losses))]
+            losses[name].append(_losses(target, fitted[name], held_out))
+        names = _competing({name: np.concatenate(losses[name]) for name in names})
+    best = min(names, key=lambda name: float(np.concatenate(losses[name]).mean()))
     return predictions[best], best
 
 
-def _loss(target: _Target, prediction: FloatArray) -> float:
-    actual, predicted = target.values[target.rows], prediction[target.rows]
+def _best_in_pilot(target: _Target, x: FloatArray, held_out: BoolArray, names: tuple[str, ...], seed: int) -> str:
+    """The learner of least loss on as many held-out rows as it learns from."""
+    train, judged = (taught(target.rows & rows, MAX_TRAINING, seed) for rows in (~held_out, held_out))
+    fitted = fit_predict(names, x[train], target.values[train], x[judged], probability=target.probability, seed=seed)
+    return min(names, key=lambda name: float(_losses(target, fitted[name], judged).mean()))
+
+
+def _competing(losses: Mapping[str, FloatArray]) -> tuple[str, ...]:
+    """Names whose loss is not clearly above the least, simplest first."""
+    least = losses[min(losses, key=lambda name: float(losses[name].mean()))]
+    excess = {name: each - least for name, each in losses.items()}
+    return tuple(
+        name for name, each in excess.items() if each.mean() <= _CLEARLY_WORSE * each.std() / np.sqrt(max(len(each), 1))
+    )
+
+
+def _losses(target: _Target, prediction: FloatArray, held_out: BoolArray) -> FloatArray:
+    """Loss of each row that the target is defined for, among those held out."""
+    defined = target.rows[held_out]
+    actual, predicted = target.values[held_out][defined], prediction[defined]
     if target.probability:
-        return float(-(actual * np.log(predicted) + (1 - actual) * np.log1p(-predicted)).mean())
-    return float(((actual - predicted) ** 2).mean())
+        return np.asarray(-(actual * np.log(predicted) + (1 - actual) * np.log1p(-predicted)), dtype=np.float64)
+    return np.asarray((actual - predicted) ** 2, dtype=np.float64)
 
 
 def _restored(values: FloatArray, order: IntArray) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect
+from src.causal_engine.estimators.clusters import few_cluster_uncertainty
 from src.causal_engine.estimators.inference import (
     Uncertainty,
     fit_linear,
@@ -21,7 +22,7 @@ _EXPLAINED = 1e-9
 
 
 def fit_ols(study: Study) -> FittedEffect:
-    """Coefficient of the treatment in y ~ 1 + t + X, HC3, or CR1 when rows are clustered.
+    """Coefficient of the treatment in y ~ 1 + t + X, HC3, or CR1 when rows are clustered (CR2 below 40 clusters).
 
     The estimand is the average effect if effects are constant or X enters additively (Angrist 1998).
     Raises OverlapViolated on non-randomised binary treatments without overlap.
@@ -37,7 +38,7 @@ def fit_ols(study: Study) -> FittedEffect:
         estimator="ols",
         estimand=estimand,
         value=float(fit.coefficients[1]),
-        uncertainty=fit.uncertainty(1),
+        uncertainty=few_cluster_uncertainty(fit, 1),
         n_dropped=study.n - used.n,
     )
     return FittedEffect(estimate, spread_influence(fit.influence[:, 1], rows))

@@ -132,7 +132,7 @@ def demean(columns: FloatArray, panel: Panel) -> FloatArray:
     scale = np.maximum(np.sqrt((current**2).mean(axis=0)), 1e-300)
     balanced = len(columns) == panel.n_units * (int(periods.max()) + 1)
     for _ in range(_MAX_SWEEPS):
-        swept = _less_means(_less_means(current, panel.unit), periods)
+        swept = less_means(less_means(current, panel.unit), periods)
         change = float((np.abs(swept - current) / scale).max(initial=0.0))
         current = swept
         if balanced or change < _TOLERANCE:
@@ -158,11 +158,12 @@ def adoption_of(study: Study, panel: Panel) -> Adoption | None:
 def share_within(values: FloatArray, panel: Panel) -> float:
     """Share of the variance of ``values`` (n,) that lies within units."""
     centred = values - values.mean()
-    within = _less_means(centred[:, None], panel.unit)[:, 0]
+    within = less_means(centred[:, None], panel.unit)[:, 0]
     return float(within @ within / (centred @ centred))
 
 
-def _less_means(columns: FloatArray, codes: IntArray) -> FloatArray:
+def less_means(columns: FloatArray, codes: IntArray) -> FloatArray:
+    """Columns (n, k) less the means of the groups given by ``codes`` (n,)."""
     counts = np.bincount(codes)
     result = np.empty_like(columns)
     for j in range(columns.shape[1]):

@@ -8,6 +8,7 @@ import pandas as pd
 from src.causal_engine.estimators.inference import MIN_CLUSTERS, interval, of_influence, ratio
 from src.causal_engine.results import SegmentEffect
 from src.causal_engine.study import FloatArray, IntArray, Study
+from src.domain.small_cells import hidden_groups
 
 MIN_SEGMENT = 30
 MIN_SEGMENT_ARM = 11
@@ -22,20 +23,33 @@ def segment_effects(
     ``noise`` (n,), where given, takes the place of the numerator in the standard error: the units of
     the segment are then all that its effect is about.
 
-    Levels with fewer than 30 rows, or 11 in an arm, are not reported; nor are modifiers with more
-    than 12 levels or continuous ones.
+    Levels with fewer than 30 rows, or 11 in an arm, are not reported, nor is the next smallest one where
+    the total would give a level or arm of fewer than 11 away; nor are modifiers with more than 12
+    levels or continuous ones.
     """
     found: list[SegmentEffect] = []
     for column in study.spec.effect_modifiers:
         labels = segment_labels(study.frame[column])
         if labels is None:
             continue
-        for level in sorted(labels.unique()):
-            rows = (labels == level).to_numpy()
-            segment = _within(study, column, str(level), rows, (numerator, denominator, noise))
+        members = {str(level): (labels == level).to_numpy() for level in sorted(labels.unique())}
+        hidden = hidden_groups({level: smallest_cell(study, rows) for level, rows in members.items()})
+        for level, rows in members.items():
+            if level in hidden:
+                continue
+            segment = _within(study, column, level, rows, (numerator, denominator, noise))
             if segment is not None:
                 found.append(segment)
     return tuple(found)
+
+
+def smallest_cell(study: Study, rows: np.ndarray) -> int:
+    """Units among ``rows`` (n,), or those of the smaller arm."""
+    size = int(rows.sum())
+    if not study.is_binary:
+        return size
+    treated = int(study.t[rows].sum())
+    return min(treated, size - treated)
 
 
 def segment_labels(series: pd.Series) -> pd.Series | None:
@@ -52,9 +66,8 @@ def segment_labels(series: pd.Series) -> pd.Series | None:
 def _within(
     study: Study, column: str, level: str, rows: np.ndarray, scores: tuple[FloatArray, FloatArray, FloatArray | None]
 ) -> SegmentEffect | None:
-    treated = int(study.t[rows].sum())
     size = int(rows.sum())
-    if size < MIN_SEGMENT or min(treated, size - treated) < MIN_SEGMENT_ARM:
+    if size < MIN_SEGMENT or smallest_cell(study, rows) < MIN_SEGMENT_ARM:
         return None
     clusters = _recoded(study.clusters, rows)
     if clusters is not None and clusters.max() + 1 < MIN_CLUSTERS:

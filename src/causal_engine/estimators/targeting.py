@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 
 from src.causal_engine.estimators.base import Nuisances
 from src.causal_engine.estimators.positivity import arm_weights, bounded
+from src.causal_engine.estimators.second_order import corrected
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import FloatArray, Study
 from src.errors import EstimationError
@@ -23,35 +24,47 @@ _LEAST_PROPENSITY = 1e-4
 def targeted(study: Study, nuisances: Nuisances, estimand: Estimand) -> Nuisances:
     """The nuisances with outcome models updated so that each arm's weighted residuals sum to zero.
 
-    First each arm's model is recalibrated on propensity and prognosis (``recalibrated``). Then its
-    logit on the range of the outcome is shifted by one constant, fitted with the estimand's weights:
-    the logistic fluctuation of Gruber & van der Laan (2010), weights in place of a covariate, so
-    that predictions stay within the range. The mean contrast of the result solves the efficient
-    score equation. Raises EstimationError without an outcome model per arm.
+    First each arm's model is recalibrated on products of propensity and prognosis (``recalibrated``)
+    and corrected on smooth functions of the covariates (``corrected``). Then its logit on the range
+    of the outcome is shifted by one constant, fitted with the estimand's weights: the logistic
+    fluctuation of Gruber & van der Laan (2010), weights in place of a covariate, so that predictions
+    stay within the range. The mean contrast of the result solves the efficient score equation.
+    Raises EstimationError without an outcome model per arm.
     """
     control, treated = nuisances.outcome_control, nuisances.outcome_treated
     if control is None or treated is None:
         raise EstimationError("targeting needs an outcome model per arm; the treatment must be 0/1")
-    e, y = bounded(nuisances.propensity, estimand), study.y
     scores = score_basis(nuisances.propensity, control, treated)
-    treated_weight, control_weight = arm_weights(study.t, e, estimand)
-    updated = [
-        fluctuated(recalibrated(model, y, study.t == arm, scores), y, weight)
-        for arm, model, weight in ((0.0, control, control_weight), (1.0, treated, treated_weight))
-    ]
-    return replace(nuisances, outcome_control=updated[0], outcome_treated=updated[1])
+    first = replace(
+        nuisances,
+        outcome_control=recalibrated(control, study.y, study.t == 0, scores),
+        outcome_treated=recalibrated(treated, study.y, study.t == 1, scores),
+    )
+    second = corrected(study, first, estimand)
+    weights = arm_weights(study.t, bounded(nuisances.propensity, estimand), estimand)
+    return replace(
+        second,
+        outcome_control=fluctuated(_given(second.outcome_control), study.y, weights[1]),
+        outcome_treated=fluctuated(_given(second.outcome_treated), study.y, weights[0]),
+    )
+
+
+def _given(model: FloatArray | None) -> FloatArray:
+    assert model is not None
+    return model
 
 
 def score_basis(propensity: FloatArray, control: FloatArray, treated: FloatArray) -> FloatArray:
-    """Logit propensity, m₀ and m₁ − m₀, their squares and products, each standardised; shape (n, ≤ 9).
+    """Squares and products of logit propensity, m₀ and m₁ − m₀, each standardised; shape (n, ≤ 6).
 
-    What does not vary is left out.
+    What does not vary is left out, and so are the three themselves: a slope on m₀ would pull an
+    out-of-fold model towards its mean, and with it the confounding it has found.
     """
     e = np.clip(propensity, _LEAST_PROPENSITY, 1 - _LEAST_PROPENSITY)
     first = _standardised(np.column_stack([np.log(e / (1 - e)), control, treated - control]))
     width = first.shape[1]
     products = [first[:, i] * first[:, j] for i in range(width) for j in range(i, width)]
-    return _standardised(np.column_stack([first, *products]))
+    return _standardised(np.column_stack(products)) if products else first
 
 
 def recalibrated(model: FloatArray, y: FloatArray, arm: np.ndarray, scores: FloatArray) -> FloatArray:

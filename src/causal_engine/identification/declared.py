@@ -8,14 +8,14 @@ from src.causal_engine.spec import CausalSpec, Design
 
 
 def identify_declared(spec: CausalSpec) -> Identification:
-    """Identify from declared roles: randomised, instrument, panel, listed confounders, in that order."""
+    """Identify from declared roles: randomised, discontinuity, instrument, panel, listed confounders, in that order."""
     excluded = _declared_bad_controls(spec)
     adjusted = tuple(name for name in dict.fromkeys(spec.confounders) if name not in {node.name for node in excluded})
     strategy, design, assumptions = _strategy(spec, adjusted)
     reasons = [f"{node.reason}; it is not adjusted for" for node in excluded if node.name in spec.confounders]
     if strategy == "none":
         reasons.append(
-            "no confounders, experiment, instrument or repeated measurements were named, so nothing says why a "
+            "no confounders, experiment, cutoff, instrument or repeated measurements were named, so nothing says why a "
             f"difference in {spec.outcome} would be an effect of {spec.treatment}"
         )
     return Identification(
@@ -36,6 +36,9 @@ def _strategy(spec: CausalSpec, adjusted: tuple[str, ...]) -> tuple[str, Design,
     treatment, outcome = spec.treatment, spec.outcome
     if spec.randomized:
         return "randomization", Design.RANDOMIZED, wording.randomization(treatment, outcome)
+    if spec.running_variable is not None and spec.cutoff is not None:
+        words = wording.discontinuity(treatment, outcome, spec.running_variable, spec.cutoff)
+        return "discontinuity", Design.DISCONTINUITY, words
     if spec.instruments:
         return "instrument", Design.INSTRUMENT, wording.instrument(treatment, outcome, spec.instruments)
     if spec.is_panel:

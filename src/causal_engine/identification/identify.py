@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def identify(spec: CausalSpec, columns: Sequence[str], graph: CausalGraph | None) -> Identification:
     """Decide whether the effect of ``spec.treatment`` on ``spec.outcome`` is identified, and how.
 
-    With a graph: an instrument the analyst named, back-door adjustment (the analyst's own set when
-    it is valid, else a minimal one), the front door, any instrument, in that order. Without one: the
-    declared design (see ``declared``). Only ``columns`` count as measured. A refusal is a result
-    (``identified=False`` with reasons), not an error.
+    With a graph: a cutoff the analyst named, an instrument the analyst named, back-door adjustment (the
+    analyst's own set when it is valid, else a minimal one), the front door, any instrument, in that
+    order. Without one: the declared design (see ``declared``). Only ``columns`` count as measured. A
+    refusal is a result (``identified=False`` with reasons), not an error.
 
     Raises UnknownColumn for a named column that is not in ``columns``; GraphInvalid when the graph
     contradicts the question.
@@ -95,7 +95,7 @@ def _from_graph(spec: CausalSpec, graph: CausalGraph, columns: Sequence[str]) ->
 
 def _observed(spec: CausalSpec, graph: CausalGraph, columns: Sequence[str]) -> frozenset[str]:
     barred = {*graph.latent, *spec.negative_controls, *spec.bad_controls, spec.treatment, spec.outcome}
-    keys = {key for key in (spec.unit_key, spec.time_key, spec.cluster_key) if key}
+    keys = {key for key in (spec.unit_key, spec.time_key, spec.cluster_key, spec.second_cluster_key) if key}
     return frozenset(set(graph.nodes) & set(columns) - barred - keys)
 
 
@@ -135,6 +135,12 @@ def _removed(spec: CausalSpec, held: Collection[str], excluded: Sequence[Exclude
 
 def _strategy(spec: CausalSpec, question: GraphQuestion) -> tuple[_Answer, list[str]]:
     complaints: list[str] = []
+    if spec.running_variable is not None and spec.cutoff is not None and not spec.randomized:
+        if (cut := _by_discontinuity(spec, question)) is not None:
+            return cut, complaints
+        complaints.append(
+            f"by the graph {spec.running_variable} can be changed by what it is to decide: no cutoff design"
+        )
     if spec.instruments:
         named = _by_instrument(spec, question, spec.instruments)
         if named is not None:
@@ -146,6 +152,16 @@ def _strategy(spec: CausalSpec, question: GraphQuestion) -> tuple[_Answer, list[
     answer = _by_back_door(spec, question) or _by_front_door(spec, question)
     answer = answer or _by_instrument(spec, question, sorted(question.usable))
     return answer or _not_identified(spec, question), complaints
+
+
+def _by_discontinuity(spec: CausalSpec, question: GraphQuestion) -> _Answer | None:
+    """A cutoff identifies the effect at it, whatever else is hidden, unless treatment or outcome moves what is cut."""
+    running = str(spec.running_variable)
+    if running in question.after_treatment | question.after_outcome:
+        return None
+    words = wording.discontinuity(spec.treatment, spec.outcome, running, float(spec.cutoff or 0.0))
+    own = tuple(name for name in dict.fromkeys(spec.confounders) if name in question.usable and name != running)
+    return _Answer("discontinuity", Design.DISCONTINUITY, words, own)
 
 
 def _by_back_door(spec: CausalSpec, question: GraphQuestion) -> _Answer | None:

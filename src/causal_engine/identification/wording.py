@@ -50,6 +50,16 @@ def instrument(treatment: str, outcome: str, instruments: Sequence[str]) -> tupl
     )
 
 
+def discontinuity(treatment: str, outcome: str, running: str, cutoff: float) -> tuple[str, ...]:
+    at = f"{running} = {cutoff:g}"
+    return (
+        f"But for {treatment}, {outcome} would run smoothly through {at}: nothing else changes there.",
+        f"Nobody chose on which side of {at} to be.",
+        f"The effect found is that on units near {at}, not on everyone.",
+        NO_INTERFERENCE,
+    )
+
+
 def unit_effects(treatment: str, outcome: str, unit: str, adjusted: Sequence[str]) -> tuple[str, ...]:
     beyond = f" beyond {listed(adjusted)}" if adjusted else ""
     return (

@@ -51,7 +51,9 @@ def design_of(spec: CausalSpec, estimator: str) -> Design:
     """The design an estimate rests on."""
     if spec.randomized:
         return Design.RANDOMIZED
-    if estimator == "iv_2sls":
+    if estimator in ("rdd", "fuzzy_rdd"):
+        return Design.DISCONTINUITY
+    if estimator in ("iv_2sls", "anderson_rubin"):
         return Design.INSTRUMENT
     if estimator == "front_door":
         return Design.FRONT_DOOR

@@ -162,6 +162,7 @@ def linear_form(study: Study, estimate: EffectEstimate) -> LinearForm | None:
         "ols": lambda: _regression(study, study.x),
         "lin": lambda: _interacted(study),
         "iv_2sls": lambda: _regression(study, study.x, encode(study.frame, study.spec.instruments)[0]),
+        "anderson_rubin": lambda: _regression(study, study.x, encode(study.frame, study.spec.instruments)[0]),
         "twfe": lambda: _two_way(study),
     }.get(estimate.estimator)
     if builder is None:

@@ -10,7 +10,7 @@ import pandas as pd
 from src.causal_engine.study import FloatArray, IntArray, Study
 
 _WITHIN_UNITS = frozenset({"twfe", "distributed_lag"})
-_BETWEEN_ADOPTERS = frozenset({"did", "lagged_outcome"})
+_BETWEEN_ADOPTERS = frozenset({"did", "lagged_outcome", "imputation", "synthetic_did"})
 
 
 class Scheme(StrEnum):
@@ -64,13 +64,13 @@ def _within_groups(groups: IntArray, drawn: FloatArray) -> IntArray:
 
 
 def _other_adopters(study: Study, rng: np.random.Generator) -> FloatArray:
-    """Units that adopt at the one common date, redrawn: as many as in truth."""
+    """Adoption dates redrawn between units: each date has as many adopters as in truth."""
     units = _codes(study.frame, str(study.spec.unit_key))
     periods = _codes(study.frame, str(study.spec.time_key))
-    ever = np.zeros(int(units.max()) + 1)
-    np.maximum.at(ever, units, study.t)
-    after = periods >= periods[study.t > 0].min()
-    return np.asarray(rng.permutation(ever)[units] * after, dtype=np.float64)
+    never = int(periods.max()) + 1
+    first = np.full(int(units.max()) + 1, never)
+    np.minimum.at(first, units, np.where(study.t > 0, periods, never))
+    return np.asarray(periods >= rng.permutation(first)[units], dtype=np.float64)
 
 
 def _constant_within(values: FloatArray, clusters: IntArray) -> bool:

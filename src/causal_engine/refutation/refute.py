@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect
+from src.causal_engine.refutation import discontinuity
 from src.causal_engine.refutation.common_cause import random_common_cause
 from src.causal_engine.refutation.gate import decide, score_of
 from src.causal_engine.refutation.hidden_confounder import sensitivity_e_value
@@ -34,10 +35,11 @@ def refute(
     """Try to break ``fitted`` by re-estimating on ``study`` with the same estimator.
 
     Tests: placebo treatment, random common cause, data subset, bootstrap, E-value, and the effect on
-    each negative control (those given and those of the study). Each test has its own generator
-    seeded from ``random_state``, so the report is the same in every process. ``time_budget_s``
-    stops early after the minimum of draws, which are counted in each test; leave it None where the
-    report must repeat bit for bit. ``refit`` replaces the registered estimator of that name.
+    each negative control (those given and those of the study); at a cutoff the tests of that design
+    instead of the first five. Each test has its own generator seeded from ``random_state``, so the
+    report is the same in every process. ``time_budget_s`` stops early after the minimum of draws, which
+    are counted in each test; leave it None where the report must repeat bit for bit. ``refit`` replaces
+    the registered estimator of that name.
 
     Passing is no evidence that nothing was left out: no re-estimation sees an omitted cause.
     """
@@ -51,6 +53,11 @@ def refute(
     )
     controls = tuple(dict.fromkeys((*study.spec.negative_controls, *negative_controls)))
     streams = [np.random.default_rng([random_state, position]) for position in range(4)]
+    if fitted.estimate.estimator in discontinuity.ESTIMATORS:
+        tests = discontinuity.discontinuity_tests(subject)
+        tests += tuple(negative_control_outcome(subject, control, len(controls)) for control in controls)
+        gate, reasons = decide(tests, fitted.estimate)
+        return RefutationReport(tests, score_of(tests), gate, reasons, random_state)
     tests = (
         placebo_treatment(subject, streams[0]),
         random_common_cause(subject, streams[1]),

@@ -24,6 +24,9 @@ def bootstrap(subject: Subject, rng: np.random.Generator) -> RefutationTest:
     forms are resampled exactly; estimators with an influence function by its multiplier bootstrap
     (exponential weights; Belloni et al. 2017); others are refitted on each resample.
     """
+    if subject.estimate.estimator == "anderson_rubin":
+        detail = "the interval inverts a test, because estimates with a weak instrument have no normal spread"
+        return RefutationTest(NAME, False, WEIGHT, False, None, None, LARGEST_DEVIATION, detail)
     refits, how = _effects(subject, rng)
     if not refits.usable or len(refits.effects) < 2:
         detail = f"the effect could not be estimated on resamples{refits.note}"

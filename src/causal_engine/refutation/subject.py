@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect
+from src.causal_engine.estimators.dose_response import refit_dose_response
 from src.causal_engine.estimators.doubly_robust import fit_aipw, fit_tmle
+from src.causal_engine.estimators.exact import refit_exact
 from src.causal_engine.estimators.nuisance import cross_fit
 from src.causal_engine.estimators.partial_linear import fit_linear_dml
 from src.causal_engine.estimators.registry import fit_estimator
+from src.causal_engine.estimators.synthetic_did import refit_synthetic_did
 from src.causal_engine.refutation.linear_form import LinearForm
 from src.causal_engine.results import EffectEstimate
 from src.causal_engine.study import FloatArray, Study
@@ -20,7 +24,18 @@ from src.errors import EstimationError
 
 Refit = Callable[[Study], FittedEffect]
 
-_CROSS_FITTED = {"aipw": fit_aipw, "tmle": fit_tmle, "linear_dml": fit_linear_dml}
+# A refit is asked for its value alone, so nothing is spent on how wide its interval is.
+_CROSS_FITTED: dict[str, Callable[..., FittedEffect]] = {
+    "aipw": partial(fit_aipw, widen=False),
+    "tmle": partial(fit_tmle, widen=False),
+    "linear_dml": fit_linear_dml,
+}
+
+_QUICK: dict[str, Refit] = {
+    "synthetic_did": refit_synthetic_did,
+    "dose_response": refit_dose_response,
+    "exact": refit_exact,
+}
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,8 @@ class Subject:
 def same_estimator(fitted: FittedEffect) -> Refit:
     """The estimator that made ``fitted``; cross-fitted ones keep the learners that were chosen and fit them anew."""
     name = fitted.estimate.estimator
+    if name in _QUICK:
+        return _QUICK[name]
     fit, nuisances = _CROSS_FITTED.get(name), fitted.nuisances
     if fit is None or nuisances is None:
         return lambda study: fit_estimator(name, study)

@@ -27,12 +27,12 @@ def sensitivity_report(study: Study, estimate: EffectEstimate, design: Design) -
 
     The robustness values and benchmarks use the linear working model of the study (within units on a
     panel) for what one unit of confounding is worth, and the estimate's own interval. They are
-    None/empty for randomised, instrument and front-door designs, which do not rest on measuring every
+    None/empty for randomised, cutoff, instrument and front-door designs, which do not rest on measuring every
     confounder. ``fragile``: the interval excludes 0, and one as strong as some measured covariate
     would make it cover 0.
     """
     values = e_values_of(study, estimate)
-    if design in (Design.RANDOMIZED, Design.INSTRUMENT, Design.FRONT_DOOR):
+    if design in (Design.RANDOMIZED, Design.INSTRUMENT, Design.FRONT_DOOR, Design.DISCONTINUITY):
         return SensitivityReport(
             values.point, values.limit, values.risk_ratio, None, None, (), False, _not_applicable(study, design)
         )
@@ -107,6 +107,8 @@ def _not_applicable(study: Study, design: Design) -> str:
         "sensitivity to it does not apply.",
         Design.INSTRUMENT: f"Hidden confounding of {treatment} is allowed for by the instrument; what cannot be "
         "checked is that the instrument works only through the treatment.",
+        Design.DISCONTINUITY: f"Hidden confounding of {treatment} is allowed for at the cutoff; what cannot be checked "
+        "is that nothing else changes there.",
         Design.FRONT_DOOR: f"Hidden confounding of {treatment} is allowed for; what cannot be checked is that the "
         "mediators carry the whole effect and are not confounded themselves.",
     }

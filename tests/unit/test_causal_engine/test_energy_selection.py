@@ -156,7 +156,8 @@ def test_the_average_effect_is_the_doubly_robust_one_whatever_was_selected(
     compared: dict[Strategy, SelectionResult], strong: EffectData
 ) -> None:
     study = prepare_study(varied(380, 1, spread=2.0), QUESTION)
-    expected = fit_aipw(study, strong.nuisances).estimate
+    # Without learners the nuisances count as known, and nothing is added for having estimated them.
+    expected = fit_aipw(study, replace(strong.nuisances, learners=())).estimate
     found = average_effect(strong)
     assert (found.value, found.std_error) == pytest.approx((expected.value, expected.std_error))
     assert {result.average for result in compared.values()} == {found}

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
+from src.causal_engine.estimators import nuisance
 from src.causal_engine.estimators.learners import candidate_learners, fit_predict, logistic_probabilities
 from src.causal_engine.estimators.nuisance import assign_folds, cross_fit
 from src.causal_engine.spec import CausalSpec
@@ -126,3 +127,28 @@ def test_trees_follow_an_outcome_with_a_large_mean() -> None:
         for shift in (0.0, 1e8)
     )
     assert small == pytest.approx(large, abs=1e-4)
+
+
+def test_a_model_learns_from_a_bounded_number_of_rows_and_predicts_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    fit = nuisance.fit_predict
+
+    def counted(names, x, *arguments, **options):
+        seen.append(len(x))
+        return fit(names, x, *arguments, **options)
+
+    monkeypatch.setattr(nuisance, "fit_predict", counted)
+    monkeypatch.setattr(nuisance, "MAX_TRAINING", 100)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.standard_normal(600)})
+    frame = frame.assign(t=(rng.random(600) < 0.5).astype(float), y=frame["x"] + rng.standard_normal(600))
+    found = cross_fit(prepare_study(frame, CausalSpec("t", "y", ("x",))), "linear")
+    assert set(seen) == {100}
+    assert np.isfinite(found.outcome_control).all()
+
+
+def test_a_learner_that_is_clearly_worse_drops_out_and_one_that_is_not_stays_in() -> None:
+    rng = np.random.default_rng(0)
+    least = rng.random(500)
+    losses = {"simple": least + 0.001 * rng.standard_normal(500), "bad": least + rng.random(500), "best": least - 1e-4}
+    assert nuisance._competing(losses) == ("simple", "best")

@@ -34,7 +34,7 @@ def simulate(seed: int = 1, n: int = N, slope: float = 5.0) -> tuple[pd.DataFram
     t = (rng.random(n) < e).astype(float)
     control, treated = a + b, a + b + 1 + a**2
     y = np.where(t == 1, treated, control) + rng.standard_normal(n)
-    known = Nuisances(e, control + e * (treated - control), control, treated, (("propensity", "oracle"),))
+    known = Nuisances(e, control + e * (treated - control), control, treated, ())
     return pd.DataFrame({"t": t, "y": y, "a": a, "b": b}), known
 
 

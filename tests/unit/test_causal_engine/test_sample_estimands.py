@@ -79,14 +79,15 @@ def test_the_influence_adds_up_to_the_standard_error() -> None:
     assert np.sqrt((fitted.influence**2).sum()) / N == pytest.approx(fitted.estimate.std_error, rel=1e-9)
 
 
-def test_estimated_nuisances_widen_the_interval_and_known_ones_do_not() -> None:
-    asked = study(Estimand.SATE)
-    fitted = fit_aipw(asked)
-    assert fitted.nuisances is not None
-    with_learners = fit_aipw(asked, fitted.nuisances).estimate
-    without = fit_aipw(asked, replace(fitted.nuisances, learners=())).estimate
-    assert with_learners.value == without.value
-    assert with_learners.std_error > without.std_error
+@pytest.mark.parametrize("estimand", [Estimand.SATE, Estimand.ATE])
+def test_estimated_nuisances_widen_the_interval_and_known_ones_do_not(estimand) -> None:
+    asked = study(estimand)
+    wide = fit_tmle(asked)
+    assert wide.nuisances is not None
+    without = fit_tmle(asked, replace(wide.nuisances, learners=())).estimate
+    assert wide.estimate.value == without.value
+    assert wide.estimate.std_error > without.std_error
+    assert fit_tmle(asked, wide.nuisances, widen=False).estimate.std_error == without.std_error
 
 
 def test_the_nuisance_uncertainty_is_five_thirds_of_how_far_halves_move_the_answer() -> None:
@@ -94,7 +95,7 @@ def test_the_nuisance_uncertainty_is_five_thirds_of_how_far_halves_move_the_answ
     nuisances = replace(known(frame()), learners=tuple((name, "linear") for name in _NAMES))
     answers = iter([1.3, 0.6])
     expected = 5 / 3 * np.sqrt((0.3**2 + 0.4**2) / 2)
-    assert nuisance_uncertainty(asked, nuisances, 1.0, lambda _: next(answers)) == pytest.approx(expected)
+    assert nuisance_uncertainty(asked, nuisances, 1.0, lambda _, __: next(answers)) == pytest.approx(expected)
 
 
 _NAMES = ("propensity", "outcome_control", "outcome_treated")

@@ -74,7 +74,7 @@ def test_with_true_nuisances_it_agrees_with_aipw_to_a_fraction_of_the_error(esti
 
 
 def test_outcome_models_biased_along_the_propensity_are_put_right() -> None:
-    """An outcome model wrong by x₁², and weights wrong too: AIPW keeps the bias, recalibration removes it."""
+    """An outcome model wrong by x₁², and weights wrong too: AIPW takes known models as they are, targeting corrects."""
     data, true = simulate(seed=9)
     off = 0.5 * data["x1"].to_numpy() ** 2
     flat = 1 / (1 + np.exp(-0.5 * data["x1"].to_numpy()))
@@ -113,7 +113,7 @@ def test_recalibration_leaves_a_right_model_nearly_alone() -> None:
 def test_scores_that_do_not_vary_are_left_out() -> None:
     rng = np.random.default_rng(1)
     control = rng.standard_normal(50)
-    assert score_basis(np.full(50, 0.5), control, control + 2.0).shape == (50, 2)
+    assert score_basis(np.full(50, 0.5), control, control + 2.0).shape == (50, 1)
     assert score_basis(np.full(50, 0.5), np.zeros(50), np.zeros(50)).shape == (50, 0)
 
 

@@ -21,6 +21,7 @@ async def estimate_effect(state: CausalImpactState, runtime: Runtime[Deps]) -> C
         request.spec,
         state["identification"],
         on_progress=deps.on_progress,
+        selected_by=tuple(condition.column for condition in request.filters),
     )
     deps.workspace["fitted"] = fitted
     return {"outcome": outcome}

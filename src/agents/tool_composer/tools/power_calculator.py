@@ -22,7 +22,7 @@ from src.agents.tool_composer.tools.studies import (
     units_in_words,
 )
 from src.agents.tool_composer.tools.telling import SHARE, Telling
-from src.agents.tool_composer.tools.trial_size import (
+from src.causal_engine.experiment.trial_size import (
     MOST,
     Design,
     Spread,

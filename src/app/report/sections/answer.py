@@ -11,6 +11,7 @@ from src.causal_engine.spec import Estimand
 from src.storage.records import Json, RunRecord
 
 ESTIMANDS = {
+    Estimand.AT_CUTOFF: "the effect on units at the cutoff",
     Estimand.ATE: "average over all units (ATE)",
     Estimand.ATT: "average over the treated (ATT)",
     Estimand.SATE: "average over the units in the data (SATE)",

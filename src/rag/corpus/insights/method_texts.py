@@ -45,6 +45,25 @@ ESTIMATORS: Mapping[E, str] = MappingProxyType(
         " pass until an effect appears. Standard errors are clustered by unit.",
         E.FRONT_DOOR: "identifies the effect through a measured mediator that carries all of it (Pearl's front-door"
         " criterion), although treatment and outcome share an unmeasured cause.",
+        E.TMLE: "is a doubly robust estimate like aipw, whose outcome model is corrected along the propensity until"
+        " nothing of the effect is left over (targeted maximum likelihood). It answers for the units in the data.",
+        E.ANDERSON_RUBIN: "is the set of effects that the instrument does not contradict (Anderson, Rubin 1949). It"
+        " holds however weak the instrument is; where the set is unbounded or in pieces no number is reported.",
+        E.RDD: "is a sharp regression discontinuity: the jump of the outcome where a running variable reaches its"
+        " cutoff and treatment switches for everybody, by local linear fits with the bias-corrected interval of"
+        " Calonico, Cattaneo and Titiunik (2014). It holds for units at the cutoff.",
+        E.FUZZY_RDD: "is a regression discontinuity where treatment only becomes more likely at the cutoff: the jump"
+        " of the outcome over that of the treatment, for units at the cutoff whose treatment it decides.",
+        E.IMPUTATION: "fits what units would have had without adopting from the rows not yet treated and averages what"
+        " adopters had beyond it (Borusyak, Jaravel, Spiess 2024). It suits adoption at different dates and assumes"
+        " parallel trends.",
+        E.SYNTHETIC_DID: "compares few adopters with a weighted average of never-treated units that moved like them"
+        " before, and periods after with weighted periods before (Arkhangelsky et al. 2021). Errors come from placebo"
+        " adopters.",
+        E.EXACT: "is Fisher's randomisation inference for small randomised trials: how often the assignments that might"
+        " have been drawn would show so large a difference. The interval inverts that test.",
+        E.DOSE_RESPONSE: "follows the mean outcome along a treatment that is a quantity, by doubly robust local"
+        " regression (Kennedy et al. 2017). Its number is the average slope; the curve shows where it bends.",
     }
 )
 
@@ -61,6 +80,15 @@ TESTS: Mapping[str, str] = MappingProxyType(
         " away. The E-value of the interval's limit must be at least 2. It does not apply when the interval covers 0.",
         "negative_control_outcome": "estimates the effect on an outcome that the treatment cannot have. An effect"
         " there means that something is confounded.",
+        "placebo_cutoffs": "looks for jumps of the outcome at other values of the running variable, where nothing"
+        " changes. A jump there means that the curve is taken for an effect.",
+        "covariate_continuity": "looks for jumps of covariates at the cutoff. What was settled before must not jump"
+        " there.",
+        "density_continuity": "compares how many units lie just left and right of the cutoff. A heap on one side means"
+        " that units chose their side.",
+        "bandwidth": "repeats the fit at the cutoff over narrower and wider neighbourhoods. The effect must hardly"
+        " move.",
+        "donut": "leaves out the units nearest to the cutoff, who may have been moved across it, and fits again.",
     }
 )
 

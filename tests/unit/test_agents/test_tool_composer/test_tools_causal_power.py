@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm, ttest_ind
 from statsmodels.stats.power import TTestIndPower
 
-from src.agents.tool_composer.tools.trial_size import Design, detectable, power_of, spread_over, units_needed
+from src.causal_engine.experiment.trial_size import Design, detectable, power_of, spread_over, units_needed
 from src.errors import ContractViolation, TooFewRows
 from tests.unit.test_agents.test_tool_composer.causal_rows import DECLARED, figure, planted, run, texts, value
 

@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import chdtri, nctdtr, stdtrit
+from scipy.special import chdtri, nctdtr, ndtr, stdtrit
 
 from src.causal_engine.study import FloatArray, IntArray
 
 FEWEST = 6
 MOST = 10_000_000
+_FAR = 5.0
+_QUANTILES = 20_000
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,21 @@ def power_of(variance: float, difference: float, n_units: int, design: Design) -
     df = n_units - 2
     critical = float(stdtrit(df, 1 - design.alpha / 2))
     shift = difference / _std_error(variance, n_units, design)
-    return float(1 - nctdtr(df, shift, critical) + nctdtr(df, shift, -critical))
+    return beyond(df, abs(shift), critical)
+
+
+def beyond(df: float, shift: float, critical: float) -> float:
+    """P(|T| > critical) for a noncentral t with ``shift`` ≥ 0.
+
+    Far from 0 the lower tail, for which scipy has no number there, is none; where it has none for the upper either
+    (few degrees of freedom), that is the mean of Φ(shift − critical·√(V/df)) over quantiles of V ~ χ².
+    """
+    lower = float(nctdtr(df, shift, -critical)) if shift < _FAR else 0.0
+    upper = 1 - float(nctdtr(df, shift, critical))
+    if math.isnan(upper):
+        spread = np.sqrt(chdtri(df, (np.arange(_QUANTILES) + 0.5) / _QUANTILES) / df)
+        upper = float(ndtr(shift - critical * spread).mean())
+    return upper + lower
 
 
 def variance_limits(variance: float, n_units: int) -> tuple[float, float]:
@@ -101,7 +117,7 @@ def spread_over(values: FloatArray, unit: IntArray, inside: IntArray, period: In
     if not own:
         seen, first = np.unique(inside[recent], return_index=True)
         parts, groups = parts[seen], unit[recent][first]
-    icc, size = _intraclass(np.asarray(parts, dtype=np.float64), groups)
+    icc, size = intraclass(np.asarray(parts, dtype=np.float64), groups)
     return Spread(
         periods=periods,
         variance=float(np.mean(variances)),
@@ -134,7 +150,7 @@ def _with_window_before(means: list[FloatArray]) -> float | None:
     return float(np.mean(found)) if found else None
 
 
-def _intraclass(values: FloatArray, groups: IntArray) -> tuple[float | None, float]:
+def intraclass(values: FloatArray, groups: IntArray) -> tuple[float | None, float]:
     """ANOVA estimate of the intraclass correlation, at least 0, and the mean group size (Donner & Koval 1980)."""
     _, codes = np.unique(groups, return_inverse=True)
     sizes = np.bincount(codes)

@@ -1,0 +1,1 @@
+"""Which design and which estimators answer, why, and what was not taken?"""
