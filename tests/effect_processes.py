@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from src.causal_engine.spec import CausalSpec
+from src.causal_engine.spec import CausalSpec, Estimand
 from src.causal_engine.study import FloatArray, Study, prepare_study
 
 COVARIATES = tuple(f"x{i}" for i in range(5))
@@ -40,6 +40,19 @@ def draw_sample(n: int, state: int, *, binary: bool) -> Sample:
         y = base + t * truth + rng.normal(size=n)
     frame = pd.DataFrame(x, columns=list(COVARIATES)).assign(t=t, y=y)
     return Sample(prepare_study(frame, QUESTION), truth)
+
+
+def draw_curved(n: int, state: int, estimand: Estimand) -> Sample:
+    """Confounding by cos 2.5x₀ over [-2, 2] and by the product x₁x₂; effects 1 + .3x₀, 1 on average."""
+    rng = np.random.default_rng([state, 77])
+    x = rng.uniform(-2, 2, (n, 5))
+    shape = np.cos(2.5 * x[:, 0]) + 0.5 * x[:, 1] * x[:, 2]
+    t = (rng.random(n) < _sigmoid(shape)).astype(np.float64)
+    truth = 1 + 0.3 * x[:, 0]
+    y = 1.5 * shape + np.maximum(x[:, 3], 0) + t * truth + rng.normal(size=n)
+    frame = pd.DataFrame(x, columns=list(COVARIATES)).assign(t=t, y=y)
+    question = CausalSpec("t", "y", COVARIATES, estimand=estimand, random_state=state)
+    return Sample(prepare_study(frame, question), truth)
 
 
 WrongEffect = Callable[[Sample, np.random.Generator], FloatArray]

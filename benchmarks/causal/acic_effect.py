@@ -1,6 +1,7 @@
 """How close is the default answer to the effect on the treated units of ACIC 2016, and do its intervals cover it?
 
-python -m benchmarks.causal.acic_effect [--half tuning|held-back|all] [--redraws K] [--estimators tmle,aipw] [--json]
+python -m benchmarks.causal.acic_effect [--half tuning|held-back|all] [--redraws K] [--estimators tmle,aipw]
+                                        [--write] [--json]
 
 Settings 1–20 of the competition (Dorie et al. 2019), in the data set's file as drawn there. Odd
 settings are the tuning half, even ones are held back. The truth is SATT, the mean of E[Y(1) − Y(0) | X]
@@ -30,6 +31,7 @@ from src.causal_engine.spec import CausalSpec, Design, Estimand
 from src.causal_engine.study import Study, prepare_study
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "causal"
+TABLE = Path(__file__).with_suffix(".md")
 LARGEST_RMSE, LARGEST_CPU_S = 0.0165, 5.0
 COVERAGE = (0.92, 0.98)
 FIRST_SEED = 2016
@@ -70,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--redraws", type=int, default=0)
     parser.add_argument("--estimators", default="", help="default: the default estimator of the question")
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--write", action="store_true", help="put the table into the Markdown file beside this script")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     settings = [s for s in range(1, 21) if options.half == "all" or (s % 2 == 1) == (options.half == "tuning")]
@@ -78,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _answers(options.data, settings, options.redraws, tuple(filter(None, options.estimators.split(","))))
         )
     tables = _tables(answers)
+    if options.write:
+        question = str(__doc__).partition("\n")[0]
+        command = "`python -m benchmarks.causal.acic_effect --write`"
+        TABLE.write_text(f"# {question}\n\n{command}\n\n{markdown(tables)}\n", encoding="utf-8")
     if options.json:
         print(json.dumps({"summaries": tables, "answers": [asdict(answer) for answer in answers]}))
     else:

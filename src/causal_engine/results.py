@@ -63,6 +63,10 @@ class ProfilePoint:
     n: int
 
 
+DOSE_AXIS = "dose"
+ADOPTION_AXIS = "periods since adoption"
+
+
 @dataclass(frozen=True, slots=True)
 class EffectProfile:
     """How an effect runs along an axis: "periods since adoption" or "dose"; intervals hold point by point."""

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from src.app.registration.registering import Registered
-from src.causal_engine.results import Analysis
 from src.domain.registration import RegisteredPlan, in_words, seen_sentence, statement, with_design
-from src.storage.database import Row
-from src.storage.records import RunRecord
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from src.app.registration.registering import Registered
+    from src.causal_engine.results import Analysis
+    from src.storage.database import Row
+    from src.storage.records import RunRecord
 
 CHANGED = "changed after registration: not usable"
 

@@ -101,8 +101,9 @@ def decision_table(analysis: Analysis) -> Table | None:
     for one in report.decisions[:_MOST_ESTIMATES]:
         told = one.net if money else one.extra_outcome
         gain = "0" if told is None or one.action == "keep" else bounds(told)
-        effect = effects[one.column, one.segment]
-        cells = (segment_words(one.column, one.segment), ACTIONS[one.action], bounds(effect), gain, number(one.regret))
+        effect = effects.get((one.column, one.segment))
+        shown = "–" if effect is None else bounds(effect)
+        cells = (segment_words(one.column, one.segment), ACTIONS[one.action], shown, gain, number(one.regret))
         table.add_row(*(Text(cell) for cell in cells))
     if len(report.decisions) > _MOST_ESTIMATES:
         table.add_row(Text(f"… and {len(report.decisions) - _MOST_ESTIMATES} more in the report", style="dim"))

@@ -17,12 +17,12 @@ from src.causal_engine.estimators.inference import (
 )
 from src.causal_engine.estimators.learners import candidate_learners, fit_predict
 from src.causal_engine.estimators.nuisance import assign_folds
-from src.causal_engine.results import EffectProfile, ProfilePoint
+from src.causal_engine.results import DOSE_AXIS, EffectProfile, ProfilePoint
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import FloatArray, IntArray, Study
+from src.domain.small_cells import SMALLEST_CELL
 from src.errors import EstimationError, OverlapViolated, TooFewRows
 
-AXIS = "dose"
 MIN_ROWS = 200
 MIN_DOSES = 8
 GRID = 40
@@ -30,7 +30,6 @@ POINTS = 21
 LARGEST_RATIO = 20.0
 LEAST_EFFECTIVE = 0.05
 LEAST_MEAN_RATIO = 0.5
-SMALLEST_CELL_UNITS = 11
 LEFT_OUT = 150
 SPLITS = 3
 _TAIL = 0.05
@@ -105,7 +104,7 @@ def _fit(study: Study, count: int) -> FittedEffect:
     if count == 1:
         return FittedEffect(estimate, influence)
     points, bandwidth = _curve(study, xi, found)
-    profile = EffectProfile(AXIS, points, _NOTE)
+    profile = EffectProfile(DOSE_AXIS, points, _NOTE)
     diagnostics = (*estimate.diagnostics, ("bandwidth", bandwidth))
     return FittedEffect(replace(estimate, profile=profile, diagnostics=diagnostics), influence)
 
@@ -285,7 +284,7 @@ def _curve(study: Study, xi: FloatArray, found: _Nuisances) -> tuple[tuple[Profi
     points = []
     for dose in np.linspace(low, high, POINTS):
         rows = np.flatnonzero(np.abs(t - dose) < bandwidth)
-        if len(rows) < SMALLEST_CELL_UNITS or len(np.unique(t[rows])) < 3:
+        if len(rows) < SMALLEST_CELL or len(np.unique(t[rows])) < 3:
             continue
         # A line at the bandwidth that is best for lines is bent by the curve; a parabola there is not, and its error
         # allows for that (Calonico, Cattaneo & Titiunik 2014, remark 7).

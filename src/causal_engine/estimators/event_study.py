@@ -17,7 +17,6 @@ MAX_LEADS_BEFORE_ADOPTION = 5
 LEAST_PERIODS_BEFORE = 2
 PERMUTATIONS = 199
 _EQUAL = 1e-9
-AXIS = "periods since adoption"
 NOTE = (
     "From adoption on: outcome less what is imputed from the rows not yet treated. Before adoption: difference from "
     "the period just before it, among rows not yet treated only; these two have different references, so only the "

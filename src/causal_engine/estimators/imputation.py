@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 
 from src.causal_engine.estimators.base import FittedEffect
-from src.causal_engine.estimators.event_study import AXIS, NOTE, lead_points, point
+from src.causal_engine.estimators.event_study import NOTE, lead_points, point
 from src.causal_engine.estimators.inference import Uncertainty, make_estimate, of_influence
 from src.causal_engine.estimators.panel_data import Adoption, Panel, adoption_of, panel_of
 from src.causal_engine.estimators.positivity import BoolArray
-from src.causal_engine.results import EffectEstimate, EffectProfile, ProfilePoint
+from src.causal_engine.results import ADOPTION_AXIS, EffectEstimate, EffectProfile, ProfilePoint
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import MIN_PER_ARM, FloatArray, IntArray, Study
 from src.domain.small_cells import counted
@@ -264,4 +264,4 @@ def _lag_points(
 def _with_profile(
     study: Study, panel: Panel, adoption: Adoption, estimate: EffectEstimate, lags: tuple[ProfilePoint, ...]
 ) -> EffectEstimate:
-    return replace(estimate, profile=EffectProfile(AXIS, (*lead_points(study, panel, adoption), *lags), NOTE))
+    return replace(estimate, profile=EffectProfile(ADOPTION_AXIS, (*lead_points(study, panel, adoption), *lags), NOTE))

@@ -92,22 +92,21 @@ def _chunks(n: int) -> Iterator[slice]:
 
 def _most_unlike(dictionary: Dictionary, x: FloatArray, pulls: dict[float, FloatArray]) -> dict[float, _Terms]:
     """Per arm the columns that the pull does not average out, relative to their spread."""
-    everything = np.arange(dictionary.size)
-    moments = np.zeros((2 + len(pulls), dictionary.size))
+    moments, squares = np.zeros((1 + len(pulls), dictionary.size)), np.zeros(dictionary.size)
     for rows in _chunks(len(x)):
-        terms = dictionary.terms(x[rows], everything)
-        weights = np.vstack([np.ones(len(terms)), *(pull[rows] for pull in pulls.values())])
-        moments[[0, *range(2, len(moments))]] += weights @ terms
-        moments[1] += (terms**2).sum(axis=0)
+        weights = np.vstack([np.ones(len(x[rows])), *(pull[rows] for pull in pulls.values())])
+        found = dictionary.moments(x[rows], weights)
+        moments += found[0]
+        squares += found[1]
     centre = moments[0] / len(x)
-    spread = np.sqrt(np.maximum(moments[1] / len(x) - centre**2, 0.0))
-    varying = np.flatnonzero(spread > 1e-6 * np.sqrt(moments[1] / len(x)).clip(1e-300))
-    found = {}
-    for (arm, pull), moment in zip(pulls.items(), moments[2:], strict=True):
+    spread = np.sqrt(np.maximum(squares / len(x) - centre**2, 0.0))
+    varying = np.flatnonzero(spread > 1e-6 * np.sqrt(squares / len(x)).clip(1e-300))
+    chosen = {}
+    for (arm, pull), moment in zip(pulls.items(), moments[1:], strict=True):
         unlike = np.abs(moment - pull.sum() * centre)[varying] / spread[varying]
         kept = varying[np.argsort(-unlike, kind="stable")[:MAX_TERMS]]
-        found[arm] = _Terms(dictionary, kept, centre[kept], spread[kept])
-    return found
+        chosen[arm] = _Terms(dictionary, kept, centre[kept], spread[kept])
+    return chosen
 
 
 def _left_out(

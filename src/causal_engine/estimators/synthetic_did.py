@@ -9,10 +9,9 @@ import numpy as np
 from scipy.optimize import nnls
 
 from src.causal_engine.estimators.base import FittedEffect
-from src.causal_engine.estimators.event_study import AXIS
 from src.causal_engine.estimators.inference import Uncertainty, interval, make_estimate
 from src.causal_engine.estimators.panel_data import Adoption, Panel, adoption_of, demean, panel_of
-from src.causal_engine.results import EffectProfile, ProfilePoint
+from src.causal_engine.results import ADOPTION_AXIS, EffectProfile, ProfilePoint
 from src.causal_engine.spec import Estimand
 from src.causal_engine.study import MIN_PER_ARM, FloatArray, IntArray, Study
 from src.domain.small_cells import counted
@@ -90,7 +89,7 @@ def _fit(study: Study, *, placebo_draws: int) -> FittedEffect:
         diagnostics=tuple(diagnostics),
     )
     wider = uncertainty.std_error / jackknife.std_error if jackknife.std_error > 0 else 0.0
-    profile = EffectProfile(AXIS, _points(fits, grid.n_units, period_errors), _NOTE)
+    profile = EffectProfile(ADOPTION_AXIS, _points(fits, grid.n_units, period_errors), _NOTE)
     return FittedEffect(replace(estimate, profile=profile), _influence(study, grid, moved, wider))
 
 

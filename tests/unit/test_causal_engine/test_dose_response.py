@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.causal_engine.estimators.dose_response import AXIS, refit_dose_response
+from src.causal_engine.estimators.dose_response import refit_dose_response
 from src.causal_engine.estimators.registry import fit_estimator
+from src.causal_engine.results import DOSE_AXIS
 from src.causal_engine.spec import CausalSpec
 from src.causal_engine.study import Study, prepare_study
 from src.errors import EstimationError, OverlapViolated, TooFewRows
@@ -40,7 +41,7 @@ def test_the_curve_follows_a_bend_with_pointwise_intervals() -> None:
     estimate = fit_estimator("dose_response", study_of(dosed(700, bend=True))).estimate
     profile = estimate.profile
     assert profile is not None
-    assert profile.axis == AXIS
+    assert profile.axis == DOSE_AXIS
     truth = [2 * np.sqrt(point.at) for point in profile.points]
     assert np.mean([point.ci.covers(true) for point, true in zip(profile.points, truth, strict=True)]) >= 0.6
     assert np.mean([abs(p.value - true) for p, true in zip(profile.points, truth, strict=True)]) < 0.25

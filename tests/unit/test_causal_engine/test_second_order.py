@@ -184,3 +184,14 @@ def test_far_more_rows_than_are_compared_are_corrected_alike(monkeypatch: pytest
     asked = study()
     monkeypatch.setattr(second_order, "MOST_COMPARED", 500)
     assert abs(value(asked, corrected(asked, coarse(asked), Estimand.ATE)) - 1.0) < 0.15
+
+
+def test_moments_are_those_of_the_functions_written_out() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 3)) * [1.0, 10.0, 0.1]
+    found, weights = dictionary_of(x), rng.standard_normal((2, 200))
+    terms = found.terms(x, np.arange(found.size))
+    sums, squares = found.moments(x, weights)
+    assert sums == pytest.approx(weights @ terms, rel=1e-9, abs=1e-9)
+    assert squares == pytest.approx((terms**2).sum(axis=0), rel=1e-9)
+    assert found.terms(x, np.array([found.size - 1, 0, 5])) == pytest.approx(terms[:, [found.size - 1, 0, 5]])

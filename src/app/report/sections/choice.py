@@ -32,5 +32,6 @@ def choice_lines(choice: DesignChoice) -> tuple[str, ...]:
 
 
 def _said(choice: DesignChoice) -> str:
+    first = choice.estimators[0] if choice.estimators else "no estimator"
     beside = f" Beside it: {', '.join(choice.estimators[1:])}." if choice.estimators[1:] else ""
-    return f"{plain(choice.design.value).capitalize()}, {choice.estimators[0]}; {'; '.join(choice.reasons)}.{beside}"
+    return f"{plain(choice.design.value).capitalize()}, {first}; {'; '.join(choice.reasons)}.{beside}"

@@ -7,15 +7,14 @@ from functools import partial
 from src.app.report.blocks import Block, Figure, Note, Paragraph, Section, Table
 from src.app.report.numbers import count, interval, number
 from src.app.report.plots.profile import draw_profile
-from src.causal_engine.estimators.dose_response import AXIS
-from src.causal_engine.results import Analysis
+from src.causal_engine.results import DOSE_AXIS, Analysis
 from src.domain.small_cells import is_small
 
 
 def dose_section(analysis: Analysis) -> Section | None:
     """The dose–response curve with pointwise intervals; None when the estimate has none."""
     profile = analysis.primary.profile if analysis.primary is not None else None
-    if profile is None or profile.axis != AXIS:
+    if profile is None or profile.axis != DOSE_AXIS:
         return None
     shown = tuple(point for point in profile.points if not is_small(point.n))
     blocks: list[Block] = [Paragraph(profile.note)]

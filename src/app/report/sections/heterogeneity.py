@@ -100,7 +100,7 @@ def _groups(report: HeterogeneityReport, units: str) -> tuple[Block, ...]:
 
 def _curve(report: HeterogeneityReport, units: str) -> tuple[Block, ...]:
     curve = report.uplift
-    if curve is None:
+    if curve is None or not curve.points:
         return ()
     half = min(curve.points, key=lambda point: abs(point.share - 0.5))
     alt = f"Treating the most promising half gains {number(half.gain.value)} per unit of the population."
