@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.causal_engine.estimators.inference import interval, of_influence
-from src.causal_engine.heterogeneity.report import Bounded, Decision, PolicyValue
+from src.causal_engine.heterogeneity.report import Action, Bounded, Decision, PolicyValue
 from src.causal_engine.heterogeneity.scores import TWICE_LEARNT, EffectScores
 from src.causal_engine.heterogeneity.segments import Segment, group_means
 from src.causal_engine.heterogeneity.simultaneous import Simultaneous
@@ -17,7 +17,9 @@ from src.causal_engine.study import FloatArray
 BY_EFFECT = "treat where the predicted effect pays"
 EVERYBODY, NOBODY, TODAY = "treat everybody", "treat nobody", "as today"
 ONE_MORE_WHERE, ONE_MORE = "one unit more where the predicted effect pays", "one unit more for everybody"
-MORE, LESS, KEEP = "more", "less", "keep"
+MORE: Action = "more"
+LESS: Action = "less"
+KEEP: Action = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def decisions(
     per_treatment = Simultaneous(influence, scores.clusters, rng).bounded(effect)
     k, found = len(segments), []
     for i, segment in enumerate(segments):
-        options = {MORE: nets[i], LESS: nets[k + i]}
+        options: dict[Action, Bounded] = {MORE: nets[i], LESS: nets[k + i]}
         sure = [name for name, value in options.items() if value.positive]
         action = max(sure, key=lambda name: options[name].value, default=KEEP)
         place = {MORE: i, LESS: k + i}.get(action)
@@ -101,12 +103,12 @@ def decisions(
 
 def _decision(
     segment: Segment,
-    action: str,
+    action: Action,
     gain: Bounded,
     net: Bounded,
     used: float,
     prices: Prices,
-    options: dict[str, Bounded],
+    options: dict[Action, Bounded],
     break_even: Bounded,
 ) -> Decision:
     return Decision(
@@ -123,7 +125,7 @@ def _decision(
     )
 
 
-def _regret(action: str, options: dict[str, Bounded]) -> float:
+def _regret(action: Action, options: dict[Action, Bounded]) -> float:
     """The most that ``action`` may lose per unit against keeping or the other action, at the limits."""
     if action == KEEP:
         return max(0.0, *(value.upper for value in options.values()))

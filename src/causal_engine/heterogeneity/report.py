@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Action = Literal["more", "less", "keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ class Decision:
     column: str
     segment: str
     n: int
-    action: str
+    action: Action
     extra_treatment: float
     extra_outcome: Bounded
     extra_cost: float | None

@@ -6,7 +6,7 @@ import dataclasses
 import types
 from dataclasses import replace
 from enum import Enum
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
@@ -28,6 +28,8 @@ def values_of(hint: Any, floats: st.SearchStrategy[float]) -> st.SearchStrategy[
         if kinds[-1] is Ellipsis:
             return st.lists(values_of(kinds[0], floats), max_size=3).map(tuple)
         return st.tuples(*(values_of(kind, floats) for kind in kinds))
+    if get_origin(hint) is Literal:
+        return st.sampled_from(get_args(hint))
     if dataclasses.is_dataclass(hint):
         hints = get_type_hints(hint)
         return st.builds(hint, **{f.name: values_of(hints[f.name], floats) for f in dataclasses.fields(hint)})
