@@ -69,6 +69,9 @@ PHASES = (
     Phase("engine-estimation", "unit/test_causal_engine/test_[d-p]*.py"),
     Phase("engine-robustness", "unit/test_causal_engine/test_[!d-p]*.py"),
     Phase("agents", "unit/test_agents integration/test_answers.py integration/test_public_data.py"),
+    Phase(
+        "effects", "integration/test_effect_grid.py integration/test_heterogeneity_*.py integration/test_energy_*.py"
+    ),
     Phase("records", "integration/test_audit_chain.py integration/test_prompt*.py"),
     Phase("rag", "unit/test_rag rag"),
     Phase("corpus", "integration/test_corpus*.py integration/test_retrieval*.py"),
@@ -85,7 +88,7 @@ PHASES = (
     Phase("commands", "integration/test_data_commands.py integration/test_cli_*.py"),
     Phase("promotion", "unit/test_optimization"),
     Phase("prompt-search", "integration/test_gepa_integration.py"),
-    Phase("improvement", "integration/test_improve*.py integration/test_gaming*.py"),
+    Phase("improvement", "integration/test_improve*.py integration/test_gaming*.py integration/test_demo_*.py"),
     Phase("self-improvement", "integration/test_self_improvement_integration.py", parallel=False),
     Phase("end-to-end", "e2e", parallel=False),
 )
