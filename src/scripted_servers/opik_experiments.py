@@ -99,6 +99,9 @@ class ExperimentStore:
         name = body.get("name")
         if not name:
             raise Refusal("name must not be blank", 422)
+        project = body.get("project_name")
+        if project is not None and not project.strip():
+            raise Refusal("project_name must not be blank", 422)
         if name in self.datasets:
             raise Refusal("Dataset already exists", 409)
         given = {key: value for key, value in body.items() if value is not None}
