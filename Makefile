@@ -46,7 +46,7 @@ demo: $(STAMP) ## Answer four questions on the embedded database and write their
 demo-loop: $(STAMP) ## Show how scored answers make the next ones better, and how a bad change is taken back
 	@$(BIN)/e2i demo loop
 
-demo-local-model: $(STAMP) $(LOCAL_MODEL)/.stamp ## The same with a real small model on this machine (opt-in: 100 MB; about half an hour)
+demo-local-model: $(STAMP) $(LOCAL_MODEL)/.stamp ## The same with a real small model on this machine (opt-in: 100 MB; an hour or more)
 	@scripts/demo_local_model.sh $(LOCAL_MODEL)/bin/python $(BIN)/e2i
 
 $(LOCAL_MODEL)/.stamp: scripts/local_model.lock $(STAMP)

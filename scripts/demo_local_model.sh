@@ -1,5 +1,6 @@
 #!/bin/sh
 # The improvement loop with a small model on this machine: starts its server, runs the demonstration, ends the server.
+# THREADS sets how many cores the server may use.
 set -eu
 server_python=$1
 e2i=$2

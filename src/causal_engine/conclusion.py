@@ -28,6 +28,7 @@ from src.causal_engine.results import (
 )
 from src.causal_engine.spec import CausalSpec, Design, Estimand
 from src.causal_engine.wording import effect_sentence, effect_unit, interval, number, plain
+from src.domain.small_cells import SMALLEST_CELL
 
 MAX_SHARE_DROPPED = 0.5
 MIN_RANDOMIZATION_P = 0.001
@@ -290,7 +291,7 @@ def _findings(evidence: Evidence) -> tuple[str, ...]:
         lines.append(f"Without any adjustment the difference is {effect_sentence(outcome.naive, evidence.unit)}.")
     lines.extend(_panel_findings(outcome.panel))
     for segment in outcome.primary.segments if outcome.primary else ():
-        if segment.n >= 11:
+        if segment.n >= SMALLEST_CELL:
             lines.append(
                 f"Where {plain(segment.column)} is {segment.segment}: {number(segment.value)} "
                 f"({interval(segment.ci)}, n = {segment.n:,})."

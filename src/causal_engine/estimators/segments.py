@@ -8,10 +8,9 @@ import pandas as pd
 from src.causal_engine.estimators.inference import MIN_CLUSTERS, interval, of_influence, ratio
 from src.causal_engine.results import SegmentEffect
 from src.causal_engine.study import FloatArray, IntArray, Study
-from src.domain.small_cells import hidden_groups
+from src.domain.small_cells import SMALLEST_CELL, hidden_groups
 
 MIN_SEGMENT = 30
-MIN_SEGMENT_ARM = 11
 MAX_SEGMENTS = 12
 
 
@@ -67,7 +66,7 @@ def _within(
     study: Study, column: str, level: str, rows: np.ndarray, scores: tuple[FloatArray, FloatArray, FloatArray | None]
 ) -> SegmentEffect | None:
     size = int(rows.sum())
-    if size < MIN_SEGMENT or smallest_cell(study, rows) < MIN_SEGMENT_ARM:
+    if size < MIN_SEGMENT or smallest_cell(study, rows) < SMALLEST_CELL:
         return None
     clusters = _recoded(study.clusters, rows)
     if clusters is not None and clusters.max() + 1 < MIN_CLUSTERS:
